@@ -1,0 +1,1 @@
+"""Commands parse and print; they decide nothing."""

@@ -1,0 +1,74 @@
+"""What can go wrong, by what the keeper does about it.
+
+* KeeperError
+  + ConfigError            the operator must act; the process does not start
+  + ObservationError       this block is not acted upon; try again on the next one
+    - RpcError             a node did not answer, refused, or answered nonsense
+    - BadAnswer            a contract or node answered something that cannot be true
+  + ExecutionError         this intent is abandoned; the position stays watched
+    - PolicyViolation      the signing policy does not allow the transaction
+    - SimulationReverted   the transaction would fail
+  + JournalError           the database cannot be trusted: nothing is signed
+  + UnknownOutcome         nothing more is sent from this signer until it is resolved
+  + DeliveryError          a message did not reach its channel; it stays in the outbox
+
+Every message is one plain sentence that names the thing and, where a person can act, the remedy.
+"""
+
+
+class KeeperError(Exception):
+    """Root of the tree: its text may be shown to a user as it is."""
+
+
+class ConfigError(KeeperError):
+    """The operator must act; the process does not start."""
+
+
+class ObservationError(KeeperError):
+    """This block is not acted upon; the next one may be."""
+
+
+class RpcError(ObservationError):
+    """A node did not answer, refused, or answered something that is not JSON-RPC."""
+
+    def __init__(self, message: str, *, code: int | None = None, data: str | None = None) -> None:
+        """Keep the node's own error code and data; both are hints, never state."""
+        super().__init__(message)
+        self.code = code
+        self.data = data
+
+
+class BadAnswer(ObservationError):  # noqa: N818 - it reads as what it is
+    """A contract or node answered something that cannot be true."""
+
+
+class ExecutionError(KeeperError):
+    """This intent is abandoned; the position stays watched."""
+
+
+class PolicyViolation(ExecutionError):  # noqa: N818
+    """The signing policy does not allow the transaction."""
+
+
+class SimulationReverted(ExecutionError):  # noqa: N818
+    """The transaction would revert; nothing was signed."""
+
+
+class JournalError(KeeperError):
+    """The journal cannot be trusted: nothing is signed."""
+
+
+class UnknownOutcome(KeeperError):  # noqa: N818
+    """Nothing more is sent from this signer until the outcome is known."""
+
+
+class DeliveryError(KeeperError):
+    """A message did not reach its channel; it stays in the outbox."""
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, permanent: bool = False
+    ) -> None:
+        """`retry_after_s`: the provider's own wish.  `permanent`: the chat will never take it."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.permanent = permanent

@@ -1,0 +1,633 @@
+"""The words: frozen dataclasses that flow one way through the house.  Read this first.
+
+    BlockRef -> Log -> Holdings -> FeedVerdict -> Assessment -> Decision -> Plan -> Outcome
+
+Addresses and hashes are lower-case ``0x`` strings everywhere inside; they are check-summed
+only where a person reads them.  Every reading says which block it is from.  Unknown is a
+value: `Unassessable`, `Unusable`, `Refuse` and `Unknown` are types, never ``None``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from typing import NewType
+
+from keeper.units import Base, Bps, Raw, Wad, Wei
+
+Address = NewType("Address", str)
+"""``0x`` and 40 lower-case hex digits."""
+
+Hash = NewType("Hash", str)
+"""``0x`` and 64 lower-case hex digits."""
+
+
+# --- the chain ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRef:
+    """One block, as every reading names it."""
+
+    number: int
+    hash: Hash
+    parent_hash: Hash
+    timestamp: int
+    """Seconds since the epoch, by the chain's clock."""
+    base_fee_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """One event log, as much of it as says where to look."""
+
+    address: Address
+    topics: tuple[Hash, ...]
+    data: bytes
+    block_number: int
+    block_hash: Hash
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """Which logs a market wants: any of the addresses, any of the first topics."""
+
+    addresses: tuple[Address, ...]
+    topics0: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One static call of a packed read."""
+
+    to: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A call that succeeded.  An account without code succeeds with no bytes: decoders check."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that reverted, ran out of its gas share, or answered more than the cap."""
+
+    reason: str
+    data: bytes = b""
+
+
+CallResult = Returned | Failed
+
+
+# --- the market -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """An ERC-20 token."""
+
+    address: Address
+    symbol: str
+    """As the chain says it: escape it before it is shown, it may hold anything."""
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketId:
+    """One deployment of one lending protocol."""
+
+    chain_id: int
+    name: str
+    """The name in the configuration, such as ``aave-v3-ethereum``."""
+    protocol: str
+    """The folder in `keeper.protocols`: ``aave_v3``."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionId:
+    """One account's position in one market."""
+
+    market: MarketId
+    account: Address
+
+    def __str__(self) -> str:
+        return f"{self.market.name}:{self.account}"
+
+
+class Side(Enum):
+    """Which column of the balance sheet an entry stands in."""
+
+    COLLATERAL = "collateral"
+    DEBT = "debt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One scaled balance: reserve by its id in the market, amount in scaled raw units."""
+
+    reserve: int
+    side: Side
+    scaled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What an account holds, as the protocol stores it: the book's unit of update.
+
+    An account without entries is kept: it has no debt, which is a fact and not an absence.
+    """
+
+    account: Address
+    e_mode: int
+    """E-mode category, 0 for none."""
+    entries: tuple[Entry, ...]
+    """Only what counts: enabled collateral and debts, by reserve id."""
+
+
+# --- oracles --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """A leaf: one Chainlink-like feed that publishes rounds."""
+
+    address: Address
+    description: str
+    decimals: int
+    heartbeat_s: int
+    heartbeat_assumed: bool = False
+    """True where the heartbeat is our default and not a published figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """`latestRoundData` of one feed at one block."""
+
+    feed: Address
+    round_id: int
+    answer: int
+    """Signed, in the feed's decimals."""
+    updated_at: int
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """How one reserve's price comes about, traced to the leaves."""
+
+    asset: Address
+    address: Address
+    """`AaveOracle.getSourceOfAsset`."""
+    path: tuple[str, ...]
+    """Adapters from the source down to the feeds, in words."""
+    feeds: tuple[Feed, ...]
+    """Empty for a fixed price and for a source that could not be traced."""
+    untraced: str = ""
+    """Why it could not be traced, or empty."""
+
+
+class FeedState(StrEnum):
+    """What a feed is good for at one block."""
+
+    USABLE = "usable"
+    STALE = "stale"
+    SUSPICIOUS = "suspicious"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedVerdict:
+    """One feed judged at one block."""
+
+    feed: Feed
+    block: BlockRef
+    state: FeedState
+    reason: str
+    """A sentence with both numbers; empty when usable."""
+    answer: int | None
+    age_s: int | None
+
+    @property
+    def usable(self) -> bool:
+        """Only `FeedState.USABLE` is: anything else makes health factors unknown."""
+        return self.state is FeedState.USABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceVerdict:
+    """One reserve's price judged at one block: usable only if every leaf under it is."""
+
+    asset: Asset
+    source: Source
+    price: Base | None
+    """What the protocol's oracle answers, base units per whole token; None when it does not."""
+    feeds: tuple[FeedVerdict, ...]
+    reason: str
+    """Empty when usable, else the first reason found."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether health factors may be computed from this price."""
+        return not self.reason
+
+
+# --- risk -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One reserve of one account, valued at one block exactly as the contract values it."""
+
+    side: Side
+    reserve: int
+    asset: Asset
+    balance: Raw
+    """Interest accrued to the block's timestamp; rounding as the contract's revision rounds."""
+    value: Base
+    price: Base
+    """Base units per whole token."""
+    liquidation_threshold: Bps
+    """The one that applies to this account, e-mode included; 0 on a debt leg."""
+    liquidation_bonus: Bps
+    """10_500 is a bonus of 5 %; 0 on a debt leg."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessed:
+    """A position whose health factor equals what the deployed contract answers at `block`."""
+
+    position: PositionId
+    block: BlockRef
+    health_factor: Wad
+    """`UINT256_MAX` without debt, as the contract has it."""
+    collateral: Base
+    debt: Base
+    legs: tuple[Leg, ...]
+    e_mode: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True: the health factor is known.  `Unassessable` answers False."""
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unassessable:
+    """A position whose health is unknown, which is never good health."""
+
+    position: PositionId
+    block: BlockRef
+    reason: str
+
+    @property
+    def ok(self) -> bool:
+        """False: nothing may be decided from this."""
+        return False
+
+
+Assessment = Assessed | Unassessable
+
+
+# --- decisions ------------------------------------------------------------------------------
+
+
+class IntentKind(StrEnum):
+    """What an action does."""
+
+    TOP_UP = "top_up"
+    REPAY = "repay"
+    LIQUIDATE = "liquidate"
+    APPROVE = "approve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What shall be done to one position, before anything is encoded.
+
+    `intent_id` is in the log line, the message, the row and ``keeper explain``.
+    """
+
+    intent_id: str
+    kind: IntentKind
+    position: PositionId
+    block: BlockRef
+    """The block the decision was made at."""
+    asset: Asset
+    """The token the keeper spends: supplied, repaid, or the debt that is covered."""
+    amount: Raw
+    """How much of it at the most."""
+    collateral: Asset | None = None
+    """Liquidations only: what is seized."""
+    value_at_risk: Base
+    """What orders the queue, base units: debt for liquidations, what a liquidation would cost
+    the owner for protection."""
+    expected_profit: Base = Base(0)  # noqa: RUF009
+    """At the block's oracle prices, before gas; liquidations only."""
+    health_before: Wad
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Nothing to do, and why."""
+
+    position: PositionId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something to do."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """Something should be done and is not: the reason is shown to people."""
+
+    position: PositionId
+    reason: str
+
+
+Decision = Hold | Act | Refuse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liquidation:
+    """One legal liquidation of one account, sized exactly."""
+
+    collateral: Leg
+    debt: Leg
+    debt_to_cover: Raw
+    """What is really taken, raw units of the debt."""
+    amount: Raw
+    """What to pass: a little more for a whole debt, since interest grows until inclusion."""
+    seized: Raw
+    """Received by the liquidator, raw units of the collateral, protocol fee excluded."""
+    profit: Base
+    """Value of `seized` less value of `debt_to_cover` at the block's prices, before gas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What the keeper's own account can spend in one market at one block."""
+
+    owner: Address
+    block: BlockRef
+    balances: Mapping[Address, Raw]
+    allowances: Mapping[Address, Raw]
+    """Granted to the market's pool."""
+
+    def spendable(self, asset: Address) -> Raw:
+        """Return the lesser of balance and allowance: 0 for a token that was not read."""
+        return Raw(min(self.balances.get(asset, 0), self.allowances.get(asset, 0)))
+
+
+# --- execution ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A transaction as it will be signed, but for nonce and fees."""
+
+    intent: Intent
+    to: Address
+    data: bytes
+    value_wei: Wei = Wei(0)  # noqa: RUF009
+    gas_limit: int
+    max_fee_wei: Wei
+    """The most that may ever be paid per gas for this intent, bumps included."""
+    deadline: int
+    """Seconds since the epoch, chain time: not sent or bumped after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fees:
+    """EIP-1559 fees of one attempt, wei per gas."""
+
+    max_fee_wei: Wei
+    priority_fee_wei: Wei
+
+
+class TxState(StrEnum):
+    """Where an intent's transaction is.  Only the last three are ends."""
+
+    CLAIMED = "claimed"
+    SIGNED = "signed"
+    SENT = "sent"
+    MINED = "mined"
+    CONFIRMED = "confirmed"
+    REVERTED = "reverted"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One signed transaction of an intent; bumps of it share the nonce."""
+
+    tx_hash: Hash
+    raw: bytes
+    fees: Fees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What the chain says became of a transaction."""
+
+    tx_hash: Hash
+    block_number: int
+    block_hash: Hash
+    succeeded: bool
+    gas_used: int
+    effective_gas_price_wei: Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPlan:
+    """A plan with its nonce and its attempts, as the journal holds it."""
+
+    plan: Plan
+    signer: Address
+    nonce: int
+    state: TxState
+    attempts: tuple[Attempt, ...] = ()
+    """Oldest first; any of them may be the one that is mined."""
+    sent_at_block: int | None = None
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """Mined, succeeded, and deep enough."""
+
+    plan: Plan
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverted:
+    """Mined and failed: gas was spent, nothing else."""
+
+    plan: Plan
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Not known yet: the nonce stays taken and nothing else is sent for this position."""
+
+    plan: Plan
+    reason: str
+
+
+Outcome = Confirmed | Reverted | Unknown
+
+
+# --- people ---------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How loud a message is; critical ones are delivered first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Health factors below which people are told, wad; strictly falling."""
+
+    info: Wad
+    warning: Wad
+    critical: Wad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A chat that wants to hear about an account."""
+
+    chat: str
+    """``telegram:12345`` or ``log:``."""
+    account: Address
+    label: str
+    thresholds: Thresholds | None = None
+    """None: the market's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One row of the outbox: text that is already rendered."""
+
+    key: str
+    """Idempotency key: the same event never makes two rows."""
+    chat: str
+    severity: Severity
+    text: str
+    """Plain text; the first line is the whole message on a lock screen."""
+    kind: str
+    """``fired``, ``worse``, ``repeated``, ``resolved``, ``action``, ``fault``, ``reply``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One fact for the audit trail, written in the transaction of the act."""
+
+    event: str
+    """``noun.verb``, as in the log."""
+    fields: Mapping[str, str | int | Decimal | None] = field(default_factory=dict)
+
+
+class AlertLevel(IntEnum):
+    """How bad it is; greater is worse."""
+
+    CLEAR = 0
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertState:
+    """One alert between two blocks.  Its key is (chat, rule, subject)."""
+
+    chat: str
+    rule: str
+    """``health``, ``health_unknown``, ``oracle``, ``keeper``."""
+    subject: str
+    """The position, the feed, or the part of the keeper it is about, as a string."""
+    level: AlertLevel
+    fired_at: int
+    """Chain seconds; of the first firing since it was last clear."""
+    said_at: int
+    """Chain seconds of the last message."""
+    said_health: Wad | None = None
+    """The health factor people were last told."""
+    lowest: Wad | None = None
+    clear_since: int | None = None
+    """Since when it has been above the clearing bound, or None."""
+    serial: int = 0
+    """Counts the messages of this alert, so that each has a key of its own."""
+
+
+# --- what one pass leaves behind ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassRecord:
+    """All that one block's pass writes, in one database transaction."""
+
+    block: BlockRef
+    history: tuple[Assessment, ...] = ()
+    """Watched and endangered positions."""
+    decisions: tuple[Decision, ...] = ()
+    """Acts and Refuses; Holds are not kept."""
+    alerts: tuple[AlertState, ...] = ()
+    """Changed ones; level CLEAR removes."""
+    messages: tuple[Message, ...] = ()
+    audit: tuple[AuditEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How far a market's history was read and whom it held: a cache, verified on load."""
+
+    market: MarketId
+    block: BlockRef
+    accounts: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The transaction is on its way: journalled, signed, stored, sent."""
+
+    open_plan: OpenPlan
+    health_after: Wad | None
+    """As simulated at the pinned block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """Not armed: the same path up to the signature, and what it would have done."""
+
+    plan: Plan
+    health_after: Wad | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """Not sent, and why; nothing was spent."""
+
+    intent: Intent
+    reason: str
+
+
+Submission = Submitted | Rehearsed | Declined

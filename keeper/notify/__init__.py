@@ -1,0 +1,1 @@
+"""Delivery: the outbox, its channels, and the Telegram bot."""

@@ -1,0 +1,1 @@
+"""Oracles judged: traced to their leaves, fresh or not, and why.  Pure."""

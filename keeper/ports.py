@@ -1,0 +1,242 @@
+"""The seams between the pure core and the shell, and between rooms that do not know one another."""
+
+from collections.abc import AsyncIterator, Generator, Sequence
+from typing import Protocol, TypeVar
+
+from keeper.model import (
+    Address,
+    AlertState,
+    Assessment,
+    Attempt,
+    AuditEvent,
+    BlockRef,
+    Call,
+    CallResult,
+    Checkpoint,
+    Decision,
+    Holdings,
+    Intent,
+    Leg,
+    Liquidation,
+    Log,
+    MarketId,
+    Message,
+    OpenPlan,
+    Outcome,
+    PassRecord,
+    Plan,
+    Receipt,
+    Submission,
+    TxState,
+    Watch,
+)
+from keeper.units import Raw, Wad
+
+T = TypeVar("T")
+
+Steps = Generator[tuple[Call, ...], tuple[CallResult, ...], T]
+"""A read written without I/O: yields batches of calls, is sent their results in order, returns T.
+
+One batch is one packed read where the node allows it; batches of one `Steps` are pinned to one
+block.  Decoders raise `BadAnswer` for what cannot be true.
+"""
+
+
+class Reader(Protocol):
+    """Runs `Steps` against one block."""
+
+    async def run(self, steps: Steps[T], block: BlockRef) -> T:
+        """Drive `steps` to its end, every call pinned to ``block.hash``."""
+        ...
+
+    async def run_all(self, steps: Sequence[Steps[T]], block: BlockRef) -> list[T]:
+        """The same for several at once, their batches merged into common packed reads."""
+        ...
+
+
+class Heads(Protocol):
+    """New heads of one chain, gaps filled and reorgs said."""
+
+    def follow(self, after: BlockRef | None) -> AsyncIterator["Advance"]:
+        """Yield an `Advance` for each change of the canonical head after `after`."""
+        ...
+
+
+class Advance(Protocol):
+    """A step of the canonical chain: undo `orphaned` (newest first), then take `adopted`."""
+
+    @property
+    def orphaned(self) -> tuple[BlockRef, ...]: ...
+    @property
+    def adopted(self) -> tuple[BlockRef, ...]:
+        """Oldest first; the last one is the head."""
+        ...
+
+    @property
+    def received_at(self) -> float:
+        """Monotonic seconds at which the head reached us."""
+        ...
+
+
+class Logs(Protocol):
+    """Event logs of one chain."""
+
+    async def at(self, block: BlockRef) -> tuple[Log, ...]:
+        """The wanted logs of one block, asked for by its hash."""
+        ...
+
+
+class MarketView(Protocol):
+    """One market at one block: the protocol's exact arithmetic over what was read there.
+
+    Strategies ask it; it never asks back.  All amounts are exact in the contract's rounding.
+    """
+
+    @property
+    def market(self) -> MarketId: ...
+    @property
+    def block(self) -> BlockRef: ...
+
+    def assess(self, holdings: Holdings) -> Assessment:
+        """The health factor the contract would answer, or why it is unknown."""
+        ...
+
+    def supply_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
+        """Least supply into collateral `leg` that reaches `target`; None if no amount does.
+
+        Rounded up: the health factor after it is never below `target`, as of this block.
+        """
+        ...
+
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
+        """Least repayment of debt `leg` that reaches `target`, or its whole balance."""
+        ...
+
+    def liquidations(self, holdings: Holdings) -> tuple[Liquidation, ...]:
+        """Every legal liquidation of an account below 1, most profitable first."""
+        ...
+
+    def liquidation_at_most(
+        self, holdings: Holdings, of: Liquidation, debt_to_cover: Raw
+    ) -> Liquidation | None:
+        """The same pair with no more than `debt_to_cover`; None where that is not legal."""
+        ...
+
+    def encode(self, intent: Intent) -> tuple[Address, bytes]:
+        """Target and calldata of `intent`; supply and repay are on behalf of the position."""
+        ...
+
+
+class Strategy(Protocol):
+    """Decides for one position."""
+
+    name: str
+
+    def decide(
+        self, view: MarketView, holdings: Holdings, assessment: Assessment, wallet: "Wallet"
+    ) -> Decision:
+        """Hold, Act or Refuse, with the reason.  Pure: the same inputs, the same answer."""
+        ...
+
+
+class Wallet(Protocol):
+    """What may still be spent in this pass: an inventory less what earlier intents took."""
+
+    def spendable(self, asset: Address) -> Raw: ...
+
+
+class Journal(Protocol):
+    """Rows written before the key is touched.  Each method is one durable transaction."""
+
+    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+        """Take a nonce and write the plan as CLAIMED.
+
+        The nonce is the greater of `chain_nonce` (pending) and one past the last unfinished
+        claim.  Raises `JournalError` when the position has an open plan or the intent id is known.
+        """
+        ...
+
+    async def signed(self, intent_id: str, attempt: Attempt) -> None:
+        """Append an attempt; state SIGNED.  Its bytes are durable when this returns."""
+        ...
+
+    async def sent(self, intent_id: str, at_block: int) -> None:
+        """State SENT."""
+        ...
+
+    async def mined(self, intent_id: str, receipt: Receipt) -> None:
+        """State MINED: in a block that may still be orphaned."""
+        ...
+
+    async def unmined(self, intent_id: str) -> None:
+        """Back to SENT: the block with the receipt is gone."""
+        ...
+
+    async def settle(
+        self,
+        intent_id: str,
+        state: TxState,
+        receipt: Receipt | None,
+        messages: Sequence[Message],
+        audit: Sequence[AuditEvent],
+    ) -> None:
+        """End the intent; its messages and audit rows are in the same transaction."""
+        ...
+
+    async def open_plans(self, signer: Address) -> tuple[OpenPlan, ...]:
+        """All that are not ended, by nonce."""
+        ...
+
+
+class Records(Protocol):
+    """What the engine remembers and leaves behind; the outbox is filled here."""
+
+    async def watches(self) -> tuple[Watch, ...]:
+        """All watches of all chats that are not disabled."""
+        ...
+
+    async def alert_states(self) -> tuple[AlertState, ...]:
+        """Every alert that is not clear, as it was left."""
+        ...
+
+    async def record(self, record: PassRecord) -> None:
+        """Write one pass: history, alerts, outbox rows and audit, in one transaction."""
+        ...
+
+    async def checkpoint(self, market: MarketId) -> Checkpoint | None:
+        """The last saved one, with its checksum verified; None when absent or damaged."""
+        ...
+
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Replace the market's."""
+        ...
+
+
+class Executor(Protocol):
+    """Turns intents into transactions, once each."""
+
+    @property
+    def armed(self) -> bool: ...
+
+    async def recover(self, block: BlockRef) -> tuple[Outcome, ...]:
+        """Reconcile every open plan with nonce and receipts; before the first block is taken."""
+        ...
+
+    async def settle(self, block: BlockRef) -> tuple[Outcome, ...]:
+        """Look at every open plan at this head: confirm, bump, re-broadcast, or wait."""
+        ...
+
+    async def submit(self, intent: Intent, view: MarketView) -> Submission:
+        """Policy, simulate at the pinned block, journal, sign, store, send."""
+        ...
+
+
+class Channel(Protocol):
+    """Somewhere messages go."""
+
+    prefix: str
+    """The part of `Message.chat` before the colon."""
+
+    async def send(self, message: Message) -> None:
+        """Return when the provider acknowledged.  Raises `DeliveryError`."""
+        ...

@@ -1,0 +1,1 @@
+"""One folder per lending protocol, each pure."""

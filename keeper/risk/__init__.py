@@ -1,0 +1,1 @@
+"""The book in columns, the float screen and the exact recheck.  Pure."""

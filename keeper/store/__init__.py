@@ -1,0 +1,1 @@
+"""The database: journal, outbox, history, audit."""

@@ -1,0 +1,1 @@
+"""What to do about a position: frozen dataclasses with decide().  Pure."""
