@@ -13,6 +13,9 @@ from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import NewType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keeper.units import Base, Bps, Raw, Wad, Wei
 
 Address = NewType("Address", str)
@@ -151,6 +154,17 @@ class Holdings:
     """Only what counts: enabled collateral and debts, by reserve id."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a block's logs say to look at; never what to believe."""
+
+    accounts: frozenset[Address]
+    borrowers: frozenset[Address]
+    """Those that received debt: they enter the book even if nobody knew them."""
+    parameters: bool
+    """Reserve, e-mode or oracle configuration changed: everything is discovered again."""
+
+
 # --- oracles --------------------------------------------------------------------------------
 
 
@@ -182,13 +196,13 @@ class Round:
 class Source:
     """How one reserve's price comes about, traced to the leaves."""
 
-    asset: Address
+    asset: Asset
     address: Address
     """`AaveOracle.getSourceOfAsset`."""
     path: tuple[str, ...]
     """Adapters from the source down to the feeds, in words."""
     feeds: tuple[Feed, ...]
-    """Empty for a fixed price and for a source that could not be traced."""
+    """Empty for a fixed price; whatever was found under a source that could not be traced whole."""
     untraced: str = ""
     """Why it could not be traced, or empty."""
 
@@ -293,6 +307,37 @@ class Unassessable:
 
 
 Assessment = Assessed | Unassessable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractHealth:
+    """What the contract itself answers at a block, stale prices or not."""
+
+    health_factor: Wad
+    collateral: Base
+    debt: Base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """What one scaled unit is worth at one block, for the float screen.
+
+    Contribution to the health factor's two sums: ``sum(collateral[e_mode, reserve] * scaled)``
+    over ``sum(debt[reserve] * scaled)``.  NaN marks a reserve without a price: one
+    that is stale or suspicious keeps its weight, since the protocol liquidates by it all the same.
+    The slacks bound what the contract's integer rounding of one entry can add or take away.
+    """
+
+    collateral: NDArray[np.float64]
+    """[e-mode rows, reserves]: base units x liquidation threshold (a fraction) per scaled unit."""
+    debt: NDArray[np.float64]
+    """[reserves]: base units per scaled unit."""
+    collateral_slack: NDArray[np.float64]
+    """[e-mode rows, reserves], in the same unit as the collateral sum, per entry."""
+    debt_slack: NDArray[np.float64]
+    """[reserves], in base units, per entry."""
+    collateral_excess: float = 0.0
+    """By what fraction the collateral sum may be higher still: weights are never too high."""
 
 
 # --- decisions ------------------------------------------------------------------------------
@@ -407,6 +452,18 @@ class Plan:
     """The most that may ever be paid per gas for this intent, bumps included."""
     deadline: int
     """Seconds since the epoch, chain time: not sent or bumped after it."""
+    spends: Base = Base(0)  # noqa: RUF009
+    """What it takes from the keeper's account, base units at the block's prices: caps count it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a signer's plans took, or may still take: an open plan counts with its worst case."""
+
+    value: Base
+    """Sum of `Plan.spends`, plans that were abandoned or reverted left out."""
+    gas_wei: Wei
+    """Open: ``gas_limit * max_fee_wei``.  Ended: what the receipt says, 0 without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,7 +545,17 @@ class Unknown:
     reason: str
 
 
-Outcome = Confirmed | Reverted | Unknown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """Ended without effect: never signed, cancelled, or its nonce was used by something else."""
+
+    plan: Plan
+    reason: str
+    receipt: Receipt | None = None
+    """Of the cancelling self-transfer, if one was mined: its gas was spent."""
+
+
+Outcome = Confirmed | Reverted | Unknown | Abandoned
 
 
 # --- people ---------------------------------------------------------------------------------
@@ -534,7 +601,19 @@ class Message:
     text: str
     """Plain text; the first line is the whole message on a lock screen."""
     kind: str
-    """``fired``, ``worse``, ``repeated``, ``resolved``, ``action``, ``fault``, ``reply``."""
+    """``fired``, ``worse``, ``repeated``, ``eased``, ``resolved``, ``action``, ``fault`` or
+    ``reply``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """One undelivered row of the outbox, as its drain reads it."""
+
+    id: int
+    """Grows with the order of writing."""
+    message: Message
+    attempts: int
+    """How often it was tried and not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -613,6 +692,11 @@ class Submitted:
     health_after: Wad | None
     """As simulated at the pinned block."""
 
+    @property
+    def intent(self) -> Intent:
+        """What it carries out."""
+        return self.open_plan.plan.intent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
@@ -620,6 +704,11 @@ class Rehearsed:
 
     plan: Plan
     health_after: Wad | None
+
+    @property
+    def intent(self) -> Intent:
+        """What it would have carried out."""
+        return self.plan.intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,29 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from keeper.model import (
     Address,
     AlertState,
     Assessment,
+    Asset,
     Attempt,
     AuditEvent,
     BlockRef,
     Call,
     CallResult,
     Checkpoint,
+    ContractHealth,
     Decision,
     Holdings,
     Intent,
+    IntentKind,
+    Inventory,
     Leg,
     Liquidation,
     Log,
+    LogFilter,
     MarketId,
     Message,
     OpenPlan,
@@ -26,11 +31,14 @@ from keeper.model import (
     PassRecord,
     Plan,
     Receipt,
+    Spent,
     Submission,
+    Touched,
     TxState,
     Watch,
+    Weights,
 )
-from keeper.units import Raw, Wad
+from keeper.units import Base, Raw, Wad
 
 T = TypeVar("T")
 
@@ -101,6 +109,10 @@ class MarketView(Protocol):
         """The health factor the contract would answer, or why it is unknown."""
         ...
 
+    def price_of(self, asset: Address) -> Base | None:
+        """What the market's oracle answers, base units per whole token, usable or not."""
+        ...
+
     def supply_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
         """Least supply into collateral `leg` that reaches `target`; None if no amount does.
 
@@ -127,10 +139,111 @@ class MarketView(Protocol):
         ...
 
 
+class LendingView(MarketView, Protocol):
+    """The rest of a view: what the engine screens with and what people are shown."""
+
+    def weights(self) -> Weights:
+        """Float weights and slack for `keeper.risk.screen`."""
+        ...
+
+    def contract_health(self, holdings: Holdings) -> ContractHealth:
+        """What the contract itself would answer, stale prices or not."""
+        ...
+
+    def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
+        """The price of collateral `leg` at which the health factor is 1; None if never."""
+        ...
+
+    def explain(self, holdings: Holdings) -> tuple[str, ...]:
+        """The arithmetic, a line each."""
+        ...
+
+
+class Observation(Protocol):
+    """What one read of one market brought."""
+
+    @property
+    def holdings(self) -> tuple[Holdings, ...]: ...
+    @property
+    def prices(self) -> Sequence[Base | None]:
+        """By reserve id."""
+        ...
+
+    @property
+    def unreadable(self) -> tuple[tuple[Address, str], ...]: ...
+
+
+M = TypeVar("M")
+Obs = TypeVar("Obs", bound=Observation)
+
+
+class LendingAdapter(Protocol[M, Obs]):
+    """One lending protocol: which calls to make and what their answers mean.  No I/O."""
+
+    @property
+    def id(self) -> MarketId: ...
+    @property
+    def anchor(self) -> Address:
+        """The contract a market is found from: its first block is the market's first."""
+        ...
+
+    def discover(self) -> Steps[M]:
+        """Everything that changes only by governance, from the chain alone."""
+        ...
+
+    def sources(self, market: M) -> tuple[tuple[int, Asset, Address], ...]:
+        """(reserve id, asset, price source) of each reserve."""
+        ...
+
+    def log_filter(self, market: M) -> LogFilter:
+        """Every log that says where to look."""
+        ...
+
+    def backfill_filter(self, market: M) -> LogFilter:
+        """Enough of history to find every borrower."""
+        ...
+
+    def touched(self, market: M, logs: Sequence[Log]) -> Touched:
+        """Whom and what the logs speak of."""
+        ...
+
+    def observe(
+        self,
+        market: M,
+        accounts: Sequence[Address],
+        known: Callable[[Address], Holdings | None],
+    ) -> Steps[Obs]:
+        """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
+        ...
+
+    def inventory(self, market: M, owner: Address, block: BlockRef) -> Steps[Inventory]:
+        """What `owner` has of each listed asset and has granted to the market."""
+        ...
+
+    def actions(self, market: M) -> tuple[tuple[IntentKind, Address, bytes], ...]:
+        """(kind, target, selector) of every transaction that may ever be made."""
+        ...
+
+    def health_call(self, market: M, account: Address) -> Call:
+        """The market's own view of an account's health."""
+        ...
+
+    def decode_health(self, data: bytes) -> Wad:
+        """The health factor of its answer.  Raises `BadAnswer`."""
+        ...
+
+    def view(
+        self, market: M, observation: Obs, block: BlockRef, unusable: Mapping[int, str]
+    ) -> LendingView:
+        """Bind exact arithmetic to one block; `unusable`: reserve id to the reason."""
+        ...
+
+
 class Strategy(Protocol):
     """Decides for one position."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def decide(
         self, view: MarketView, holdings: Holdings, assessment: Assessment, wallet: "Wallet"
@@ -187,6 +300,17 @@ class Journal(Protocol):
         """All that are not ended, by nonce."""
         ...
 
+    async def watermark(self, signer: Address) -> int | None:
+        """The highest nonce ever signed for (claimed counts too), ended plans included.
+
+        None when this journal never saw the signer.
+        """
+        ...
+
+    async def spent_since(self, signer: Address, since: int) -> Spent:
+        """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
+        ...
+
 
 class Records(Protocol):
     """What the engine remembers and leaves behind; the outbox is filled here."""
@@ -217,6 +341,10 @@ class Executor(Protocol):
 
     @property
     def armed(self) -> bool: ...
+
+    def open_intents(self) -> tuple[Intent, ...]:
+        """What is on its way."""
+        ...
 
     async def recover(self, block: BlockRef) -> tuple[Outcome, ...]:
         """Reconcile every open plan with nonce and receipts; before the first block is taken."""

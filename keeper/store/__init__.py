@@ -1,1 +1,1 @@
-"""The database: journal, outbox, history, audit."""
+"""The journal, the outbox and the memory: SQLite or PostgreSQL, one code, one set of tests."""

@@ -1,1 +1,4 @@
-"""Metrics, health and the status page, on loopback."""
+"""Metrics, health and the status page, on loopback.
+
+Everything here is read-only: no request changes anything, whoever sends it.
+"""

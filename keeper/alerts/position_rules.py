@@ -1,0 +1,126 @@
+"""The rules ``health`` and ``health_unknown``, per watch and position.  Pure."""
+
+from keeper.alerts.distance import liquidation_points
+from keeper.alerts.machine import (
+    HEALTH,
+    HEALTH_UNKNOWN,
+    AlertKey,
+    step_health,
+)
+from keeper.alerts.numbers import plain
+from keeper.alerts.render import (
+    About,
+    health_line,
+    health_message,
+    name_of,
+    unknown_line,
+)
+from keeper.alerts.room import Notice, Room, subject_of
+from keeper.model import (
+    Address,
+    AlertLevel,
+    Assessed,
+    Assessment,
+    Unassessable,
+    Watch,
+)
+
+
+def position_notices(room: Room, assessments: tuple[Assessment, ...]) -> list[Notice]:
+    by_account: dict[Address, list[Assessment]] = {}
+    for assessment in assessments:
+        by_account.setdefault(assessment.position.account, []).append(assessment)
+    notices = []
+    for watch in room.watches:
+        mine = by_account.get(watch.account, [])
+        owing = [one for one in mine if not isinstance(one, Assessed) or one.debt]
+        for assessment in mine:
+            name = name_of(watch.label, watch.account)
+            if len(owing) > 1:
+                name = f"{name} on {plain(assessment.position.market.name, 40)}"
+            match assessment:
+                case Assessed():
+                    notices.extend(_known(room, watch, assessment, name))
+                case Unassessable():
+                    notices.extend(_unknown(room, watch, assessment, name))
+    return notices
+
+
+def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Notice]:
+    subject = subject_of(assessed.position)
+    thresholds = watch.thresholds or room.thresholds
+    rank = assessed.health_factor
+    notices = []
+
+    key = AlertKey(chat=watch.chat, rule=HEALTH_UNKNOWN, subject=subject)
+    for event in room.turn(key, AlertLevel.CLEAR, room.policy.unknown_clear_s):
+        line = unknown_line(event, name, reason="", now=room.now, health=assessed.health_factor)
+        notices.append(Notice(event=event, line=line, text=line, group=HEALTH, rank=rank))
+
+    key = AlertKey(chat=watch.chat, rule=HEALTH, subject=subject)
+    step = step_health(
+        key,
+        room.state(key),
+        assessed.health_factor,
+        thresholds=thresholds,
+        now=room.now,
+        policy=room.policy,
+    )
+    room.ledger.take(key, step)
+    for event in step.events:
+        line = health_line(event, name, thresholds=thresholds, policy=room.policy, now=room.now)
+        text = health_message(
+            event,
+            _about(room, assessed, name),
+            thresholds=thresholds,
+            policy=room.policy,
+            now=room.now,
+        )
+        notices.append(Notice(event=event, line=line, text=text, group=HEALTH, rank=rank))
+    return notices
+
+
+def _unknown(room: Room, watch: Watch, unknown: Unassessable, name: str) -> list[Notice]:
+    subject = subject_of(unknown.position)
+    room.hold(AlertKey(chat=watch.chat, rule=HEALTH, subject=subject))
+
+    key = AlertKey(chat=watch.chat, rule=HEALTH_UNKNOWN, subject=subject)
+    if room.cause(unknown):  # told as the feed, once
+        room.hold(key)
+        return []
+    level = room.level_while_unknown(watch.chat, (unknown.position,))
+    notices = []
+    for event in room.turn(key, level, room.policy.unknown_clear_s):
+        line = unknown_line(event, name, reason=unknown.reason, now=room.now, health=None)
+        notices.append(Notice(event=event, line=line, text=line, group=HEALTH, rank=0))
+    return notices
+
+
+def _about(room: Room, assessed: Assessed, name: str) -> About:
+    prices = room.prices[assessed.position.market]
+    used = {leg.asset.address for leg in assessed.legs}
+    ages = [
+        feed.age_s
+        for verdict in prices
+        if verdict.asset.address in used
+        for feed in verdict.feeds
+        if feed.age_s is not None
+    ]
+    return About(
+        name=name,
+        market=assessed.position.market,
+        block=assessed.block,
+        oracle_age_s=max(ages, default=None),
+        points=liquidation_points(assessed, prices),
+        remedies=room.remedies(assessed),
+    )
+
+
+def drop_unheard(room: Room) -> None:
+    """End the position alerts of chats that no longer watch the account, without a word."""
+    heard = {(watch.chat, watch.account) for watch in room.watches}
+    for key, state in room.ledger.states.items():
+        if key.rule in (HEALTH, HEALTH_UNKNOWN) and room.owns(key):
+            account = Address(key.subject.rpartition(":")[2])
+            if (key.chat, account) not in heard:
+                room.ledger.drop(state)

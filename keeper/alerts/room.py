@@ -1,0 +1,194 @@
+"""What the rules of one alert pass share: its inputs, its ledger, and what is in trouble.  Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from keeper.alerts.machine import (
+    HEALTH,
+    AlertKey,
+    Event,
+    Policy,
+    Step,
+    hold,
+    key_of,
+    step_condition,
+)
+from keeper.alerts.render import (
+    Remedies,
+    feed_name,
+    feed_trouble,
+    price_name,
+    price_trouble,
+)
+from keeper.model import (
+    Address,
+    AlertLevel,
+    AlertState,
+    Assessed,
+    BlockRef,
+    MarketId,
+    PositionId,
+    PriceVerdict,
+    Thresholds,
+    Unassessable,
+    Watch,
+)
+
+
+def subject_of(position: PositionId) -> str:
+    """Return the subject of a position's alerts."""
+    return str(position)
+
+
+def feed_subject(market: MarketId, feed: Address) -> str:
+    """Return the subject of a feed's alert: one per chain, whatever markets share it."""
+    return f"{market.chain_id}:{feed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One event with its words, before messages are made of them."""
+
+    event: Event
+    line: str
+    text: str
+    group: str
+    """Notices of one chat and one group are said together when they are many."""
+    rank: int
+    """Lowest first within a group: the health factor, or the order of arrival."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Collects the steps of one pass.  Mutable, and never outlives it."""
+
+    states: dict[AlertKey, AlertState]
+    changed: dict[AlertKey, AlertState] = field(default_factory=dict)
+
+    def take(self, key: AlertKey, step: Step) -> None:
+        """Keep a step's state, if it differs from the one before."""
+        if step.state is not None and step.state != self.states.get(key):
+            self.changed[key] = step.state
+
+    def drop(self, state: AlertState) -> None:
+        """End an alert without a word: nobody is left to hear it."""
+        self.changed[key_of(state)] = replace(state, level=AlertLevel.CLEAR, clear_since=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A feed, or a price whose feeds are all well, that nothing may be computed from."""
+
+    subject: str
+    name: str
+    what: str
+    reasons: tuple[str, ...]
+    assets: frozenset[tuple[MarketId, Address]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Everything the parts of a pass share."""
+
+    block: BlockRef
+    prices: Mapping[MarketId, tuple[PriceVerdict, ...]]
+    watches: tuple[Watch, ...]
+    operators: tuple[str, ...]
+    thresholds: Thresholds
+    uses: Mapping[PositionId, frozenset[Address]]
+    remedies: Callable[[Assessed], Remedies | None]
+    policy: Policy
+    ledger: Ledger
+    troubles: tuple[Trouble, ...]
+
+    @property
+    def now(self) -> int:
+        return self.block.timestamp
+
+    def state(self, key: AlertKey) -> AlertState | None:
+        return self.ledger.states.get(key)
+
+    def owns(self, key: AlertKey) -> bool:
+        """Whether a position's alert is of a market of this pass."""
+        return key.subject.startswith(tuple(f"{market.name}:" for market in self.prices))
+
+    def watchers(self, position: PositionId) -> tuple[Watch, ...]:
+        """Return the watches of a position's account."""
+        return tuple(watch for watch in self.watches if watch.account == position.account)
+
+    def turn(self, key: AlertKey, level: AlertLevel, clear_for_s: int) -> tuple[Event, ...]:
+        """Step an on-or-off rule, keep its state, and return what is to be said."""
+        step = step_condition(
+            key,
+            self.state(key),
+            level,
+            clear_for_s=clear_for_s,
+            now=self.now,
+            policy=self.policy,
+        )
+        self.ledger.take(key, step)
+        return step.events
+
+    def hold(self, key: AlertKey) -> None:
+        """Leave an alert as it is: its subject is unknown in this block."""
+        self.ledger.take(key, hold(self.state(key)))
+
+    def cause(self, unknown: Unassessable) -> tuple[Trouble, ...]:
+        """Return the troubles that make a position's health unknown; none: something else does."""
+        assets = self.uses.get(unknown.position)
+        if assets is None:
+            return tuple(
+                trouble
+                for trouble in self.troubles
+                if any(reason and reason in unknown.reason for reason in trouble.reasons)
+            )
+        market = unknown.position.market
+        return tuple(
+            trouble
+            for trouble in self.troubles
+            if any((market, asset) in trouble.assets for asset in assets)
+        )
+
+    def level_while_unknown(self, chat: str, positions: Iterable[PositionId]) -> AlertLevel:
+        """Return CRITICAL where the last that was known was critical: hiding it is as bad."""
+        for position in positions:
+            state = self.state(AlertKey(chat=chat, rule=HEALTH, subject=subject_of(position)))
+            if state is not None and state.level is AlertLevel.CRITICAL:
+                return AlertLevel.CRITICAL
+        return AlertLevel.WARNING
+
+
+def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Trouble, ...]:
+    found: dict[str, Trouble] = {}
+    for market, verdicts in prices.items():
+        for verdict in verdicts:
+            bad = tuple(feed for feed in verdict.feeds if not feed.usable)
+            here = frozenset({(market, verdict.asset.address)})
+            fresh = [
+                Trouble(
+                    subject=feed_subject(market, feed.feed.address),
+                    name=feed_name(feed),
+                    what=feed_trouble(feed),
+                    reasons=(feed.reason, verdict.reason),
+                    assets=here,
+                )
+                for feed in bad
+            ]
+            if not bad and not verdict.usable:
+                fresh.append(
+                    Trouble(
+                        subject=f"{market.chain_id}:{market.name}:{verdict.asset.address}",
+                        name=price_name(verdict),
+                        what=price_trouble(verdict),
+                        reasons=(verdict.reason,),
+                        assets=here,
+                    )
+                )
+            for trouble in fresh:
+                known = found.get(trouble.subject, trouble)
+                found[trouble.subject] = replace(
+                    known,
+                    assets=known.assets | trouble.assets,
+                    reasons=tuple(dict.fromkeys((*known.reasons, *trouble.reasons))),
+                )
+    return tuple(found.values())

@@ -1,0 +1,265 @@
+"""One action on demand: plan it, rehearse it, and only when told send it and see it settled.
+
+The same executor, journal and policy as `keeper run`: a command has no short way to the key.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.alerts.actions import Done, outcome_messages
+from keeper.app.chain import OpenChain
+from keeper.app.hands import asset_named
+from keeper.app.look import held_by, read_accounts
+from keeper.app.watcher import executor_for, signer_for
+from keeper.engine.market import WatchedMarket
+from keeper.errors import ConfigError, ExecutionError
+from keeper.execution.executor import TxExecutor
+from keeper.model import (
+    Address,
+    Assessed,
+    Asset,
+    AuditEvent,
+    BlockRef,
+    Declined,
+    Intent,
+    IntentKind,
+    Inventory,
+    Leg,
+    Message,
+    Outcome,
+    PositionId,
+    Rehearsed,
+    Side,
+    Submission,
+    Submitted,
+    Unknown,
+)
+from keeper.ports import LendingView
+from keeper.settings import Settings
+from keeper.store.database import Database
+from keeper.store.journal import SqlJournal
+from keeper.strategies.intents import intent_id
+from keeper.strategies.liquidate import Liquidate
+from keeper.strategies.protect import loss_if_liquidated
+from keeper.strategies.purse import Purse
+from keeper.units import UINT256_MAX, Base, Raw, Wad
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """An intent with what it was planned from."""
+
+    intent: Intent
+    view: LendingView
+    before: Assessed | None
+
+
+async def inventory_of(
+    chain: OpenChain, market: WatchedMarket[Any, Any], owner: Address
+) -> Inventory:
+    """Return what `owner` can spend in the market at the chain's head."""
+    steps = market.adapter.inventory(market.market, owner, chain.head)
+    return await chain.reader.run(steps, chain.head)
+
+
+async def plan_protection(
+    chain: OpenChain,
+    market: WatchedMarket[Any, Any],
+    account: Address,
+    kind: IntentKind,
+    *,
+    target: Wad,
+    asset: str | None = None,
+    amount: str | None = None,
+) -> Planned:
+    """Plan a top-up or repayment: the least that reaches `target`, or exactly `amount` of `asset`.
+
+    Raises ExecutionError when nothing can be done, and says what would be needed.
+    """
+    reading = await read_accounts(chain, market, (account,))
+    holdings = held_by(market, reading, account)
+    assessed = reading.view.assess(holdings)
+    if not isinstance(assessed, Assessed):
+        raise ExecutionError(f"The health of {account} is unknown: {assessed.reason}.")
+    side = Side.COLLATERAL if kind is IntentKind.TOP_UP else Side.DEBT
+    legs = [leg for leg in assessed.legs if leg.side is side]
+    if asset is not None:
+        wanted = asset_named(asset, market).address
+        legs = [leg for leg in legs if leg.asset.address == wanted]
+    if not legs:
+        what = "collateral" if side is Side.COLLATERAL else "debt"
+        raise ExecutionError(f"{account} has no {what}{f' in {asset}' if asset else ''}.")
+    leg = max(legs, key=lambda one: one.value)
+    raw = (
+        _least(reading.view, holdings, leg, target)
+        if amount is None
+        else parse_amount(amount, leg.asset)
+    )
+    if raw <= 0:
+        raise ExecutionError(
+            f"{account} is at or above the target already: nothing needs to be done."
+        )
+    return Planned(
+        intent=Intent(
+            intent_id=intent_id(kind, assessed.position, chain.head),
+            kind=kind,
+            position=assessed.position,
+            block=chain.head,
+            asset=leg.asset,
+            amount=raw,
+            value_at_risk=loss_if_liquidated(assessed),
+            health_before=assessed.health_factor,
+            reason="asked for by command",
+        ),
+        view=reading.view,
+        before=assessed,
+    )
+
+
+def _least(view: LendingView, holdings: Any, leg: Leg, target: Wad) -> Raw:
+    if leg.side is Side.DEBT:
+        return view.repay_to_reach(holdings, leg, target)
+    supply = view.supply_to_reach(holdings, leg, target)
+    if supply is None:
+        raise ExecutionError(
+            f"No amount of {leg.asset.symbol} reaches the target: the reserve takes no more "
+            "supply, or it does not count enough; try another --asset."
+        )
+    return supply
+
+
+async def plan_liquidation(
+    chain: OpenChain, market: WatchedMarket[Any, Any], account: Address, owner: Address
+) -> Planned:
+    """Plan the most profitable legal liquidation that `owner` can pay for.
+
+    Raises ExecutionError with the reason when there is none.
+    """
+    reading = await read_accounts(chain, market, (account,))
+    holdings = held_by(market, reading, account)
+    assessed = reading.view.assess(holdings)
+    purse = Purse(await inventory_of(chain, market, owner))
+    decision = Liquidate(min_profit=Base(0)).decide(reading.view, holdings, assessed, purse)
+    intent = getattr(decision, "intent", None)
+    if not isinstance(intent, Intent):
+        raise ExecutionError(f"Not liquidated: {getattr(decision, 'reason', 'no reason')}.")
+    before = assessed if isinstance(assessed, Assessed) else None
+    return Planned(intent=intent, view=reading.view, before=before)
+
+
+async def plan_approval(
+    chain: OpenChain,
+    market: WatchedMarket[Any, Any],
+    asset: str,
+    amount: str | None,
+) -> Planned:
+    """Plan the allowance that lets the market take `asset` from the keeper; None: without limit.
+
+    The token stands for the position: one approval of a token at a time.
+    """
+    reading = await read_accounts(chain, market, ())
+    token = asset_named(asset, market)
+    raw = Raw(UINT256_MAX) if amount is None else parse_amount(amount, token)
+    position = PositionId(market=market.id, account=token.address)
+    return Planned(
+        intent=Intent(
+            intent_id=intent_id(IntentKind.APPROVE, position, chain.head),
+            kind=IntentKind.APPROVE,
+            position=position,
+            block=chain.head,
+            asset=token,
+            amount=raw,
+            value_at_risk=Base(0),
+            health_before=Wad(0),
+            reason="asked for by command",
+        ),
+        view=reading.view,
+        before=None,
+    )
+
+
+async def carry_out(
+    settings: Settings,
+    chain: OpenChain,
+    database: Database,
+    planned: Planned,
+    *,
+    send: bool,
+    wait: bool = True,
+    on_block: Callable[[BlockRef], None] = lambda _: None,
+) -> tuple[Submission, Outcome | None]:
+    """Rehearse `planned`, or send it and, with `wait`, follow it until it is settled.
+
+    Raises ConfigError when sending is asked for and the chain is not armed.
+    """
+    journal = SqlJournal(database, chain_id=chain.config.chain_id)
+    signer = await signer_for(settings, chain.config)
+    operators = settings.operator_chats()
+
+    def settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
+        messages = outcome_messages(outcome, (), operators, Done())
+        event = AuditEvent(
+            event=f"intent.{type(outcome).__name__.lower()}",
+            fields={"intent": outcome.plan.intent.intent_id, "by": "command"},
+        )
+        return messages, (event,)
+
+    executor = executor_for(settings, chain, journal=journal, signer=signer, on_settled=settled)
+    if send and not executor.armed:
+        raise ConfigError(
+            f"{chain.config.name} is not armed: set signing.armed_chain_ids, a keystore and the "
+            "caps, or leave --send out to rehearse only."
+        )
+    if not send and executor.armed:
+        executor = executor_for(
+            settings.model_copy(
+                update={"signing": settings.signing.model_copy(update={"armed_chain_ids": ()})}
+            ),
+            chain,
+            journal=journal,
+            signer=signer,
+            on_settled=settled,
+        )
+    submission = await executor.submit(planned.intent, planned.view)
+    if isinstance(submission, Rehearsed | Declined):
+        await journal.record_submission(submission)
+        return submission, None
+    if not wait:
+        return submission, None
+    return submission, await _settled(chain, executor, submission, on_block)
+
+
+async def _settled(
+    chain: OpenChain,
+    executor: TxExecutor,
+    submitted: Submitted,
+    on_block: Callable[[BlockRef], None],
+) -> Outcome:
+    """Follow the transaction, head by head, to its end; the executor bumps and re-sends."""
+    wanted = submitted.intent.intent_id
+    last = chain.head
+    while True:
+        head = await chain.rpc.block("latest")
+        if head.hash != last.hash:
+            last = head
+            on_block(head)
+            for outcome in await executor.settle(head):
+                if outcome.plan.intent.intent_id == wanted and not isinstance(outcome, Unknown):
+                    return outcome
+        await asyncio.sleep(POLL_S)
+
+
+def parse_amount(text: str, asset: Asset) -> Raw:
+    """Return ``"1,250.5"`` of `asset` in raw units.  Raises ConfigError for anything else."""
+    whole, dot, part = text.replace(",", "").strip().partition(".")
+    if not (whole + part).isascii() or not (whole + part).isdigit() or (dot and not part):
+        raise ConfigError(f"{text!r} is not an amount of {asset.symbol}: write it like 1250.5.")
+    if len(part) > asset.decimals:
+        raise ConfigError(
+            f"{text} {asset.symbol} is finer than the token: it has {asset.decimals} decimals."
+        )
+    return Raw(int(whole or "0") * 10**asset.decimals + int(part.ljust(asset.decimals, "0") or "0"))

@@ -1,0 +1,144 @@
+"""One chain opened: its nodes checked, its reader ready, its markets discovered at the head."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from keeper.app.registry import PROTOCOLS
+from keeper.chain.heads import HeadFollower
+from keeper.chain.logs import LogReader, backfill, deployment_block
+from keeper.chain.provider import Limits
+from keeper.chain.reader import LensReader
+from keeper.chain.rpc import Rpc
+from keeper.engine.coverage import Progress, cover
+from keeper.engine.market import WatchedMarket
+from keeper.errors import ConfigError
+from keeper.model import Address, BlockRef, Log, LogFilter
+from keeper.oracles.heartbeats import published
+from keeper.oracles.judge import JudgeRules
+from keeper.oracles.trace import TraceRules
+from keeper.ports import Records
+from keeper.settings import Chain, Settings
+
+OBSERVING = frozenset({"eth_getLogs", "eth_call", "eth_getBlockByHash", "eth_getBlockByNumber"})
+"""Methods that observing a block may cost; the rest is sending and settling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The chain as `keeper.engine.coverage` asks for it."""
+
+    rpc: Rpc
+
+    def backfill(
+        self, wanted: LogFilter, from_block: int, to_block: int
+    ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
+        """Yield complete ranges in order."""
+        return backfill(self.rpc, wanted, from_block, to_block)
+
+    async def deployment_block(self, address: Address) -> int:
+        """Return the first block at which `address` has code."""
+        return await deployment_block(self.rpc, address)
+
+    async def block(self, number: int) -> BlockRef:
+        """Return the canonical block of that number."""
+        return await self.rpc.block(number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenChain:
+    """Everything that reads one chain."""
+
+    config: Chain
+    rpc: Rpc
+    reader: LensReader
+    heads: HeadFollower
+    head: BlockRef
+    """The head the markets were discovered at."""
+    markets: dict[str, WatchedMarket[Any, Any]] = field(default_factory=dict)
+
+    def logs(self) -> LogReader:
+        """Return a reader of each block's logs; the engine says which are wanted."""
+        return LogReader(self.rpc, LogFilter(addresses=(), topics0=()))
+
+    def observing_calls(self) -> int:
+        """Requests so far that observing blocks cost."""
+        return sum(count for method, count in self.rpc.counts.items() if method in OBSERVING)
+
+    def market(self, name: str | None = None) -> WatchedMarket[Any, Any]:
+        """Return the market of that name, or the only one.  Raises ConfigError."""
+        if name is None and len(self.markets) == 1:
+            return next(iter(self.markets.values()))
+        there = ", ".join(self.markets)
+        if name is None:
+            raise ConfigError(f"{self.config.name} has several markets ({there}): say --market.")
+        if name not in self.markets:
+            raise ConfigError(f"{self.config.name} has no market {name!r}: it has {there}.")
+        return self.markets[name]
+
+    async def cover(
+        self,
+        market: WatchedMarket[Any, Any],
+        records: Records,
+        upto: BlockRef,
+        on_progress: Callable[[Progress], None],
+    ) -> Progress:
+        """Find every borrower of `market` up to `upto`; resumes from the checkpoint."""
+        start = next(m.deployment_block for m in self.config.markets if m.name == market.id.name)
+        return await cover(
+            market,
+            History(rpc=self.rpc),
+            records,
+            upto=upto,
+            start_block=start,
+            on_progress=on_progress,
+        )
+
+
+@asynccontextmanager
+async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChain]:
+    """Connect, verify the chain id, discover every market at the head.
+
+    Raises ConfigError for what only the operator can mend and ObservationError for a node that
+    does not answer.
+    """
+    limits = Limits(calls_per_second=chain.calls_per_second)
+    async with await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits) as rpc:
+        reader = LensReader(rpc)
+        head = await rpc.block("latest")
+        opened = OpenChain(
+            config=chain,
+            rpc=rpc,
+            reader=reader,
+            heads=HeadFollower(rpc, chain.ws_urls, block_time_s=chain.block_time_s),
+            head=head,
+        )
+        for market in watched_markets(settings, chain):
+            await reader.run(market.discover(), head)
+            opened.markets[market.id.name] = market
+        yield opened
+
+
+def watched_markets(settings: Settings, chain: Chain) -> tuple[WatchedMarket[Any, Any], ...]:
+    """Return the chain's markets, not yet discovered.  Raises ConfigError."""
+    made = []
+    for market, id_ in zip(chain.markets, chain.market_ids(), strict=True):
+        if market.protocol not in PROTOCOLS:
+            raise ConfigError(
+                f"{market.name}: there is no protocol {market.protocol!r}, "
+                f"there is {', '.join(PROTOCOLS)}."
+            )
+        made.append(
+            WatchedMarket(
+                PROTOCOLS[market.protocol](id_, market.addresses_provider),
+                tracing=TraceRules(
+                    heartbeats=published(), overrides_s=dict(settings.oracles.heartbeats_s)
+                ),
+                judging=JudgeRules(
+                    grace_s=settings.oracles.grace_s,
+                    trusted_sources=frozenset(settings.oracles.trusted_sources),
+                ),
+            )
+        )
+    return tuple(made)

@@ -1,0 +1,139 @@
+"""From settings to what the keeper may do: strategies, signing policy, what things cost.  Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keeper.app.registry import NATIVE
+from keeper.engine.engine import Hand
+from keeper.engine.market import WatchedMarket
+from keeper.errors import ConfigError
+from keeper.execution.executor import Pricing
+from keeper.execution.policy import Permission, SigningPolicy, Target
+from keeper.model import Address, Asset, Call, Intent, IntentKind
+from keeper.ports import MarketView, Strategy
+from keeper.settings import Chain, Protect, Settings
+from keeper.strategies.alert_only import AlertOnly
+from keeper.strategies.liquidate import Liquidate
+from keeper.strategies.protect import Bounds
+from keeper.strategies.repay import Repay
+from keeper.strategies.top_up import TopUp
+from keeper.strategies.waterfall import Waterfall
+from keeper.units import Base, Rounding, mul_div
+
+Markets = Mapping[str, WatchedMarket[Any, Any]]
+
+
+def hand_of(settings: Settings, market: WatchedMarket[Any, Any], owner: Address | None) -> Hand:
+    """Return what may be done in one market with the account `owner`; None watches only."""
+    protections = {
+        entry.account: _protection(entry, market)
+        for entry in settings.protect.values()
+        if not entry.markets or market.id.name in entry.markets
+    }
+    return Hand(owner=owner, protections=protections, otherwise=_otherwise(settings, market, owner))
+
+
+def _protection(entry: Protect, market: WatchedMarket[Any, Any]) -> Strategy:
+    bounds = Bounds(
+        below=entry.below,
+        target=entry.target,
+        assets=tuple(asset_named(name, market).address for name in entry.assets),
+        max_value=entry.max_per_tx_usd,
+    )
+    known: Mapping[str, Callable[..., Strategy]] = {"top_up": TopUp, "repay": Repay}
+    steps = tuple(known[name](accounts=(entry.account,), bounds=bounds) for name in entry.strategy)
+    return Waterfall(strategies=steps)
+
+
+def _otherwise(
+    settings: Settings, market: WatchedMarket[Any, Any], owner: Address | None
+) -> Strategy:
+    wanted = settings.liquidate
+    if not wanted.enabled or (wanted.markets and market.id.name not in wanted.markets):
+        return AlertOnly()
+    own = () if owner is None else (owner,)
+    return Liquidate(
+        min_profit=wanted.min_profit_usd,
+        max_debt=wanted.max_debt_usd,
+        denied=wanted.denied_assets,
+        protected=(*(entry.account for entry in settings.protect.values()), *own),
+    )
+
+
+def asset_named(name: str, market: WatchedMarket[Any, Any]) -> Asset:
+    """Find a listed asset by symbol or address.  Raises ConfigError naming what there is."""
+    listed = tuple(asset for _, asset, _ in market.adapter.sources(market.market))
+    for asset in listed:
+        if name.lower() in (asset.symbol.lower(), asset.address):
+            return asset
+    there = ", ".join(asset.symbol for asset in listed)
+    raise ConfigError(f"{market.id.name} lists no asset {name!r}: it has {there}.")
+
+
+def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPolicy:
+    """Return what the key may sign on this chain; a chain that is not armed may sign nothing."""
+    signing = settings.signing
+    if not signing.armed(chain.chain_id):
+        return SigningPolicy()
+    kinds = {IntentKind.APPROVE}
+    if settings.protect:
+        kinds |= {IntentKind.TOP_UP, IntentKind.REPAY}
+    if settings.liquidate.enabled:
+        kinds.add(IntentKind.LIQUIDATE)
+    allowed = [
+        (name, kind, to, selector)
+        for name, market in markets.items()
+        for kind, to, selector in market.adapter.actions(market.market)
+        if kind in kinds
+    ]
+    return SigningPolicy(
+        chain_id=chain.chain_id,
+        permissions=tuple(
+            dict.fromkeys(Permission(market=name, kind=kind) for name, kind, _, _ in allowed)
+        ),
+        targets=tuple(
+            dict.fromkeys(
+                Target(chain_id=chain.chain_id, to=to, selector=selector)
+                for _, _, to, selector in allowed
+            )
+        ),
+        max_spend=signing.max_per_tx_usd,
+        max_spend_per_day=signing.max_per_day_usd,
+        max_gas_wei=signing.max_gas_per_tx_eth,
+        max_gas_per_day_wei=signing.max_gas_per_day_eth,
+        min_balance_wei=signing.min_gas_balance_eth,
+    )
+
+
+def pricing_of(chain: Chain, markets: Markets) -> Pricing:
+    """Return what only the markets know, for the executor."""
+    native_symbol = NATIVE.get(chain.chain_id, "WETH").lower()
+
+    def spends(intent: Intent, view: MarketView) -> Base | None:
+        return _value(view, intent.asset, intent.amount)
+
+    def native(view: MarketView) -> Base | None:
+        market = markets[view.market.name]
+        for _, asset, _ in market.adapter.sources(market.market):
+            if asset.symbol.lower() == native_symbol:
+                return view.price_of(asset.address)
+        return None
+
+    def health_call(intent: Intent, view: MarketView) -> Call | None:
+        if intent.kind is IntentKind.APPROVE:
+            return None
+        market = markets[view.market.name]
+        return market.adapter.health_call(market.market, intent.position.account)
+
+    adapter = next(iter(markets.values())).adapter
+    return Pricing(
+        spends=spends, native=native, health_call=health_call, health=adapter.decode_health
+    )
+
+
+def _value(view: MarketView, asset: Asset, amount: int) -> Base | None:
+    """Base units of `amount`, rounded up: caps are kept against the keeper."""
+    price = view.price_of(asset.address)
+    if price is None:
+        return None
+    return Base(mul_div(amount, price, 10**asset.decimals, Rounding.UP))

@@ -1,0 +1,265 @@
+"""`keeper run`: every chain's watcher, the outbox, the bot and the status page, under one roof.
+
+Whatever ends one of them with an error ends the process: a supervisor restarts it, and start-up is
+recovery.  Nothing that a person is owed is kept in memory only.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from keeper.alerts.passes import Fault, pass_faults
+from keeper.app import systemd
+from keeper.app.desk import HouseDesk
+from keeper.app.status import HouseStatus
+from keeper.app.watcher import Watcher, alert_policy
+from keeper.engine.coverage import Progress
+from keeper.engine.engine import Pass
+from keeper.errors import ConfigError
+from keeper.model import BlockRef, Hash, PassRecord
+from keeper.notify.bot import TelegramBot
+from keeper.notify.log import LogChannel
+from keeper.notify.outbox import Outbox
+from keeper.notify.telegram import TelegramApi, TelegramChannel
+from keeper.ports import Channel
+from keeper.settings import Settings
+from keeper.store.database import Database
+from keeper.store.outbox import SqlOutbox
+from keeper.store.records import SqlRecords
+from keeper.store.watches import LabelTaken, SqlWatches
+from keeper.web.metrics import Metrics
+from keeper.web.server import WebServer
+
+log = structlog.get_logger()
+
+FAULTS_EVERY_S = 2.0
+FLUSH_S = 5.0
+
+
+def _nothing(*_: object) -> None:
+    """Nobody listens."""
+
+
+class Service:
+    """The whole keeper.  `run` once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        chain: str | None = None,
+        on_pass: Callable[[str, Pass], None] = _nothing,
+        on_progress: Callable[[Progress], None] = _nothing,
+        version: str = "",
+    ) -> None:
+        """`chain`: only this one, by name or id.  Callbacks must not block."""
+        self.settings = settings
+        self.chains = settings.select(chain)
+        self.watchers: tuple[Watcher, ...] = ()
+        self.metrics = Metrics(version)
+        self.opened = asyncio.Event()
+        """Every chain was opened and the bot listens."""
+        self.web_url = ""
+        self._version = version
+        self._told_pass = on_pass
+        self._told_progress = on_progress
+        self._outbox: Outbox | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set, then deliver what is due and close.
+
+        Raises ConfigError or ObservationError when a chain cannot be opened at the start.
+        """
+        async with await Database.open(self.settings.database.url) as database:
+            log.info("database.opened", where=database.shown)
+            await self._watch_configured(SqlWatches(database))
+            self.watchers = tuple(
+                Watcher(
+                    self.settings,
+                    chain,
+                    database,
+                    on_pass=self._passed,
+                    on_progress=self._told_progress,
+                )
+                for chain in self.chains
+            )
+            await self._run_in(database, stop)
+
+    def wake(self) -> None:
+        """Let the outbox look for what is due."""
+        if self._outbox is not None:
+            self._outbox.wake()
+
+    async def _run_in(self, database: Database, stop: asyncio.Event) -> None:
+        store = SqlOutbox(database)
+        token = self.settings.telegram.token
+        api = (
+            None
+            if token is None
+            else TelegramApi(token.get_secret_value(), self.settings.telegram.api_url)
+        )
+        channels: list[Channel] = [LogChannel()]
+        if api is not None:
+            channels.append(TelegramChannel(api))
+        outbox = Outbox(store, channels, operators=self.settings.operator_chats())
+        self._outbox = outbox
+        status = HouseStatus(
+            watchers=self.watchers,
+            database=database,
+            thresholds=self.settings.thresholds.as_model(),
+            version=self._version,
+        )
+        web = WebServer(
+            status, self.metrics, host=self.settings.web.host, port=self.settings.web.port
+        )
+        try:
+            if self.settings.web.enabled:
+                await web.start()
+                self.web_url = web.url
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(w.run(), name=w.name) for w in self.watchers]
+                    await self._open(tasks)
+                    tasks.append(group.create_task(outbox.run(), name="outbox"))
+                    tasks.append(
+                        group.create_task(self._watch_ourselves(database, store), name="faults")
+                    )
+                    if api is not None:
+                        bot = self._bot(api, database, outbox)
+                        tasks.append(group.create_task(bot.run(), name="telegram"))
+                    self.opened.set()
+                    systemd.notify("READY=1")
+                    await stop.wait()
+                    systemd.notify("STOPPING=1")
+                    for task in tasks:
+                        task.cancel()
+            except BaseExceptionGroup as failures:
+                raise _first(failures) from None
+            if not await outbox.flush(FLUSH_S):
+                log.warning("outbox.left", waiting=(await store.counts()).pending)
+        finally:
+            await web.stop()
+            if api is not None:
+                await api.__aexit__(None, None, None)
+
+    async def _open(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Wait until every chain is open; a task that failed ends the wait at once."""
+        opened = [asyncio.create_task(w.opened.wait()) for w in self.watchers]
+        try:
+            for waiting in opened:
+                await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                if any(task.done() for task in tasks):
+                    return
+        finally:
+            for waiting in opened:
+                waiting.cancel()
+
+    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot:
+        telegram = self.settings.telegram
+        desk = HouseDesk(
+            watchers=self.watchers,
+            watches=SqlWatches(database),
+            outbox=SqlOutbox(database),
+            thresholds=self.settings.thresholds.as_model(),
+            wake=outbox.wake,
+            bot=api.bot.token.partition(":")[0],
+        )
+        return TelegramBot(
+            api,
+            desk,
+            allowed=frozenset(f"telegram:{chat}" for chat in telegram.allowed_chats),
+            operators=tuple(f"telegram:{chat}" for chat in telegram.operator_chats),
+        )
+
+    async def _watch_configured(self, watches: SqlWatches) -> None:
+        for watch in self.settings.watches():
+            kept = await watches.add(watch)
+            if isinstance(kept, LabelTaken):
+                raise ConfigError(
+                    f"watch: {watch.chat} calls {kept.account} {kept.label!r} already: give "
+                    f"{watch.account} another label."
+                )
+
+    # --- about ourselves ----------------------------------------------------------------------
+
+    def _passed(self, name: str, done: Pass) -> None:
+        """Count a pass, wake the outbox, tell whoever asked."""
+        watcher = next(w for w in self.watchers if w.name == name)
+        metrics = self.metrics
+        metrics.head(name, done.block, orphaned=done.orphaned)
+        metrics.passed(name, decision_s=done.decision_s, broadcast_s=done.broadcast_s)
+        if watcher.chain is not None:
+            metrics.rpc(name, watcher.chain.rpc.counts)
+        if watcher.executor is not None:
+            metrics.armed(name, armed=watcher.executor.armed)
+        thresholds = self.settings.thresholds.as_model()
+        for reading in done.readings:
+            market = reading.view.market
+            here = (a for a in done.assessments if a.position.market == market)
+            metrics.assessed(market.name, here, thresholds)
+            metrics.feeds(market.name, reading.feeds)
+        if watcher.engine is not None:
+            for watched in watcher.engine.markets:
+                metrics.borrowers(watched.id.name, len(watched.book))
+        for message in done.messages:
+            metrics.alert(message.kind, message.severity)
+        for submission in done.submissions:
+            intent = submission.intent
+            metrics.action(
+                intent.position.market.name, intent.kind, type(submission).__name__.lower()
+            )
+        for outcome in done.outcomes:
+            intent = outcome.plan.intent
+            metrics.action(intent.position.market.name, intent.kind, type(outcome).__name__.lower())
+        self.wake()
+        systemd.notify("WATCHDOG=1")
+        self._told_pass(name, done)
+
+    async def _watch_ourselves(self, database: Database, store: SqlOutbox) -> None:
+        """Silence is a fault: say when a chain is not watched, or sending was disarmed."""
+        records = SqlRecords(database)
+        while True:
+            await asyncio.sleep(FAULTS_EVERY_S)
+            self.metrics.outbox((await store.counts()).pending)
+            states = await records.alert_states()
+            for watcher in self.watchers:
+                told = pass_faults(
+                    scope=watcher.name,
+                    faults=_faults(watcher),
+                    states=states,
+                    operators=self.settings.operator_chats(),
+                    now=int(time.time()),
+                    policy=alert_policy(self.settings),
+                )
+                if not told.states and not told.messages:
+                    continue
+                block = watcher.head() or NO_BLOCK
+                await records.record(
+                    PassRecord(block=block, alerts=told.states, messages=told.messages)
+                )
+                self.wake()
+
+
+NO_BLOCK = BlockRef(
+    number=0, hash=Hash("0x" + "00" * 32), parent_hash=Hash("0x" + "00" * 32), timestamp=0
+)
+
+
+def _faults(watcher: Watcher) -> tuple[Fault, ...]:
+    found = []
+    if watcher.last_pass_at is not None:
+        age_s = time.monotonic() - watcher.last_pass_at
+        if age_s > watcher.silence_limit_s:
+            found.append(Fault(part="heads", sentence=f"no block was taken for {age_s:.0f} s"))
+    if watcher.executor is not None and watcher.executor.disarmed_reason:
+        found.append(Fault(part="signer", sentence=watcher.executor.disarmed_reason))
+    return tuple(found)
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first plain exception of a task group's failures."""
+    for failure in failures.exceptions:
+        return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
+    return failures

@@ -1,0 +1,123 @@
+"""The picture that the status page shows, made from memory and a few rows."""
+
+import time
+from collections.abc import Sequence
+
+from keeper.alerts.machine import level_of
+from keeper.app.watcher import Watcher
+from keeper.model import (
+    Act,
+    AlertLevel,
+    Assessed,
+    Assessment,
+    Decision,
+    Hold,
+    PositionId,
+    Refuse,
+    Thresholds,
+)
+from keeper.store.actions import SqlActions
+from keeper.store.database import Database
+from keeper.store.outbox import SqlOutbox
+from keeper.web.status import ActionStatus, ChainStatus, OracleStatus, PositionStatus, Status
+
+LAST_ACTIONS = 20
+
+
+class HouseStatus:
+    """Satisfies `keeper.web.status.StatusSource`."""
+
+    def __init__(
+        self,
+        *,
+        watchers: Sequence[Watcher],
+        database: Database,
+        thresholds: Thresholds,
+        version: str,
+    ) -> None:
+        """Remember when it started."""
+        self._watchers = tuple(watchers)
+        self._actions = SqlActions(database)
+        self._outbox = SqlOutbox(database)
+        self._thresholds = thresholds
+        self._version = version
+        self._started_at = int(time.time())
+
+    async def __call__(self) -> Status:
+        """Return the whole keeper at this moment."""
+        counts = await self._outbox.counts()
+        actions = await self._actions.last(LAST_ACTIONS)
+        return Status(
+            version=self._version,
+            now=int(time.time()),
+            started_at=self._started_at,
+            chains=tuple(self._chain(watcher) for watcher in self._watchers),
+            faults=tuple(
+                f"{w.name}: {w.executor.disarmed_reason}"
+                for w in self._watchers
+                if w.executor is not None and w.executor.disarmed_reason
+            ),
+            outbox_waiting=counts.pending,
+            actions=tuple(
+                ActionStatus(
+                    at=action.intent.block.timestamp,
+                    intent=action.intent,
+                    outcome=action.state,
+                    tx_hash=action.tx_hash,
+                )
+                for action in actions
+            ),
+        )
+
+    def _chain(self, watcher: Watcher) -> ChainStatus:
+        engine, last_at = watcher.engine, watcher.last_pass_at
+        done = None if engine is None else engine.last
+        labels = {} if engine is None else {w.account: w.label for w in engine.watches}
+        decided = {} if done is None else {_position(d): d for d in done.decisions}
+        shown = [
+            PositionStatus(
+                assessment=found,
+                level=self._level(found),
+                label=labels.get(found.position.account, ""),
+                decision=_words(decided.get(found.position)),
+            )
+            for found in (() if done is None else done.assessments)
+            if self._level(found) is not AlertLevel.CLEAR or found.position.account in labels
+        ]
+        return ChainStatus(
+            name=watcher.name,
+            chain_id=watcher.config.chain_id,
+            armed=watcher.executor is not None and watcher.executor.armed,
+            head=watcher.head(),
+            head_age_s=None if last_at is None else time.monotonic() - last_at,
+            max_head_age_s=watcher.silence_limit_s,
+            watched=len(labels),
+            borrowers=0 if engine is None else sum(len(m.book) for m in engine.markets),
+            positions=tuple(shown),
+            oracles=tuple(
+                OracleStatus(market=reading.view.market.name, price=price)
+                for reading in (() if done is None else done.readings)
+                for price in reading.prices
+            ),
+        )
+
+    def _level(self, found: Assessment) -> AlertLevel:
+        if not isinstance(found, Assessed):
+            return AlertLevel.WARNING
+        return level_of(found.health_factor, self._thresholds)
+
+
+def _position(decision: Decision) -> PositionId:
+    return decision.intent.position if isinstance(decision, Act) else decision.position
+
+
+def _words(decision: Decision | None) -> str:
+    match decision:
+        case Act(intent=intent):
+            return intent.reason
+        case Refuse(reason=reason):
+            return f"refused: {reason}"
+        case Hold(reason=reason):
+            return reason
+        case None:
+            return ""

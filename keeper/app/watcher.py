@@ -1,0 +1,242 @@
+"""One chain under watch for as long as the process lives: open, recover, follow, reopen.
+
+The first opening must succeed: what is wrong then is the operator's to mend.  After that a node
+that goes away is waited for.  History is read beside the heads, so that watched accounts are
+watched from the first block on.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from keeper.alerts.actions import Done, outcome_messages
+from keeper.alerts.machine import Policy
+from keeper.app.chain import OpenChain, open_chain
+from keeper.app.hands import hand_of, policy_of, pricing_of
+from keeper.engine.coverage import Progress
+from keeper.engine.engine import Engine, Pass, Telling
+from keeper.errors import ObservationError
+from keeper.execution.executor import TxExecutor
+from keeper.execution.planning import ExecutionSettings
+from keeper.execution.progress import ProgressRules
+from keeper.execution.signer import KeystoreSigner, Signer
+from keeper.model import (
+    AuditEvent,
+    BlockRef,
+    Declined,
+    Message,
+    Outcome,
+    Rehearsed,
+    Watch,
+)
+from keeper.settings import Chain, Settings
+from keeper.store.database import Database
+from keeper.store.journal import SqlJournal
+from keeper.store.records import SqlRecords
+
+log = structlog.get_logger()
+
+REOPEN_S = 5.0
+PROGRESS_LOG_S = 10.0
+
+
+async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
+    """Return the configured key, or None.  Raises ConfigError for one that cannot be used."""
+    signing = settings.signing
+    if signing.keystore is not None and signing.passphrase_file is not None:
+        return await KeystoreSigner.open(signing.keystore, signing.passphrase_file, chain.chain_id)
+    if signing.private_key is not None:
+        return KeystoreSigner.plain(signing.private_key.get_secret_value(), chain.chain_id)
+    return None
+
+
+def executor_for(
+    settings: Settings,
+    chain: OpenChain,
+    *,
+    journal: SqlJournal,
+    signer: Signer | None,
+    on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+) -> TxExecutor:
+    """Return the chain's executor, armed if the settings arm this chain."""
+    executor = TxExecutor(
+        node=chain.rpc,
+        journal=journal,
+        signer=signer,
+        policy=policy_of(settings, chain.config, chain.markets),
+        chain_id=chain.config.chain_id,
+        pricing=pricing_of(chain.config, chain.markets),
+        on_settled=on_settled,
+        settings=ExecutionSettings(
+            progress=ProgressRules(confirmations=chain.config.confirmations)
+        ),
+        kill_switch=settings.signing.kill_switch_file,
+    )
+    if settings.signing.armed(chain.config.chain_id):
+        executor.arm(chain.config.chain_id)
+    return executor
+
+
+class Watcher:
+    """Runs one chain's engine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        chain: Chain,
+        database: Database,
+        *,
+        on_pass: Callable[[str, Pass], None],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        """Nothing is opened before `run`."""
+        self.settings = settings
+        self.config = chain
+        self.chain: OpenChain | None = None
+        self.engine: Engine | None = None
+        self.executor: TxExecutor | None = None
+        self.opened = asyncio.Event()
+        self.last_pass_at: float | None = None
+        """Monotonic seconds of the last finished pass."""
+        self.progress: dict[str, Progress] = {}
+        self._records = SqlRecords(database)
+        self._journal = SqlJournal(database, chain_id=chain.chain_id)
+        self._on_pass = on_pass
+        self._on_progress = on_progress
+
+    @property
+    def name(self) -> str:
+        """The chain's name in the configuration."""
+        return self.config.name
+
+    async def run(self) -> None:
+        """Watch until cancelled.  Raises what the first opening raises, and `JournalError`."""
+        while True:
+            try:
+                await self._watch()
+            except ObservationError as error:
+                if not self.opened.is_set():
+                    raise
+                log.warning("chain.lost", chain=self.name, reason=str(error))
+            await asyncio.sleep(REOPEN_S)
+
+    async def _watch(self) -> None:
+        signer = await signer_for(self.settings, self.config)
+        async with open_chain(self.settings, self.config) as chain:
+            executor = executor_for(
+                self.settings,
+                chain,
+                journal=self._journal,
+                signer=signer,
+                on_settled=self._on_settled,
+            )
+            owner = None if signer is None else signer.address
+            engine = Engine(
+                markets=tuple(chain.markets.values()),
+                hands={
+                    name: hand_of(self.settings, market, owner)
+                    for name, market in chain.markets.items()
+                },
+                logs=chain.logs(),
+                reader=chain.reader,
+                records=self._records,
+                executor=executor,
+                telling=Telling(
+                    operators=self.settings.operator_chats(),
+                    thresholds=self.settings.thresholds.as_model(),
+                    policy=alert_policy(self.settings),
+                ),
+                rpc_calls=chain.observing_calls,
+            )
+            self.chain, self.engine, self.executor = chain, engine, executor
+            await engine.start(chain.head)
+            log.info(
+                "chain.opened",
+                chain=self.name,
+                block=chain.head.number,
+                markets=list(chain.markets),
+                nodes=list(chain.rpc.names),
+                armed=executor.armed,
+            )
+            self.opened.set()
+            covering = asyncio.create_task(self._cover(chain, engine))
+            try:
+                await self._follow(chain, engine)
+            finally:
+                covering.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await covering
+                await engine.save_checkpoints()
+
+    async def _follow(self, chain: OpenChain, engine: Engine) -> None:
+        async with contextlib.aclosing(chain.heads.follow(None)) as advances:
+            async for advance in advances:
+                done = await engine.take(advance)
+                if done is None:
+                    continue
+                for submission in done.submissions:
+                    if isinstance(submission, Rehearsed | Declined):
+                        await self._journal.record_submission(submission)
+                self.last_pass_at = time.monotonic()
+                self._on_pass(self.name, done)
+
+    async def _cover(self, chain: OpenChain, engine: Engine) -> None:
+        """Find every borrower of every market, beside the heads; tried again until it is done."""
+        for market in chain.markets.values():
+            while True:
+                try:
+                    await chain.cover(market, self._records, chain.head, self._progressed)
+                    break
+                except ObservationError as error:
+                    log.warning("history.unread", market=market.id.name, reason=str(error))
+                await asyncio.sleep(REOPEN_S)
+        engine.covered = True
+
+    def _progressed(self, progress: Progress) -> None:
+        self.progress[progress.market.name] = progress
+        self._on_progress(progress)
+
+    def _on_settled(self, outcome: Outcome) -> tuple[Sequence[Message], Sequence[AuditEvent]]:
+        """Return what is said and kept of an outcome, with the health it led to."""
+        engine = self.engine
+        intent = outcome.plan.intent
+        health = None if engine is None else engine.health_of(intent.position)
+        watches: tuple[Watch, ...] = () if engine is None else engine.watches
+        messages = outcome_messages(
+            outcome, watches, self.settings.operator_chats(), Done(health_after=health)
+        )
+        receipt = getattr(outcome, "receipt", None)
+        audit = AuditEvent(
+            event=f"intent.{type(outcome).__name__.lower()}",
+            fields={
+                "intent": intent.intent_id,
+                "position": str(intent.position),
+                "tx": None if receipt is None else receipt.tx_hash,
+                "health_after_wad": None if health is None else str(health),
+            },
+        )
+        return messages, (audit,)
+
+    def head(self) -> BlockRef | None:
+        """Return the last block a pass was finished on."""
+        return None if self.engine is None or self.engine.last is None else self.engine.last.block
+
+    @property
+    def silence_limit_s(self) -> float:
+        """How old the last pass may be before the chain counts as unwatched."""
+        return max(30.0, 5 * self.config.block_time_s)
+
+
+def alert_policy(settings: Settings) -> Policy:
+    """Return how patient alerts are."""
+    alerts = settings.alerts
+    return Policy(
+        clear_margin=alerts.clear_above,
+        clear_for_s=alerts.clear_after_s,
+        worse_by=alerts.worse_by,
+        repeat_critical_s=alerts.repeat_critical_s,
+        repeat_warning_s=alerts.repeat_warning_s,
+    )

@@ -1,0 +1,151 @@
+"""The recent canonical chain as we took it, and the step from it to a new head.
+
+Heads come late, twice, out of order, or not at all; parent hashes do not.  A step is found by
+walking from the new head back to a block we hold, so a gap and a reorg are the same thing seen
+from two sides.
+
+Caveat: a head that is an ancestor of ours is no news.  A chain that only became shorter is
+noticed with the first block that is built on the shorter one.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from keeper.chain.rpc import Rpc
+from keeper.errors import ObservationError, RpcError
+from keeper.model import BlockRef, Hash
+
+HEADERS_A_BATCH: Final = 64
+SHALLOW_BLOCKS: Final = 2
+"""A reorg no deeper is walked one header at a time."""
+GAP_LIMIT_BLOCKS: Final = 50_000
+"""A wider gap is a matter for the log history, not for following heads."""
+
+
+class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
+    """The node's chain cannot be joined to ours: begin again from its head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """A step of the canonical chain: undo `orphaned` (newest first), then take `adopted`."""
+
+    orphaned: tuple[BlockRef, ...]
+    adopted: tuple[BlockRef, ...]
+    """Oldest first; the last one is the head."""
+    received_at: float
+    """Monotonic seconds at which the head reached us."""
+
+
+class Branch:
+    """A contiguous run of blocks that ends in our head, at most `memory` of them."""
+
+    def __init__(self, rpc: Rpc, blocks: tuple[BlockRef, ...], *, memory: int) -> None:
+        """`blocks`: oldest first, each the parent of the next."""
+        self._rpc = rpc
+        self._blocks = deque(blocks, maxlen=memory)
+        self._by_hash = {block.hash: block for block in blocks[-memory:]}
+
+    @classmethod
+    async def ending_in(cls, rpc: Rpc, head: BlockRef, *, memory: int, depth: int) -> "Branch":
+        """Return the branch of `head` and up to `depth` of its ancestors.
+
+        So a reorg just after the start has something to be measured against.  Ancestors that the
+        node does not know (`head` was orphaned, or the node is young) shorten the memory.
+        """
+        lowest = max(0, head.number - min(depth, memory - 1))
+        older = await rpc.blocks(range(lowest, head.number)) if lowest < head.number else []
+        blocks = [head]
+        for candidate in reversed(older):
+            wanted = blocks[0].parent_hash
+            if candidate.hash != wanted:  # the node is on another branch by now
+                try:
+                    candidate = await rpc.block(wanted)  # noqa: PLW2901
+                except RpcError:
+                    raise
+                except ObservationError:
+                    break
+            blocks.insert(0, candidate)
+        return cls(rpc, tuple(blocks), memory=memory)
+
+    @property
+    def head(self) -> BlockRef:
+        """The block that was taken last."""
+        return self._blocks[-1]
+
+    def holds(self, block: BlockRef) -> bool:
+        """Whether `block` is ours already."""
+        return block.hash in self._by_hash
+
+    def follows(self, block: BlockRef) -> bool:
+        """Whether `block` is the next one after our head."""
+        return block.parent_hash == self.head.hash
+
+    async def step_to(
+        self, head: BlockRef, announced: Mapping[Hash, BlockRef]
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
+        """Return what is orphaned (newest first) and adopted (oldest first) to get to `head`.
+
+        Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
+        not be asked for.  Raises BranchLost for a reorg deeper than the memory and for a gap that
+        is too wide, ObservationError for headers that do not link or cannot be had now.
+        """
+        if head.number - self.head.number > GAP_LIMIT_BLOCKS:
+            raise BranchLost(
+                f"Block {head.number:,} is {head.number - self.head.number:,} blocks after the "
+                f"last one taken: read the history first."
+            )
+        adopted = [head]
+        fetched: dict[Hash, BlockRef] = {}
+        while (parent_hash := adopted[-1].parent_hash) not in self._by_hash:
+            child = adopted[-1]
+            if child.number <= self._blocks[0].number:
+                raise BranchLost(
+                    f"The chain at block {head.number:,} shares none of the last "
+                    f"{len(self._blocks):,} blocks with ours: start again from its head."
+                )
+            parent = announced.get(parent_hash) or fetched.get(parent_hash)
+            if parent is None:
+                fetched |= await self._below(child)
+                parent = fetched.get(parent_hash) or await self._rpc.block(parent_hash)
+            if parent.number != child.number - 1 or parent.hash != parent_hash:
+                raise ObservationError(
+                    f"Block {child.number:,} names the parent {parent_hash}, which the node "
+                    f"says is block {parent.number:,}."
+                )
+            adopted.append(parent)
+        joint = self._by_hash[parent_hash]
+        orphaned = tuple(block for block in reversed(self._blocks) if block.number > joint.number)
+        return orphaned, tuple(reversed(adopted))
+
+    def take(self, orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]) -> None:
+        """Make the step ours."""
+        for block in orphaned:
+            assert self._blocks.pop() == block
+            del self._by_hash[block.hash]
+        for block in adopted:
+            if len(self._blocks) == self._blocks.maxlen:
+                del self._by_hash[self._blocks[0].hash]
+            self._blocks.append(block)
+            self._by_hash[block.hash] = block
+
+    async def _below(self, child: BlockRef) -> dict[Hash, BlockRef]:
+        """Return headers under `child` by number, many at once; their hashes decide later.
+
+        Nothing where the parent alone is likely to do.
+        """
+        first = child.number - HEADERS_A_BATCH
+        if child.number > self.head.number:  # a gap: not below what we have
+            first = max(first, self.head.number + 1)
+        elif child.number > self.head.number - SHALLOW_BLOCKS:
+            return {}
+        first = max(first, self._blocks[0].number)
+        if child.number - first < 2:
+            return {}
+        try:
+            blocks = await self._rpc.blocks(range(first, child.number))
+        except ObservationError:  # one at a time by hash then
+            return {}
+        return {block.hash: block for block in blocks}

@@ -1,0 +1,198 @@
+"""New heads of one chain: every block exactly once, gaps filled, reorgs said.
+
+    WebSocket newHeads -> mailbox -> Branch.step_to -> Advance
+    HTTP ``latest``    -> mailbox
+
+Silence is a fault: when nothing came for `silence_s` the node is asked over HTTP, and keeps being
+asked; a WebSocket that was silent about a block HTTP knows is given up and replaced.  Without a
+WebSocket, and while it is down, HTTP is polled.  A consumer slower than the chain gets several
+blocks in one `Advance`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
+
+import structlog
+
+from keeper.chain.branch import Advance, Branch, BranchLost
+from keeper.chain.rpc import Rpc
+from keeper.chain.subscription import Announced, Mailbox, Subscription
+from keeper.errors import ObservationError
+from keeper.model import BlockRef
+
+log = structlog.get_logger(__name__)
+
+MEMORY_BLOCKS: Final = 512
+"""The deepest reorg that can be said, once so many blocks were followed."""
+ANCESTORS_AT_START: Final = 64
+"""The same right after the start."""
+WS_GRACE_S: Final = 0.25
+"""How much later than HTTP a WebSocket may bring a head."""
+
+
+class HeadFollower:
+    """`ports.Heads` over a WebSocket subscription and HTTP.  One `follow` at a time."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        ws_urls: Sequence[str] = (),
+        *,
+        block_time_s: float = 12.0,
+        silence_s: float | None = None,
+        poll_s: float | None = None,
+        memory_blocks: int = MEMORY_BLOCKS,
+    ) -> None:
+        """`block_time_s`: what the chain is expected to take for a block.
+
+        `silence_s`: when the node is asked by itself, by default after 1.5 block times.
+        `poll_s`: between polls without a WebSocket, by default a third of a block time, between
+        0.1 and 2 s.
+        """
+        self._rpc = rpc
+        self._silence_s = silence_s or max(1.0, 1.5 * block_time_s)
+        self._poll_s = poll_s or min(2.0, max(0.1, block_time_s / 3))
+        self._memory_blocks = memory_blocks
+        self._ws_urls = tuple(ws_urls)
+        self._mailbox = Mailbox()
+        self._subscription = Subscription(ws_urls, rpc.expected_chain_id, self._mailbox)
+        self._advanced_at = time.monotonic()
+        self._silences = 0
+
+    @property
+    def silent_for_s(self) -> float:
+        """Seconds since the last new head, for metrics and health."""
+        return time.monotonic() - self._advanced_at
+
+    @property
+    def connected(self) -> bool:
+        """Whether heads are pushed at the moment."""
+        return self._subscription.connected
+
+    async def check(self) -> None:
+        """Ask every WebSocket URL for its chain id.  Raises ConfigError, or RpcError."""
+        await self._subscription.check()
+
+    async def follow(self, after: BlockRef | None) -> AsyncGenerator[Advance, None]:
+        """Yield an `Advance` for each change of the canonical head after `after`.
+
+        Without `after` the first one adopts the current head alone.  Close the iterator
+        (`contextlib.aclosing`): tasks run behind it.  A node that is down is waited for.  Raises
+        BranchLost when the node's chain cannot be joined to ours: read the history again and
+        follow from there.
+        """
+        self._mailbox = mailbox = Mailbox()
+        self._subscription = Subscription(self._ws_urls, self._rpc.expected_chain_id, mailbox)
+        self._advanced_at = time.monotonic()
+        self._silences = 0
+        tasks = [asyncio.create_task(self._poll(mailbox))]
+        if self._ws_urls:
+            tasks.append(asyncio.create_task(self._subscription.run()))
+        for task in tasks:
+            task.add_done_callback(mailbox.ended)
+        try:
+            news = await mailbox.take()
+            branch = await self._begin(after or news.block)
+            if after is None:
+                yield Advance(orphaned=(), adopted=(news.block,), received_at=news.received_at)
+            while True:
+                advance = await self._linked(branch, news)
+                if advance is not None:
+                    self._advanced_at = time.monotonic()
+                    self._silences = 0
+                    yield advance
+                news = await mailbox.take()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self, head: BlockRef) -> Branch:
+        while True:
+            try:
+                return await Branch.ending_in(
+                    self._rpc, head, memory=self._memory_blocks, depth=ANCESTORS_AT_START
+                )
+            except ObservationError as error:
+                log.warning("head.unlinked", number=head.number, reason=str(error))
+            await asyncio.sleep(self._poll_s)
+
+    async def _linked(self, branch: Branch, news: Announced) -> Advance | None:
+        """Return the step to `news`, or to what is newest by the time the node can tell."""
+        while True:
+            try:
+                return await self._advance(branch, news)
+            except BranchLost:
+                raise
+            except ObservationError as error:
+                log.warning("head.unlinked", number=news.block.number, reason=str(error))
+            await asyncio.sleep(self._poll_s)
+            news = self._mailbox.newest
+
+    async def _advance(self, branch: Branch, news: Announced) -> Advance | None:
+        """Take the step to `news`.  None when it is no news."""
+        head = news.block
+        if branch.holds(head):
+            return None
+        headers = self._mailbox.headers
+        orphaned, adopted = await branch.step_to(head, headers)
+        if orphaned:
+            confirmed = await self._confirmed(branch, head)
+            if confirmed is None:
+                return None
+            if confirmed != head:
+                orphaned, adopted = await branch.step_to(confirmed, headers)
+        missed = [block for block in adopted[:-1] if block.hash not in headers]
+        if orphaned:
+            log.warning(
+                "head.reorg",
+                depth=len(orphaned),
+                orphaned=orphaned[0].hash,
+                adopted=adopted[-1].hash,
+                number=adopted[-1].number,
+            )
+        elif missed:
+            log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
+        branch.take(orphaned, adopted)
+        return Advance(orphaned=orphaned, adopted=adopted, received_at=news.received_at)
+
+    async def _confirmed(self, branch: Branch, head: BlockRef) -> BlockRef | None:
+        """Return the head to take for one that is not built on ours; None to stay where we are.
+
+        A message about a block that was orphaned meanwhile would make a reorg and undo it again.
+        A node that is behind `head` cannot contradict it.
+        """
+        latest = await self._rpc.block("latest")
+        if latest.hash == head.hash or latest.number < head.number:
+            return head
+        return None if branch.holds(latest) else latest
+
+    async def _poll(self, mailbox: Mailbox) -> None:
+        """Ask for the head: always without a WebSocket, in silence with one."""
+        subscription = self._subscription
+        while True:
+            if not subscription.connected or mailbox.quiet_for_s >= self._silence_s:
+                try:
+                    await self._ask(mailbox, subscription)
+                except ObservationError as error:
+                    log.warning("head.unread", reason=str(error))
+            if self.silent_for_s >= self._silence_s * 2**self._silences:
+                self._silences += 1
+                log.warning("head.silent", silent_s=round(self.silent_for_s, 1))
+            await asyncio.sleep(self._poll_s)
+
+    async def _ask(self, mailbox: Mailbox, subscription: Subscription) -> None:
+        pushed = subscription.connected
+        block = await self._rpc.block("latest")
+        if mailbox.ends_in(block):
+            mailbox.touch()
+            return
+        if pushed and block.hash not in mailbox.headers:
+            await asyncio.sleep(WS_GRACE_S)
+            if block.hash in mailbox.headers:
+                return
+            log.warning("ws.silent", number=block.number)
+            subscription.drop()
+        mailbox.put(block)

@@ -1,0 +1,193 @@
+"""Event logs: of one block by its hash, and of a long history in ranges that adapt.
+
+Logs say where to look; balances are read.  So a log twice is harmless, one of a wrong block is
+refused, and a range is either complete or asked again.
+
+Caveat: a node that answers an empty list for a block it does not have cannot be told from a block
+without logs; reads and sweeps cover for it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
+
+import structlog
+
+from keeper.chain import wire
+from keeper.chain.provider import NoAnswer
+from keeper.chain.rpc import Rpc
+from keeper.errors import BadAnswer, ObservationError, RpcError
+from keeper.model import Address, BlockRef, Log, LogFilter
+
+log = structlog.get_logger(__name__)
+
+FIRST_RANGE_BLOCKS: Final = 2_000
+MOST_RANGE_BLOCKS: Final = 500_000
+MANY_LOGS: Final = 10_000
+"""A range with so many is not grown."""
+SLOW_S: Final = 3.0
+"""Nor one that took so long."""
+_NO_SUCH_PARAMETER: Final = frozenset({-32601, -32602})
+
+
+def union(filters: Iterable[LogFilter]) -> LogFilter:
+    """Return one filter that lets through at least what any of `filters` does."""
+    wanted = tuple(filters)
+    topics = {topic for one in wanted for topic in one.topics0}
+    if any(not one.topics0 for one in wanted):  # any topic
+        topics = set()
+    return LogFilter(
+        addresses=tuple(sorted({address for one in wanted for address in one.addresses})),
+        topics0=tuple(sorted(topics)),
+    )
+
+
+class LogReader:
+    """`ports.Logs`: one eth_getLogs a block, whatever the number of markets and borrowers."""
+
+    def __init__(self, rpc: Rpc, wanted: LogFilter) -> None:
+        self._rpc = rpc
+        self.wanted = wanted
+        """May be replaced between blocks, when a market lists a reserve."""
+        self._by_hash = True
+
+    async def at(self, block: BlockRef) -> tuple[Log, ...]:
+        """Return the wanted logs of `block`, asked for by its hash.
+
+        A node that takes no hash is asked by number, and every log and the block itself must then
+        bear the hash.  Raises BadAnswer for logs of another block, RpcError otherwise.
+        """
+        if self._by_hash:
+            try:
+                return await self._ask({"blockHash": block.hash}, block)
+            except NoAnswer:
+                raise
+            except RpcError as error:
+                if error.code not in _NO_SUCH_PARAMETER:
+                    raise
+                refusal = error
+            found = await self._by_number(block)
+            self._by_hash = False
+            log.warning("logs.by_number", reason=str(refusal))
+            return found
+        return await self._by_number(block)
+
+    async def _by_number(self, block: BlockRef) -> tuple[Log, ...]:
+        number = hex(block.number)
+        found = await self._ask({"fromBlock": number, "toBlock": number}, block)
+        there = await self._rpc.block(block.number)
+        if there.hash != block.hash:
+            raise ObservationError(f"Block {block.number:,} {block.hash} is no longer canonical.")
+        return found
+
+    async def _ask(self, where: dict[str, str], block: BlockRef) -> tuple[Log, ...]:
+        request = [where | _criteria(self.wanted)]
+        wires = await self._rpc.call_pinned("eth_getLogs", request, list[wire.WireLog])
+        found = tuple([wire.log(one) for one in wires if not one.removed])
+        for one in found:
+            if one.block_hash != block.hash:
+                raise BadAnswer(
+                    f"{self._rpc.names[0]} answered the logs of block {block.number:,} with one "
+                    f"of block {one.block_number:,} {one.block_hash}."
+                )
+        return found
+
+
+OnProgress = Callable[[int, int], None]
+"""Called with (blocks done, blocks in all)."""
+
+
+async def backfill(
+    rpc: Rpc,
+    wanted: LogFilter,
+    from_block: int,
+    to_block: int,
+    on_progress: OnProgress | None = None,
+    *,
+    first_range_blocks: int = FIRST_RANGE_BLOCKS,
+) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
+    """Yield (first block, last block, logs) until `to_block`, both ends included.
+
+    Ranges follow one another without a gap and each is complete, so the caller may store the last
+    block of one and go on from there later.  A refusal of any kind halves the range, success
+    lengthens it.  Raises RpcError when not even a single block is answered.
+
+    Caveat: blocks near the head may still be orphaned; the caller checks that `to_block` is
+    canonical afterwards, or follows heads from a block before it.
+    """
+    size = first_range_blocks
+    good = 0
+    needed = 1
+    """Successes in a row before the range is lengthened; more after each refusal."""
+    start = from_block
+    while start <= to_block:
+        end = min(start + size - 1, to_block)
+        began_at = time.monotonic()
+        try:
+            found = await _range(rpc, wanted, start, end)
+        except (RpcError, BadAnswer) as error:
+            if start == end:
+                raise
+            size = (end - start + 1) // 2
+            good, needed = 0, min(needed * 2, 16)
+            log.info("backfill.halved", range_blocks=size, reason=str(error))
+            if isinstance(error, NoAnswer):
+                await asyncio.sleep(error.retry_after_s or 0.1)
+            continue
+        yield start, end, found
+        if on_progress is not None:
+            on_progress(end - from_block + 1, to_block - from_block + 1)
+        start = end + 1
+        good += 1
+        if good >= needed and len(found) < MANY_LOGS and time.monotonic() - began_at < SLOW_S:
+            size, good = min(size * 2, MOST_RANGE_BLOCKS), 0
+            needed = max(1, needed // 2)
+
+
+async def _range(rpc: Rpc, wanted: LogFilter, start: int, end: int) -> tuple[Log, ...]:
+    """Return the logs of a range; a single block is asked for with all patience."""
+    request = {"fromBlock": hex(start), "toBlock": hex(end)} | _criteria(wanted)
+    attempts = None if start == end else 1
+    wires = await rpc.call_as("eth_getLogs", [request], list[wire.WireLog], attempts=attempts)
+    found = tuple([wire.log(one) for one in wires if not one.removed])
+    for one in found:
+        if not start <= one.block_number <= end:
+            raise BadAnswer(
+                f"{rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one of "
+                f"block {one.block_number:,}."
+            )
+    return found
+
+
+def _criteria(wanted: LogFilter) -> dict[str, Any]:
+    """Return the filter's part of the request.  Raises ValueError for one of the whole chain."""
+    if not wanted.addresses:
+        raise ValueError("a log filter without addresses would ask for the whole chain")
+    topics: list[list[str]] = [list(wanted.topics0)] if wanted.topics0 else []
+    return {"address": list(wanted.addresses), "topics": topics}
+
+
+async def deployment_block(rpc: Rpc, address: Address) -> int:
+    """Return the first block with code at `address`, by binary search over eth_getCode.
+
+    Assumes that code stays once it is there.  Raises ObservationError for an address without code
+    now, and for a node that has forgotten old state.
+    """
+    low, high = 0, await rpc.block_number()
+    if not await rpc.code(address, high):
+        raise ObservationError(f"There is no contract at {address} in block {high:,}.")
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            there = bool(await rpc.code(address, middle))
+        except NoAnswer:
+            raise
+        except RpcError as error:
+            raise ObservationError(
+                f"The node has no state of block {middle:,}, so the block in which {address} was "
+                f"deployed cannot be found: set deployment_block of the market, or use an archive "
+                f"node ({error})"
+            ) from error
+        low, high = (low, middle) if there else (middle + 1, high)
+    return low

@@ -1,0 +1,399 @@
+"""The nodes of one chain as one: reads are retried and fail over, a send is tried once.
+
+    Rpc -> Provider, Provider, ...      in the order of the configuration
+
+A node that did not answer rests behind the others for a while and proves its chain id before it is
+used again.  When all rest, all are still asked: the last node is kept, loudly.
+
+Caveat: agreement between nodes is not checked here; a node that lies is believed.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import aiohttp
+import msgspec
+import stamina
+import structlog
+
+from keeper.chain import wire
+from keeper.chain.provider import Limits, NoAnswer, Provider, Request
+from keeper.chain.urls import GuardedResolver, check_url
+from keeper.chain.wire import BlockTag, at_block
+from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
+from keeper.model import Address, BlockRef, Hash, Receipt
+from keeper.units import Wei
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_REVERTED: Final = 3
+_INVALID_PARAMS: Final = -32602
+_BEHIND_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
+"""How long a node may be behind the head that another backend announced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GasFees:
+    """What a transaction would have to pay now, wei per gas."""
+
+    base_fee_wei: Wei
+    """Of the next block."""
+    priority_fee_wei: Wei
+    """The median tip of the last five blocks, or the node's suggestion when they were empty."""
+
+
+def is_final(error: RpcError) -> bool:
+    """Tell whether another node would say the same: a revert, or parameters nobody takes."""
+    return error.code in (_REVERTED, _INVALID_PARAMS) or error.data is not None
+
+
+class Rpc:
+    """JSON-RPC to one chain.  Make it with `open`; close it, or use it as a context."""
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        session: aiohttp.ClientSession,
+        *,
+        expected_chain_id: int | None,
+        counts: Counter[str],
+        attempts: int,
+    ) -> None:
+        self._providers = tuple(providers)
+        self._session = session
+        self._attempts = attempts
+        self.expected_chain_id: Final = expected_chain_id
+        self.counts: Final = counts
+        """Calls sent by method, retries included; a batch counts each of its calls."""
+
+    @classmethod
+    async def open(
+        cls,
+        urls: Sequence[str],
+        chain_id: int | None,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        attempts: int = 4,
+    ) -> Self:
+        """Return an Rpc of which at least one node answered for `chain_id` (None: any).
+
+        Raises ConfigError for a bad URL or another chain behind any of them, and NoAnswer when
+        no node can be reached.
+        """
+        if not urls:
+            raise ConfigError("No RPC URL is configured: set rpc_urls of the chain.")
+        for url in urls:
+            check_url(url)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=GuardedResolver(), limit_per_host=16)
+        )
+        counts: Counter[str] = Counter()
+        providers = [
+            Provider(url, session, limits=limits, chain_id=chain_id, counts=counts) for url in urls
+        ]
+        rpc = cls(providers, session, expected_chain_id=chain_id, counts=counts, attempts=attempts)
+        try:
+            await rpc.check()
+        except BaseException:
+            await rpc.close()
+            raise
+        return rpc
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes by scheme and host, in order."""
+        return tuple(provider.name for provider in self._providers)
+
+    @property
+    def healthy(self) -> tuple[bool, ...]:
+        """Whether each node's last answer was usable, in the order of `names`."""
+        return tuple(provider.healthy for provider in self._providers)
+
+    async def check(self) -> None:
+        """Ask every node for its chain id.
+
+        Raises ConfigError if one is of another chain; RpcError if none answers.
+        """
+        found = await asyncio.gather(*map(_chain_id_of, self._providers))
+        for provider, answer in zip(self._providers, found, strict=True):
+            if isinstance(answer, int) and self.expected_chain_id not in (None, answer):
+                raise ConfigError(
+                    f"{provider.name} answers for chain {answer}, the configuration says "
+                    f"{self.expected_chain_id}: correct the URL or the chain_id."
+                )
+        failures = [answer for answer in found if isinstance(answer, RpcError)]
+        if len(failures) == len(found):
+            raise failures[0]
+
+    # --- any method -------------------------------------------------------------------------
+
+    async def call(self, method: str, params: Sequence[Any] = ()) -> Any:
+        """Return the JSON result of a read.  Never use it to send: it asks again.
+
+        Raises RpcError: with a `code` when a node refused, without when none answered.
+        """
+        return await self.call_as(method, params, Any)
+
+    async def call_as(
+        self, method: str, params: Sequence[Any], type_: Any, *, attempts: int | None = None
+    ) -> Any:
+        """The same, decoded into the msgspec type `type_`; another shape counts as no answer."""
+
+        def decode(raw: msgspec.Raw) -> Any:
+            return wire.convert(raw, type_, method)
+
+        return await self._read(method, params, decode, attempts=attempts)
+
+    async def call_pinned(self, method: str, params: Sequence[Any], type_: Any) -> Any:
+        """`call_as` for a read of a block just announced, which a node may not have yet.
+
+        A refusal is asked again for about 1.5 s, but a revert is not.
+        """
+        for pause_s in _BEHIND_PAUSES_S:
+            try:
+                return await self.call_as(method, params, type_)
+            except NoAnswer:
+                raise
+            except RpcError as error:
+                if is_final(error):
+                    raise
+                log.debug("rpc.behind", method=method, pause_s=pause_s)
+            await asyncio.sleep(pause_s)
+        return await self.call_as(method, params, type_)
+
+    async def batch(self, requests: Sequence[Request]) -> list[Any]:
+        """Return the results of several reads in one request, in order.
+
+        A call that was refused has its RpcError in its place.  Raises RpcError where the batch
+        as a whole failed.
+        """
+        if not requests:
+            return []
+
+        async def ask(provider: Provider) -> list[Any]:
+            answers = await provider.ask_many(requests)
+            return [
+                answer if isinstance(answer, RpcError) else wire.convert(answer, Any, "a batch")
+                for answer in answers
+            ]
+
+        return await self._retried(ask, self._attempts)
+
+    async def send_raw(self, raw: bytes) -> Hash:
+        """Send a signed transaction once, to the first node that is up; return the node's hash.
+
+        Raises RpcError with a `code` when it was refused.  Without a code nothing is known: the
+        transaction may be on its way.
+        """
+        failure: RpcError | None = None
+        for provider in self._ordered():
+            try:
+                await provider.verify()
+            except RpcError as error:  # nothing was sent: the next may try
+                failure = error
+                continue
+            answer = await provider.ask("eth_sendRawTransaction", ["0x" + raw.hex()], urgent=True)
+            return wire.hash32(wire.convert(answer, Any, "a send"), "a sent transaction")
+        assert failure is not None
+        raise failure
+
+    # --- typed reads ------------------------------------------------------------------------
+
+    async def chain_id(self) -> int:
+        """Return the chain id as the first node says it now."""
+        return wire.amount(await self.call("eth_chainId"), "eth_chainId")
+
+    async def block_number(self) -> int:
+        """Return the number of the latest block."""
+        return wire.quantity(await self.call("eth_blockNumber"), "eth_blockNumber")
+
+    async def block(self, at: BlockTag = "latest") -> BlockRef:
+        """Return one block's header by tag, number or hash.
+
+        Raises ObservationError when no node knows it.
+        """
+        if isinstance(at, BlockRef):
+            at = at.hash
+        by_hash = isinstance(at, str) and len(at) == 66
+        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
+        header = await self.call_as(
+            method, [at if isinstance(at, str) else hex(at), False], wire.Header | None
+        )
+        if header is None:
+            raise ObservationError(f"{self.names[0]} does not know block {at}.")
+        return wire.block_ref(header)
+
+    async def blocks(self, numbers: Iterable[int]) -> list[BlockRef]:
+        """Return canonical headers by number, in one batch, or one by one where none is taken.
+
+        Raises ObservationError when one of them is not known.
+        """
+        wanted = list(numbers)
+        try:
+            answers = await self.batch(
+                [("eth_getBlockByNumber", [hex(number), False]) for number in wanted]
+            )
+        except NoAnswer:
+            raise
+        except RpcError:  # no batches here
+            answers = [None] * len(wanted)
+        found: list[BlockRef] = []
+        for number, answer in zip(wanted, answers, strict=True):
+            if answer is None or isinstance(answer, RpcError):
+                found.append(await self.block(number))
+            else:
+                found.append(wire.block_ref(_header(answer)))
+        return found
+
+    async def receipt(self, tx_hash: Hash) -> Receipt | None:
+        """Return what became of a transaction; None while the node knows of no block with it."""
+        answer = await self.call_as("eth_getTransactionReceipt", [tx_hash], wire.WireReceipt | None)
+        if answer is None or answer.block_hash is None:
+            return None
+        return wire.receipt(answer)
+
+    async def nonce(self, address: Address, at: BlockTag = "latest") -> int:
+        """Return the number of transactions of `address` in the state at `at`."""
+        answer = await self.call("eth_getTransactionCount", [address, at_block(at)])
+        return wire.quantity(answer, "eth_getTransactionCount")
+
+    async def balance(self, address: Address, at: BlockTag = "latest") -> Wei:
+        """Return the balance in wei."""
+        answer = await self.call("eth_getBalance", [address, at_block(at)])
+        return Wei(wire.amount(answer, "eth_getBalance"))
+
+    async def code(self, address: Address, at: BlockTag = "latest") -> bytes:
+        """Return the deployed code; empty for an account without."""
+        return wire.octets(await self.call("eth_getCode", [address, at_block(at)]), "eth_getCode")
+
+    async def eth_call(
+        self,
+        to: Address,
+        data: bytes,
+        at: BlockTag = "latest",
+        *,
+        sender: Address | None = None,
+        value_wei: Wei = Wei(0),  # noqa: B008 - a NewType of int is immutable
+        gas: int | None = None,
+    ) -> bytes:
+        """Return what a call answers.  Raises RpcError with the revert data when it reverts."""
+        request: dict[str, str] = {"to": to, "data": "0x" + data.hex()}
+        if sender is not None:
+            request["from"] = sender
+        if value_wei:
+            request["value"] = hex(value_wei)
+        if gas is not None:
+            request["gas"] = hex(gas)
+        ask = self.call_pinned if isinstance(at, BlockRef) else self.call_as
+        return wire.octets(await ask("eth_call", [request, at_block(at)], Any), "eth_call")
+
+    async def gas_fees(self) -> GasFees:
+        """Return the next block's base fee and a tip that is usual."""
+        history: wire.FeeHistory = await self.call_as(
+            "eth_feeHistory", ["0x5", "latest", [50]], wire.FeeHistory
+        )
+        if not history.base_fee_per_gas:
+            raise BadAnswer(f"{self.names[0]} answered eth_feeHistory without a base fee.")
+        base_fee = wire.amount(history.base_fee_per_gas[-1], "eth_feeHistory")
+        tips = sorted(
+            tip
+            for row in history.reward or ()
+            for reward in row
+            if (tip := wire.amount(reward, "eth_feeHistory"))
+        )
+        if tips:
+            tip = tips[len(tips) // 2]
+        else:
+            tip = wire.amount(await self.call("eth_maxPriorityFeePerGas"), "the suggested tip")
+        return GasFees(base_fee_wei=Wei(base_fee), priority_fee_wei=Wei(tip))
+
+    # --- how --------------------------------------------------------------------------------
+
+    def _ordered(self) -> list[Provider]:
+        """Return the nodes to ask, those that failed lately last."""
+        return sorted(self._providers, key=lambda provider: provider.resting)
+
+    async def _read(
+        self,
+        method: str,
+        params: Sequence[Any],
+        decode: Callable[[msgspec.Raw], T],
+        *,
+        attempts: int | None,
+    ) -> T:
+        async def ask(provider: Provider) -> T:
+            raw = await provider.ask(method, params)
+            try:
+                return decode(raw)
+            except BadAnswer as error:
+                raise provider.failed(f"answered {method} in a shape that is wrong") from error
+
+        return await self._retried(ask, attempts or self._attempts)
+
+    async def _retried(self, ask: Callable[[Provider], Awaitable[T]], attempts: int) -> T:
+        """Go round the nodes; go round again, after a pause, as long as none answered."""
+        async for attempt in stamina.retry_context(
+            on=_pause_s, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=2.0,
+            wait_jitter=0.1,
+        ):  # fmt: skip
+            with attempt:
+                return await self._round(ask)
+        raise AssertionError("stamina returns or raises")
+
+    async def _round(self, ask: Callable[[Provider], Awaitable[T]]) -> T:
+        refusal: RpcError | None = None
+        silence: RpcError | None = None
+        for provider in self._ordered():
+            try:
+                return await ask(provider)
+            except NoAnswer as error:
+                silence = silence or error
+            except RpcError as error:
+                if is_final(error):
+                    raise
+                refusal = refusal or error
+        failure = refusal or silence
+        assert failure is not None
+        raise failure
+
+
+def _pause_s(error: Exception) -> bool | float:
+    """Tell stamina whether and after which pause to ask again: only when nothing was answered."""
+    if not isinstance(error, NoAnswer):
+        return False
+    return True if error.retry_after_s is None else error.retry_after_s
+
+
+async def _chain_id_of(provider: Provider) -> int | RpcError:
+    try:
+        return await provider.chain_id()
+    except RpcError as error:
+        return error
+
+
+def _header(answer: object) -> wire.Header:
+    try:
+        return msgspec.convert(answer, wire.Header)
+    except msgspec.ValidationError as error:
+        raise BadAnswer(f"A block header is malformed: {error}.") from error

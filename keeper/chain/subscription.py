@@ -1,0 +1,238 @@
+"""newHeads over a WebSocket of its own, held up under supervision.
+
+No library resubscribes or fills gaps after a reconnect, and calls on the socket of a subscription
+wait behind its backlog: so this socket carries heads and nothing else, and `heads` fills gaps over
+HTTP.  The supervisor never gives up; while it is `connected` a head is a hint, not a promise, since
+a half-open socket looks connected.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from keeper.chain import wire
+from keeper.chain.urls import GuardedResolver, check_url, redact
+from keeper.errors import BadAnswer, ConfigError, RpcError
+from keeper.model import BlockRef, Hash
+
+log = structlog.get_logger(__name__)
+
+MESSAGE_CAP_BYTES: Final = 4 * 1024 * 1024
+ANNOUNCED_MOST: Final = 1024
+RECONNECT_FIRST_S: Final = 0.1
+RECONNECT_MOST_S: Final = 10.0
+ANSWER_TIMEOUT_S: Final = 5.0
+
+
+class _Params(msgspec.Struct, frozen=True):
+    subscription: str
+    result: wire.Header
+
+
+class _Message(msgspec.Struct, frozen=True):
+    """An answer or a notification."""
+
+    id: int | None = None
+    result: Any = None
+    error: wire.RpcFault | None = None
+    method: str | None = None
+    params: _Params | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """A head and when it came."""
+
+    block: BlockRef
+    received_at: float
+    """Monotonic seconds."""
+
+
+class Mailbox:
+    """The newest head only, and the headers that led to it: a slow reader skips, and loses none."""
+
+    def __init__(self) -> None:
+        self._newest: Announced | None = None
+        self._full = asyncio.Event()
+        self._fault: BaseException | None = None
+        self._put_at = time.monotonic()
+        self.headers: Final[OrderedDict[Hash, BlockRef]] = OrderedDict()
+
+    def put(self, block: BlockRef) -> None:
+        """Leave `block`; an older one that was not taken is overwritten."""
+        self.headers[block.hash] = block
+        while len(self.headers) > ANNOUNCED_MOST:
+            self.headers.popitem(last=False)
+        self.touch()
+        self._newest = Announced(block=block, received_at=self._put_at)
+        self._full.set()
+
+    def ended(self, task: "asyncio.Task[None]") -> None:
+        """Let the reader raise what ended one of those who put: a done-callback."""
+        if not task.cancelled():
+            self._fault = task.exception() or RuntimeError("a source of heads ended")
+            self._full.set()
+
+    async def take(self) -> Announced:
+        """Wait for a head and empty the box.  Raises what ended a source."""
+        await self._full.wait()
+        if self._fault is not None:
+            raise self._fault
+        self._full.clear()
+        return self.newest
+
+    def touch(self) -> None:
+        """Note that the node was heard, though it had nothing new."""
+        self._put_at = time.monotonic()
+
+    def ends_in(self, block: BlockRef) -> bool:
+        """Whether `block` is what was put last."""
+        return self._newest is not None and self._newest.block.hash == block.hash
+
+    @property
+    def newest(self) -> Announced:
+        """The last head put, whether it was taken or not."""
+        assert self._newest is not None
+        return self._newest
+
+    @property
+    def quiet_for_s(self) -> float:
+        """Seconds since something was put."""
+        return time.monotonic() - self._put_at
+
+
+class Subscription:
+    """Keeps one newHeads subscription alive over the first of several URLs that works."""
+
+    def __init__(self, urls: Sequence[str], chain_id: int | None, mailbox: Mailbox) -> None:
+        self._urls = [check_url(url, schemes=("ws", "wss")) for url in urls]
+        self._chain_id = chain_id
+        self._mailbox = mailbox
+        self._deadline: asyncio.Timeout | None = None
+        self.connected = False
+        """Subscribed, as far as the socket knows."""
+
+    async def run(self) -> None:
+        """Connect, subscribe, pass heads on, and begin again with a pause after each failure."""
+        pause_s = RECONNECT_FIRST_S
+        async with _session() as session:
+            for url in itertools.cycle(self._urls):
+                reason = "closed by the node"
+                try:
+                    async with _connected(session, url) as socket:
+                        subscription = await self._subscribe(socket, url)
+                        self.connected = True
+                        log.info("ws.connected", node=redact(url))
+                        pause_s = RECONNECT_FIRST_S
+                        async with asyncio.timeout(None) as self._deadline:
+                            await self._pass_on(socket, subscription)
+                except (RpcError, BadAnswer) as error:
+                    reason = str(error)
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    reason = getattr(error, "strerror", None) or type(error).__name__
+                finally:
+                    self.connected = False
+                    self._deadline = None
+                log.warning("ws.lost", node=redact(url), reason=reason, retry_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(RECONNECT_MOST_S, pause_s * 2)
+
+    def drop(self) -> None:
+        """Give the present socket up: it looks alive and brings nothing."""
+        if self._deadline is not None and not self._deadline.expired():
+            self.connected = False
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    async def check(self) -> None:
+        """Ask every URL for its chain id once.
+
+        Raises ConfigError for another chain, RpcError for a URL that does not answer.
+        """
+        async with _session() as session:
+            for url in self._urls:
+                try:
+                    async with _connected(session, url) as socket:
+                        await self._verify(socket, url)
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    reason = getattr(error, "strerror", None) or type(error).__name__
+                    raise RpcError(f"{redact(url)} cannot be reached ({reason}).") from error
+
+    async def _verify(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> None:
+        answered = wire.amount(await _ask(socket, url, 1, "eth_chainId", []), "eth_chainId")
+        if self._chain_id not in (None, answered):
+            raise ConfigError(
+                f"{redact(url)} answers for chain {answered}, the configuration says "
+                f"{self._chain_id}: correct the URL or the chain_id."
+            )
+
+    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> str:
+        try:
+            await self._verify(socket, url)
+        except ConfigError as error:
+            log.error("rpc.wrong_chain", node=redact(url), expected=self._chain_id)  # noqa: TRY400
+            raise RpcError(str(error)) from error
+        subscription = await _ask(socket, url, 2, "eth_subscribe", ["newHeads"])
+        if not isinstance(subscription, str):
+            raise BadAnswer(f"{redact(url)} answered eth_subscribe without an id.")
+        return subscription
+
+    async def _pass_on(self, socket: aiohttp.ClientWebSocketResponse, subscription: str) -> None:
+        async for frame in socket:
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                return
+            message = _decode(frame.data)
+            if message.params is not None and message.params.subscription == subscription:
+                self._mailbox.put(wire.block_ref(message.params.result))
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=GuardedResolver()))
+
+
+@asynccontextmanager
+async def _connected(
+    session: aiohttp.ClientSession, url: str
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """Open a socket, in bounded time even where nobody answers the handshake."""
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        socket = await session.ws_connect(
+            url,
+            heartbeat=15.0,
+            max_msg_size=MESSAGE_CAP_BYTES,
+            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+        )
+    async with socket:
+        yield socket
+
+
+async def _ask(
+    socket: aiohttp.ClientWebSocketResponse, url: str, id_: int, method: str, params: list[Any]
+) -> Any:
+    """Return the result of one call on the socket, notifications in between left out."""
+    await socket.send_json({"jsonrpc": "2.0", "id": id_, "method": method, "params": params})
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        while True:
+            frame = await socket.receive()
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                raise RpcError(f"{redact(url)} closed the socket before it answered {method}.")
+            message = _decode(frame.data)
+            if message.id != id_:
+                continue
+            if message.error is not None:
+                raise RpcError(
+                    f"{redact(url)} refused {method}: {wire.clip(message.error.message)}."
+                )
+            return message.result
+
+
+def _decode(text: str) -> _Message:
+    return wire.convert(text.encode(), _Message, "newHeads")

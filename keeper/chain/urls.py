@@ -1,0 +1,90 @@
+"""Which URLs a node may have, and what of them may be shown.
+
+A provider's key is usually in the path, the query or the user part of its URL, so only scheme and
+host are ever printed.  Addresses that cloud machines serve credentials from are refused, as
+written and again after a name was resolved.
+"""
+
+import ipaddress
+import socket
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+
+from keeper.errors import ConfigError
+
+METADATA_HOSTS: Final = frozenset(
+    {"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
+)
+"""Names under which clouds serve credentials."""
+
+METADATA_ADDRESSES: Final = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
+)
+"""Those that are not link-local: Alibaba, Azure, Oracle, AWS and Google over IPv6."""
+
+
+def redact(url: str) -> str:
+    """Return scheme, host and port of `url`: all of it that may be logged or shown."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "<malformed URL>"
+    if not parts.scheme or not host:
+        return "<malformed URL>"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def is_metadata_address(text: str) -> bool:
+    """Tell whether `text` is an IP address that clouds serve credentials from."""
+    try:
+        address = ipaddress.ip_address(text.split("%", 1)[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_link_local or address in METADATA_ADDRESSES
+
+
+def check_url(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    """Return `url` if a node may be asked there.
+
+    Raises ConfigError for another scheme, a missing host, and metadata addresses.
+    """
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts: SplitResult = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"An RPC URL is malformed: write it as {wanted}HOST[:PORT].") from error
+    if parts.scheme not in schemes or not host:
+        raise ConfigError(f"The RPC URL {redact(url)} is not usable here: it must be {wanted}HOST.")
+    if host.rstrip(".").lower() in METADATA_HOSTS or is_metadata_address(host):
+        raise ConfigError(
+            f"The RPC URL {redact(url)} is a cloud metadata address: give the address of a node."
+        )
+    return url
+
+
+class GuardedResolver(AbstractResolver):
+    """Names are resolved as usual; one that leads to a metadata address does not resolve."""
+
+    def __init__(self, inner: AbstractResolver | None = None) -> None:
+        self._inner = inner or DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of `host`.  Raises OSError for a refused one."""
+        results = await self._inner.resolve(host, port, family)
+        if any(is_metadata_address(result["host"]) for result in results):
+            raise OSError(f"{host} leads to a cloud metadata address")
+        return results
+
+    async def close(self) -> None:
+        await self._inner.close()

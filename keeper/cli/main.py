@@ -1,0 +1,103 @@
+"""The `keeper` command: finds the command, runs it, and says what went wrong in one sentence.
+
+Exit codes: 0 done, 1 it could not be done, 2 the configuration or the command line is wrong,
+130 interrupted.  Nothing heavy is imported here: ``keeper --help`` must be instant.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keeper.cli import config
+from keeper.cli.context import Invocation, hoist
+from keeper.errors import ConfigError, KeeperError
+
+app = typer.Typer(
+    name="keeper",
+    help="Watches lending positions, warns their owners, protects and liquidates them.",
+    epilog="--config, --chain, --json and --verbose may stand anywhere on the line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        sys.stdout.write(f"keeper {version()}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="The keeper.toml to use.", metavar="FILE"),
+    ] = None,
+    chain: Annotated[
+        str | None, typer.Option("--chain", help="Only this chain, by name or id.")
+    ] = None,
+    as_json: Annotated[  # noqa: FBT002
+        bool, typer.Option("--json", help="Print one JSON document to standard output.")
+    ] = False,
+    verbose: Annotated[  # noqa: FBT002
+        bool, typer.Option("--verbose", help="Log everything, down to debug.")
+    ] = False,
+    _show_version: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    context.obj = Invocation(config=config_file, chain=chain, as_json=as_json, verbose=verbose)
+
+
+config.register(app)
+
+
+def version() -> str:
+    """Return the installed version, or that of the checkout this runs from."""
+    from importlib import metadata  # noqa: PLC0415 - only for --version
+
+    try:
+        return metadata.version("keeper")
+    except metadata.PackageNotFoundError:
+        import tomllib  # noqa: PLC0415
+
+        project = Path(__file__).parents[2] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; never returns."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors become one sentence on standard error."""
+    try:
+        app(hoist(arguments), prog_name="keeper")
+    except ConfigError as error:
+        return _sorry(error, 2)
+    except KeeperError as error:
+        return _sorry(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    return 0
+
+
+def _sorry(error: KeeperError, code: int) -> int:
+    from keeper.log import redact  # noqa: PLC0415 - only when something went wrong
+
+    text = redact(" ".join(str(error).split()))
+    sys.stderr.write(f"keeper: {text}\n")
+    return code

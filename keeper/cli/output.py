@@ -1,0 +1,126 @@
+"""How commands print: one JSON document, or a table a person reads.  Logs never come here.
+
+Numbers are exact text made of integers: amounts in groups of three, cut and not rounded, health
+factors floored so that nothing is shown on the better side of 1 than it is on.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keeper.units import UINT256_MAX, WAD, Base, Raw, Wad
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+UNKNOWN = "unknown"
+
+
+def emit(document: Any, *, as_json: bool, render: Callable[["Console"], None]) -> None:
+    """Print `document` as JSON, or let `render` print it for a person.
+
+    Integers beyond 2**53 must be decimal strings in `document` already: JSON readers lose digits.
+    """
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        return
+    render(console())
+
+
+def console() -> "Console":
+    """Standard output for people: no wrapping of numbers, no guessed highlights."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> "Table":
+    """Return an empty table without a frame; columns named in `right` are numbers."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(
+            column, justify="right" if column in right else "left", no_wrap=column in right
+        )
+    return made
+
+
+def escape(text: str) -> str:
+    """Return foreign text without control characters and without meaning to rich's markup."""
+    from rich.markup import escape as quoted  # noqa: PLC0415
+
+    return quoted("".join(char if char.isprintable() else "?" for char in text))
+
+
+def amount(value: int, decimals: int, places: int = 2) -> str:
+    """Return ``25,000.00``: `value` in units of ``10**-decimals``, cut to `places`."""
+    sign = "-" if value < 0 else ""
+    places = min(places, decimals)
+    whole, part = divmod(abs(value) // 10 ** (decimals - places), 10**places)
+    return f"{sign}{whole:,}.{part:0{places}d}" if places else f"{sign}{whole:,}"
+
+
+def token(value: Raw, decimals: int, symbol: str) -> str:
+    """Return ``2,938.10 USDC``, with more places where there is little of it."""
+    places = 2 if value >= 10**decimals else 6
+    return f"{amount(value, decimals, places)} {escape(symbol)}"
+
+
+def usd(value: Base | None) -> str:
+    """Return base units of 8 decimals as dollars and cents, cut; a dash when unknown."""
+    return "-" if value is None else amount(value, 8)
+
+
+def health(value: Wad | None) -> str:
+    """Return a health factor, floored to three places; aloud when unknown."""
+    if value is None:
+        return UNKNOWN
+    if value == UINT256_MAX:
+        return "no debt"
+    return amount(value, 18, 3) if value < 1000 * WAD else "> 1,000"
+
+
+def age(seconds: int | None) -> str:
+    """Return ``41 s``, ``12 min``, ``25 h``, ``3 d``, floored; a dash when unknown."""
+    if seconds is None:
+        return "-"
+    for unit, length in (("d", 172_800), ("h", 7_200), ("min", 120)):
+        if seconds >= length:
+            return f"{seconds // {'d': 86_400, 'h': 3_600, 'min': 60}[unit]} {unit}"
+    return f"{seconds} s"
+
+
+def short(hexadecimal: str) -> str:
+    """Return ``0x52908..69ee7``: an address or hash by its ends."""
+    return hexadecimal if len(hexadecimal) <= 14 else f"{hexadecimal[:7]}..{hexadecimal[-5:]}"
+
+
+def checksummed(address: str) -> str:
+    """Return an address as people compare it, with its EIP-55 checksum."""
+    from eth_utils.address import to_checksum_address  # noqa: PLC0415 - slow to import
+
+    return str(to_checksum_address(address))
+
+
+def block_line(chain: str, number: int, age_s: int) -> str:
+    """Return ``Ethereum, block 21,400,117, 12 s ago``: the head of every answer about a block."""
+    return f"{chain[:1].upper()}{chain[1:]}, block {number:,}, {age(age_s)} ago"
+
+
+def json_ready(value: Any) -> Any:
+    """Return `value` with integers beyond 2**53 as decimal strings, for `emit`."""
+    match value:
+        case bool():
+            return value
+        case int() if abs(value) > 2**53:
+            return str(value)
+        case Mapping():
+            return {str(key): json_ready(item) for key, item in value.items()}
+        case list() | tuple():
+            return [json_ready(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,186 @@
+"""Keeps a devnet up: ``python -m keeper.devnet [--json FILE] [--positions N] [--block-time S]``.
+
+Standard output says how to look at it; ``--json`` writes the whole deployment.  It ends on Ctrl-C
+or at the end of its input, and leaves nothing running.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from keeper.devnet.deploy import PROTOCOL
+from keeper.devnet.network import Devnet, Stage, start
+from keeper.errors import ConfigError, KeeperError
+
+_EXIT_USAGE: Final = 2
+_EXIT_FAILED: Final = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until told to end; 0 then, 2 for what the caller must change, 1 for what broke."""
+    options = _options(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return 0
+    except KeeperError as error:
+        print(f"devnet: {error}", file=sys.stderr)  # noqa: T201
+        return _EXIT_USAGE if isinstance(error, ConfigError) else _EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    unknown = [name for name in options.protocol.split(",") if name != PROTOCOL]
+    if unknown:
+        raise ConfigError(f"The devnet has no protocol {unknown[0]!r}, it has {PROTOCOL}.")
+    stage = start(options.positions, options.seed)
+    try:
+        unknown = sorted(set(options.freeze) - {feed.name for feed in stage.deployment.feeds})
+        if unknown:
+            there = ", ".join(feed.name for feed in stage.deployment.feeds)
+            raise ConfigError(f"The devnet has no feed {unknown[0]!r}, it has {there}.")
+        if options.json is not None:
+            _write(options.json, stage.deployment.to_json())
+        return asyncio.run(_stay(stage, options.json, options.block_time, options.freeze))
+    finally:
+        stage.stop()
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: list[str]) -> int:
+    async with stage.devnet() as devnet:
+        if block_time_s:
+            await devnet.anvil.set_interval_mining(block_time_s)
+        print(_words(devnet, document), flush=True)  # noqa: T201
+        feeding = asyncio.create_task(_feed(devnet, frozen))
+        ended = asyncio.create_task(_told_to_end())
+        dead = asyncio.create_task(_died(stage))
+        done, others = await asyncio.wait(
+            {feeding, ended, dead}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if ended in done:
+            return 0
+        print("devnet: Anvil ended by itself.", file=sys.stderr)  # noqa: T201
+        return _EXIT_FAILED
+
+
+async def _feed(devnet: Devnet, frozen: list[str]) -> None:
+    """Report each feed's own answer again at half its heartbeat, as its node would."""
+    feeds = [feed for feed in devnet.deployment.feeds if feed.name not in frozen]
+    while True:
+        now = await devnet.anvil.timestamp()
+        for feed in feeds:
+            answered = await devnet.deployer.call(
+                feed.proxy, "EACAggregatorProxy", "latestRoundData"
+            )
+            if now - answered[3] > feed.heartbeat_s // 2:
+                await devnet.push_price(feed.name, await devnet.price(feed.name))
+        await asyncio.sleep(10)
+
+
+async def _told_to_end() -> None:
+    """Return on SIGINT, SIGTERM, or when standard input ends."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    if False:
+        reader = asyncio.StreamReader()
+        pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        reading = asyncio.create_task(_until_end(reader, told))
+        await told.wait()
+        reading.cancel()
+        pipe.close()
+    await told.wait()
+
+
+def _somebody_may_type() -> bool:
+    """Whether input is a pipe, a socket, or the terminal we are in front of.
+
+    ``/dev/null`` and files are always at their end, and a background job that reads from its
+    terminal is stopped by it: these end by a signal only.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        return False
+    if sys.stdin.isatty():
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+async def _until_end(reader: asyncio.StreamReader, told: asyncio.Event) -> None:
+    while await reader.read(4096):
+        pass
+    told.set()
+
+
+async def _died(stage: Stage) -> None:
+    while stage.process.alive:  # noqa: ASYNC110 - a process tells no event
+        await asyncio.sleep(0.5)
+
+
+def _words(devnet: Devnet, document: Path | None) -> str:
+    there = devnet.deployment
+    keeper = there.account("keeper")
+    lines = [
+        f"Aave v3.6 with {len(there.borrowers)} positions, chain {there.chain_id}",
+        "",
+        f"  RPC                {there.rpc_url}",
+        f"  WebSocket          {there.ws_url}",
+        f"  addresses provider {there.addresses_provider}",
+        f"  pool               {there.pool}",
+        f"  keeper's account   {keeper.address}",
+        f"  its key            {keeper.private_key}   (for this chain only)",
+        "",
+        "To look at it:",
+        f"  curl -s {there.rpc_url} -H 'content-type: application/json' \\",
+        """    -d '{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'""",
+    ]
+    if document is not None:
+        lines.append(f"  every address, feed and key: {document}")
+    lines += ["", "It ends on Ctrl-C or at the end of its input."]
+    return "\n".join(lines)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./run devnet", description="Keep a local chain with real lending protocols up."
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write URLs, addresses and keys")
+    parser.add_argument("--positions", type=int, default=200, metavar="N", help="default 200")
+    parser.add_argument("--protocol", default=PROTOCOL, help=f"default and only one: {PROTOCOL}")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="which crowd, default 1")
+    parser.add_argument(
+        "--block-time",
+        type=int,
+        default=2,
+        metavar="S",
+        help="seconds between blocks, default 2; 0 mines a block for each transaction only",
+    )
+    parser.add_argument(
+        "--freeze",
+        action="append",
+        default=[],
+        metavar="FEED",
+        help="let this feed, such as USDC/USD, grow old; others report at half their heartbeat",
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The keeper of the story, set up as an operator would: a keystore, a keeper.toml, approvals."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.app.act import carry_out, plan_approval
+from keeper.app.chain import open_chain
+from keeper.devnet.deployment import Deployment
+from keeper.devnet.network import Devnet
+from keeper.errors import ExecutionError
+from keeper.execution.keystore import create_keystore
+from keeper.model import Address, Submitted
+from keeper.settings import Settings, load
+from keeper.store.database import Database
+
+MARKET = "aave-v3-devnet"
+OPERATOR, ALICE, BOB, CAROL = 1001, 2001, 2002, 2003
+"""Chat ids at the stand-in."""
+NAMES = {OPERATOR: "operator", ALICE: "alice", BOB: "bob", CAROL: "carol"}
+PROTECT_BELOW = {"alice": "1.12", "bob": "1.10"}
+PROTECT_TARGET = "1.30"
+CONFIRMATIONS = 5
+_LIGHT_KDF = 2**12
+"""Of the keystore's scrypt: enough for a key that is thrown away after the demo."""
+_ETHER = 10**18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What was set up."""
+
+    settings: Settings
+    config: Path
+    keeper: Address
+    carol: Address
+    telegram_is_real: bool
+
+
+async def set_up(
+    devnet: Devnet, folder: Path, bot_url: str, bot_token: str, environ: Mapping[str, str]
+) -> House:
+    """Make a key, fund it, write the configuration, and approve the Pool for what it may spend."""
+    keeper = await _fund(devnet, folder)
+    carol = await _near_the_edge(devnet)
+    real = bool(environ.get("KEEPER__TELEGRAM__TOKEN"))
+    config = folder / "keeper.toml"
+    config.write_text(
+        _toml(devnet.deployment, folder, carol, None if real else (bot_url, bot_token)),
+        encoding="utf-8",
+    )
+    telegram = {k: v for k, v in environ.items() if k.startswith("KEEPER__TELEGRAM__")}
+    settings = load(config, telegram, env_file=None)
+    await _approve(devnet.deployment, settings)
+    return House(
+        settings=settings, config=config, keeper=keeper, carol=carol, telegram_is_real=real
+    )
+
+
+async def _fund(devnet: Devnet, folder: Path) -> Address:
+    """Move the inventory of the devnet's keeper to a key of this occasion."""
+    passphrase = secrets.token_urlsafe(24)
+    (folder / "passphrase").write_text(passphrase + "\n", encoding="utf-8")
+    (folder / "passphrase").chmod(0o600)
+    keeper = create_keystore(folder / "keystore.json", passphrase, n=_LIGHT_KDF)
+    await devnet.anvil.set_balance(keeper, 50 * _ETHER)
+    stock = devnet.deployment.account("keeper").address
+    for reserve in devnet.deployment.reserves:
+        held = await devnet.deployer.call(reserve.asset, "TestnetERC20", "balanceOf", stock)
+        if held:
+            await devnet.as_account(stock, reserve.asset, "TestnetERC20", "transfer", keeper, held)
+    return keeper
+
+
+async def _near_the_edge(devnet: Devnet) -> Address:
+    """Pick a borrower whom nobody protects, with a health factor nearest to 1.18."""
+    accounts = [b.address for b in devnet.borrowers if b.kind == "mixed"]
+    answers = await devnet.account_data_of(accounts)
+    healths = {a: int(answer[5]) for a, answer in zip(accounts, answers, strict=True)}
+    return min(accounts, key=lambda a: (abs(healths[a] - 118 * _ETHER // 100), a))
+
+
+def _toml(deployment: Deployment, folder: Path, carol: Address, bot: tuple[str, str] | None) -> str:
+    """Return the configuration; what is real is left to the environment."""
+    quoted = json.dumps
+    alice, bob = deployment.account("alice").address, deployment.account("bob").address
+    heartbeats = "\n".join(f'"{f.proxy}" = {f.heartbeat_s}' for f in deployment.feeds)
+    telegram = ""
+    if bot is not None:
+        url, token = bot
+        telegram = f"""
+[telegram]
+token = {quoted(token)}
+api_url = {quoted(url)}
+operator_chats = [{OPERATOR}]
+allowed_chats = [{ALICE}, {BOB}, {CAROL}]
+"""
+    no_debt = next(b.address for b in deployment.borrowers if b.kind == "no_debt")
+    watched = [("no debt", no_debt)]
+    if bot is None:
+        watched += [("alice", alice), ("bob", bob), ("carol", carol)]
+    watches = "".join(
+        f'\n[[watch]]\naddress = "{address}"\nlabel = "{name}"\n' for name, address in watched
+    )
+    protect = "".join(
+        f"""
+[protect.{name}]
+account = "{address}"
+strategy = ["{strategy}"]
+below = "{PROTECT_BELOW[name]}"
+target = "{PROTECT_TARGET}"
+max_per_tx_usd = "250000"
+"""
+        for name, address, strategy in (("alice", alice, "top_up"), ("bob", bob, "repay"))
+    )
+    return f"""# The keeper of the demo, for chain {deployment.chain_id} only.
+[database]
+url = {quoted(f"sqlite:///{folder / 'keeper.sqlite3'}")}
+
+[log]
+level = "error"
+
+[web]
+enabled = true
+port = 0
+{telegram}
+[chains.devnet]
+chain_id = {deployment.chain_id}
+rpc_urls = [{quoted(deployment.rpc_url)}]
+ws_urls = [{quoted(deployment.ws_url)}]
+calls_per_second = 5000
+confirmations = {CONFIRMATIONS}
+block_time_s = 1
+markets = [{{ name = "{MARKET}", addresses_provider = "{deployment.addresses_provider}" }}]
+
+[oracles.heartbeats_s]
+{heartbeats}
+
+[alerts]
+repeat_critical_s = 3600
+{watches}{protect}
+[liquidate]
+enabled = true
+min_profit_usd = "5"
+max_debt_usd = "2000000"
+
+[signing]
+armed_chain_ids = [{deployment.chain_id}]
+keystore = {quoted(str(folder / "keystore.json"))}
+passphrase_file = {quoted(str(folder / "passphrase"))}
+max_per_tx_usd = "2000000"
+max_per_day_usd = "100000000"
+max_gas_per_tx_eth = "0.5"
+max_gas_per_day_eth = "20"
+kill_switch_file = {quoted(str(folder / "keeper.stop"))}
+"""
+
+
+async def _approve(deployment: Deployment, settings: Settings) -> None:
+    """Approve each token the keeper holds, by the same path as ``keeper approve --send``."""
+    chain = settings.select()[0]
+    async with (
+        await Database.open(settings.database.url) as database,
+        open_chain(settings, chain) as opened,
+    ):
+        market = opened.market(MARKET)
+        for reserve in deployment.reserves:
+            planned = await plan_approval(opened, market, reserve.symbol, None)
+            submission, _ = await carry_out(
+                settings, opened, database, planned, send=True, wait=False
+            )
+            if not isinstance(submission, Submitted):
+                raise ExecutionError(f"{reserve.symbol} was not approved: {submission}")

@@ -1,0 +1,172 @@
+"""What happens to the chain.  Blocks are mined by hand, so that each tick is one pass to watch."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from keeper.app.service import Service
+from keeper.devnet.bot_api import BotApi
+from keeper.devnet.demo.house import ALICE, BOB, CAROL, House
+from keeper.devnet.demo.show import Show
+from keeper.devnet.network import Devnet
+from keeper.engine.engine import Pass
+from keeper.errors import KeeperError
+
+BLOCK_S = 12
+PATIENCE_S = 30.0
+STALE_S = 3_900
+"""Longer than ETH/USD's heartbeat and the grace together."""
+REORG_DEPTH = 3
+
+
+@dataclass(slots=True)
+class Chronicle:
+    """What the keeper did, pass by pass."""
+
+    passes: list[Pass] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, _: str, done: Pass) -> None:
+        """Note one pass."""
+        self.passes.append(done)
+        self.news.set()
+
+
+class Story:
+    """Moves the chain and waits until the keeper has seen it."""
+
+    def __init__(
+        self,
+        *,
+        devnet: Devnet,
+        house: House,
+        service: Service,
+        chronicle: Chronicle,
+        bot: BotApi,
+        show: Show,
+    ) -> None:
+        """The service runs already."""
+        self._devnet = devnet
+        self._house = house
+        self._service = service
+        self._chronicle = chronicle
+        self._bot = bot
+        self._show = show
+        self._start_price = Decimal(0)
+
+    async def tell(self) -> None:
+        """The whole story, from quiet blocks to the last settled transaction."""
+        self._start_price = await self._devnet.price("ETH/USD")
+        await self._devnet.anvil.set_automine(on=False)
+        self._show.chapter("Quiet blocks: everybody is read, nobody is disturbed")
+        await self._introduce()
+        await self.ticks(3)
+
+        self._show.chapter("ETH falls in steps")
+        for percent in (97, 94, 91):
+            await self._eth_at(percent)
+
+        self._show.chapter("Alice comes near the edge and is topped up")
+        await self._eth_at(88)
+        await self.ticks(2)
+        await self._reorg()
+        await self._until_idle()
+
+        self._show.chapter("ETH/USD stops answering: health that uses it is unknown")
+        await self._stale()
+        self._show.chapter("The feed answers again, lower: Bob's debt is repaid")
+        await self._eth_at(86)
+        await self._until_idle()
+
+        self._show.chapter("Crash")
+        await self._eth_at(70)
+        await self._until_idle()
+
+        self._show.chapter("Calm: what was cured is said once")
+        await self._refresh()
+        for _ in range(14):
+            await self.tick(60)
+        await self._until_idle()
+
+    # --- time ---------------------------------------------------------------------------------
+
+    async def ticks(self, count: int) -> None:
+        """Mine that many blocks, each seen by the keeper."""
+        for _ in range(count):
+            await self.tick()
+
+    async def tick(self, seconds: int = BLOCK_S) -> Pass:
+        """Mine one block and wait until the keeper has taken it."""
+        anvil = self._devnet.anvil
+        await anvil.set_time(await anvil.timestamp() + seconds)
+        await anvil.mine()
+        return await self._seen()
+
+    async def _seen(self) -> Pass:
+        """Wait for the pass on the chain's present head."""
+        header = await self._devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            last = self._chronicle.passes[-1] if self._chronicle.passes else None
+            if last is not None and last.block.hash == header["hash"]:
+                await self._show.passed(last)
+                return last
+            if time.monotonic() > until:
+                raise KeeperError(
+                    f"The keeper did not take block {int(header['number'], 16):,} "
+                    f"within {PATIENCE_S:.0f} s."
+                )
+            self._chronicle.news.clear()
+            try:
+                await asyncio.wait_for(self._chronicle.news.wait(), 1.0)
+            except TimeoutError:
+                continue
+
+    async def _until_idle(self, most: int = 40) -> None:
+        """Mine until nothing is on its way and a whole pass wanted nothing."""
+        for _ in range(most):
+            done = await self.tick()
+            executor = self._service.watchers[0].executor
+            if executor is not None and not executor.open_intents() and not done.submissions:
+                return
+        raise KeeperError(f"The keeper was not done after {most} blocks.")
+
+    # --- events -------------------------------------------------------------------------------
+
+    async def _introduce(self) -> None:
+        """Three borrowers write to the bot, as they would."""
+        if self._house.telegram_is_real:
+            return
+        accounts = self._devnet.deployment
+        for chat, address, label in (
+            (ALICE, accounts.account("alice").address, "alice"),
+            (BOB, accounts.account("bob").address, "bob"),
+            (CAROL, self._house.carol, "carol"),
+        ):
+            await self._bot.say(chat, f"/watch {address} {label} 1.30/1.15/1.05")
+            await self._bot.heard(chat, label, within_s=PATIENCE_S)
+
+    async def _eth_at(self, percent: int) -> None:
+        """ETH/USD answers this much of its first price; two blocks pass."""
+        price = (self._start_price * percent / 100).quantize(Decimal("0.00000001"))
+        await self._devnet.push_price("ETH/USD", price)
+        self._show.price("ETH/USD", price, percent - 100)
+        await self.ticks(2)
+
+    async def _reorg(self) -> None:
+        """The last three blocks are replaced by others without their transactions."""
+        await self._devnet.anvil.reorg(REORG_DEPTH)
+        self._show.event(f"the last {REORG_DEPTH} blocks are reorganised away")
+        await self.ticks(3)
+
+    async def _stale(self) -> None:
+        """Time passes; every feed but ETH/USD answers."""
+        await self._refresh("ETH/USD")
+        self._show.event(f"{STALE_S // 60} minutes pass without a round of ETH/USD")
+        await self.tick(STALE_S)
+        await self.ticks(3)
+
+    async def _refresh(self, *but: str) -> None:
+        """Every feed answers its present price again, `but` these."""
+        await self._devnet.refresh_feeds(*but)

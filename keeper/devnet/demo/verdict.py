@@ -1,0 +1,356 @@
+"""What came of it, read from the chain: the keeper's own word is only compared, never believed.
+
+Health factors are asked of the Pool by plain calls and another decoder; what was done is read from
+receipts and events; only decision times, alerts and reasons for refusals are the keeper's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from keeper.devnet.demo.house import CONFIRMATIONS, House
+from keeper.devnet.demo.story import Chronicle
+from keeper.devnet.network import Devnet
+from keeper.engine.engine import Engine
+from keeper.model import Address, Declined, IntentKind, Refuse, Submitted
+from keeper.store.actions import Action, SqlActions
+from keeper.store.database import Database
+from keeper.store.outbox import OutboxCounts, SqlOutbox
+from keeper.units import WAD
+
+LIQUIDATION_CALL = (
+    "0x"
+    + keccak(text="LiquidationCall(address,address,address,uint256,uint256,address,bool)").hex()
+)
+CONFIRMED = "confirmed"
+NOT_SENT = ("declined", "rehearsed")
+FAILED = ("reverted", "abandoned")
+"""Mined without effect: gas was spent, and a reason is in the journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """One transaction of the keeper, as the chain has it."""
+
+    intent: str
+    kind: IntentKind
+    position: Address
+    tx: str
+    block: int
+    gas: int
+    profit_usd: float | None
+    """Value seized less value repaid less gas, at the oracle's prices of its block."""
+    health_before: int
+    """`getUserAccountData` at the block before."""
+    health_after: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {
+            "intent": self.intent,
+            "kind": str(self.kind),
+            "position": self.position,
+            "tx": self.tx,
+            "gas": self.gas,
+            "profit_usd": self.profit_usd,
+            "health_before": wad_text(self.health_before),
+            "health_after": wad_text(self.health_after),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Everything that is judged, and the faults found."""
+
+    positions: int
+    compared: int
+    different: tuple[str, ...]
+    alerts: Mapping[str, int]
+    deeds: tuple[Deed, ...]
+    refused: Mapping[Address, str]
+    missed: tuple[str, ...]
+    rpc_calls_per_block: float
+    decision_ms: Mapping[str, float]
+    broadcast_ms: Mapping[str, float]
+    reorg_depths: tuple[int, ...]
+    seconds: float
+    faults: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether the main job was done."""
+        return not self.faults
+
+    def document(self) -> dict[str, Any]:
+        """Return the one JSON document of ``--json``."""
+        return {
+            "ok": self.ok,
+            "positions": self.positions,
+            "health": {"compared": self.compared, "different": len(self.different)},
+            "alerts": dict(self.alerts),
+            "actions": [deed.document() for deed in self.deeds],
+            "missed": list(self.missed),
+            "refused": [{"position": a, "reason": r} for a, r in self.refused.items()],
+            "reorgs": list(self.reorg_depths),
+            "rpc_calls_per_block": self.rpc_calls_per_block,
+            "decision_ms": dict(self.decision_ms),
+            "broadcast_ms": dict(self.broadcast_ms),
+            "faults": list(self.faults),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+async def judge(
+    *,
+    devnet: Devnet,
+    house: House,
+    engine: Engine,
+    chronicle: Chronicle,
+    database: Database,
+    seconds: float,
+) -> Verdict:
+    """Compare, count and look for whatever should not have happened."""
+    protected = {
+        devnet.deployment.account("alice").address,
+        devnet.deployment.account("bob").address,
+    }
+    compared, different = await _compare(devnet, engine)
+    deeds, stray = await _deeds(devnet, house, await SqlActions(database).last(10_000))
+    refused = _refused(chronicle)
+    missed = await _missed(devnet, engine, refused)
+    counts = await SqlOutbox(database).counts()
+    alerts = _alerts(chronicle, counts)
+    liquidated = await _liquidated(devnet)
+    passes = [p for p in chronicle.passes if not p.orphaned]
+    faults = [
+        *(f"health differs from the Pool's: {line}" for line in different),
+        *(f"missed: {line}" for line in missed),
+        *(f"a protected account was liquidated: {a}" for a in sorted(protected & liquidated)),
+        *stray,
+        *_twice(deeds),
+        *_unserved(protected, deeds),
+        *_alert_faults(alerts, counts),
+    ]
+    if not compared:
+        faults.append("nothing was compared")
+    if not any(p.orphaned for p in chronicle.passes):
+        faults.append("the reorganisation was not seen")
+    return Verdict(
+        positions=sum(len(market.book) for market in engine.markets),
+        compared=compared,
+        different=different,
+        alerts=alerts,
+        deeds=deeds,
+        refused=refused,
+        missed=missed,
+        rpc_calls_per_block=_mean([p.rpc_calls for p in passes]),
+        decision_ms=_quantiles([p.decision_s for p in chronicle.passes]),
+        broadcast_ms=_quantiles(
+            [p.broadcast_s for p in chronicle.passes if p.broadcast_s is not None]
+        ),
+        reorg_depths=tuple(p.orphaned for p in chronicle.passes if p.orphaned),
+        seconds=seconds,
+        faults=tuple(faults),
+    )
+
+
+async def _compare(devnet: Devnet, engine: Engine) -> tuple[int, tuple[str, ...]]:
+    """Hold every account of the book against the Pool's own answer at the same block."""
+    assert engine.last is not None
+    block = hex(engine.last.block.number)
+    different: list[str] = []
+    compared = 0
+    for market in engine.markets:
+        view = engine.readings[market.id.name].view
+        accounts = sorted({*market.book.accounts(), *(b.address for b in devnet.borrowers)})
+        answers = await devnet.account_data_of(accounts, block)
+        for account, answer in zip(accounts, answers, strict=True):
+            compared += 1
+            holdings = market.holdings(account)
+            if holdings is None:
+                different.append(f"{account} is not in the book")
+                continue
+            ours = view.contract_health(holdings)
+            pool = (answer[5], answer[0], answer[1])
+            if (ours.health_factor, ours.collateral, ours.debt) != pool:
+                different.append(f"{account}: {ours} is not {pool}")
+    return compared, tuple(different)
+
+
+async def _deeds(
+    devnet: Devnet, house: House, actions: Sequence[Action]
+) -> tuple[tuple[Deed, ...], tuple[str, ...]]:
+    """Return what the journal says was done, as the chain tells it, and what does not fit."""
+    faults: list[str] = []
+    deeds: list[Deed] = []
+    mined = 0
+    seen: set[str] = set()
+    for action in reversed(actions):
+        if action.state in NOT_SENT:
+            continue
+        mined += 1
+        if action.state in FAILED:
+            continue
+        if action.state != CONFIRMED or action.tx_hash is None:
+            faults.append(f"intent {action.intent.intent_id} is still {action.state}")
+            continue
+        receipt = await devnet.anvil.receipt(action.tx_hash)
+        if receipt is None or int(receipt["status"], 16) != 1:
+            faults.append(f"intent {action.intent.intent_id} is confirmed and not on the chain")
+            continue
+        if action.tx_hash in seen:
+            faults.append(f"two intents claim {action.tx_hash}")
+        seen.add(action.tx_hash)
+        if action.intent.kind is not IntentKind.APPROVE:
+            deeds.append(await _deed(devnet, action, receipt))
+    nonce = int(await devnet.anvil.rpc("eth_getTransactionCount", house.keeper, "latest"), 16)
+    if nonce != mined:
+        faults.append(f"the keeper's account sent {nonce} transactions, its journal knows {mined}")
+    return tuple(deeds), tuple(faults)
+
+
+async def _deed(devnet: Devnet, action: Action, receipt: Mapping[str, Any]) -> Deed:
+    block = int(receipt["blockNumber"], 16)
+    account = action.intent.position.account
+    before = await devnet.account_data(account, hex(block - 1))
+    after = await devnet.account_data(account, hex(block))
+    gas = int(receipt["gasUsed"], 16)
+    profit = None
+    if action.intent.kind is IntentKind.LIQUIDATE:
+        profit = await _profit(devnet, receipt, gas * int(receipt["effectiveGasPrice"], 16))
+    return Deed(
+        intent=action.intent.intent_id,
+        kind=action.intent.kind,
+        position=account,
+        tx=str(action.tx_hash),
+        block=block,
+        gas=gas,
+        profit_usd=profit,
+        health_before=before[5],
+        health_after=after[5],
+    )
+
+
+async def _profit(devnet: Devnet, receipt: Mapping[str, Any], gas_wei: int) -> float:
+    """Value what the event says was seized and repaid, at the oracle's prices of its block."""
+    event = next(log for log in receipt["logs"] if log["topics"][0] == LIQUIDATION_CALL)
+    collateral, debt = ("0x" + topic[-40:] for topic in event["topics"][1:3])
+    repaid, seized = (int(event["data"][2 + 64 * i : 66 + 64 * i], 16) for i in range(2))
+    block = receipt["blockNumber"]
+
+    async def usd(asset: str, amount: int) -> float:
+        reserve = next(r for r in devnet.deployment.reserves if r.asset == asset)
+        price = await devnet.asset_price_at(reserve.symbol, block)
+        return float(amount * price / 10**reserve.decimals)
+
+    weth = devnet.deployment.reserve("WETH").asset
+    profit = await usd(collateral, seized) - await usd(debt, repaid) - await usd(weth, gas_wei)
+    return round(profit, 2)
+
+
+async def _liquidated(devnet: Devnet) -> set[Address]:
+    """Return everybody whom anyone liquidated."""
+    logs = await devnet.anvil.rpc(
+        "eth_getLogs",
+        {
+            "address": devnet.deployment.pool,
+            "topics": [LIQUIDATION_CALL],
+            "fromBlock": "0x0",
+            "toBlock": "latest",
+        },
+    )
+    return {Address("0x" + log["topics"][3][-40:]) for log in logs}
+
+
+def _refused(chronicle: Chronicle) -> dict[Address, str]:
+    """Return the last reason given for each account that was refused or declined."""
+    reasons: dict[Address, str] = {}
+    for done in chronicle.passes:
+        for decision in done.decisions:
+            if isinstance(decision, Refuse):
+                reasons[decision.position.account] = decision.reason
+        for submission in done.submissions:
+            account = submission.intent.position.account
+            if isinstance(submission, Declined):
+                reasons[account] = submission.reason
+            elif isinstance(submission, Submitted):
+                reasons.pop(account, None)
+    return reasons
+
+
+async def _missed(
+    devnet: Devnet, engine: Engine, refused: Mapping[Address, str]
+) -> tuple[str, ...]:
+    """Return who is below 1 at the end, by the Pool, without a reason given."""
+    assert engine.last is not None
+    accounts = [b.address for b in devnet.borrowers]
+    answers = await devnet.account_data_of(accounts, hex(engine.last.block.number))
+    return tuple(
+        f"{account} at {wad_text(answer[5])}"
+        for account, answer in zip(accounts, answers, strict=True)
+        if answer[5] < WAD and account not in refused
+    )
+
+
+def _twice(deeds: Sequence[Deed]) -> list[str]:
+    """Return actions that the chain says were not called for when they were mined.
+
+    A second one on a position is right only if the position was in danger again right before it.
+    """
+    faults = []
+    for i, deed in enumerate(deeds):
+        earlier = any(d.position == deed.position for d in deeds[:i])
+        limit = WAD if deed.kind is IntentKind.LIQUIDATE else WAD * 113 // 100
+        if deed.health_before >= limit and earlier:
+            faults.append(f"{deed.position} was acted on twice: {deed.intent}")
+    return faults
+
+
+def _unserved(protected: set[Address], deeds: Sequence[Deed]) -> list[str]:
+    served = {d.position for d in deeds if d.kind in (IntentKind.TOP_UP, IntentKind.REPAY)}
+    return [f"{account} was not protected" for account in sorted(protected - served)]
+
+
+def _alerts(chronicle: Chronicle, counts: OutboxCounts) -> dict[str, int]:
+    """Count what was put into the outbox by kind, and what was acknowledged."""
+    kinds = [m.kind for done in chronicle.passes for m in done.messages]
+    return {
+        "fired": kinds.count("fired"),
+        "delivered": counts.delivered,
+        "resolved": kinds.count("resolved"),
+    }
+
+
+def _alert_faults(alerts: Mapping[str, int], counts: OutboxCounts) -> list[str]:
+    faults = []
+    if counts.pending or counts.held or counts.failed:
+        faults.append(f"messages were not delivered: {counts}")
+    faults += [f"no alert was {what}" for what, count in alerts.items() if not count]
+    return faults
+
+
+def _mean(values: Sequence[int]) -> float:
+    return round(sum(values) / len(values), 2) if values else 0.0
+
+
+def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return p50 and p99 in milliseconds, by nearest rank; empty without a sample."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return {}
+    return {
+        name: round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
+
+
+def wad_text(value: int) -> str:
+    """Return a health factor in full: 18 decimals, or ``no debt``."""
+    if value == 2**256 - 1:
+        return "no debt"
+    return f"{value // WAD}.{value % WAD:018d}"
+
+
+__all__ = ["CONFIRMATIONS", "Deed", "Verdict", "judge", "wad_text"]

@@ -1,0 +1,444 @@
+"""One chain's engine: for each block, in this order and no other.
+
+    heads -> logs -> one packed read -> judge oracles -> screen -> exact -> decide -> submit
+          -> settle what is on its way -> alerts -> record, in one database transaction
+
+A pass that cannot be finished (`ObservationError`) leaves the book as it was last known and is
+made up for at the next block: whom it would have read stays on the list.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import structlog
+
+from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.machine import AlertKey, Policy, key_of
+from keeper.alerts.passes import pass_alerts
+from keeper.alerts.render import Remedies
+from keeper.engine.market import Reading, WatchedMarket
+from keeper.engine.pace import Pace
+from keeper.engine.remedies import remedies
+from keeper.errors import ObservationError
+from keeper.model import (
+    Act,
+    Address,
+    AlertState,
+    Assessed,
+    Assessment,
+    AuditEvent,
+    BlockRef,
+    Checkpoint,
+    Decision,
+    Declined,
+    Hash,
+    Hold,
+    Inventory,
+    Log,
+    LogFilter,
+    MarketId,
+    Message,
+    Outcome,
+    PassRecord,
+    PositionId,
+    Refuse,
+    Rehearsed,
+    Submission,
+    Submitted,
+    Thresholds,
+    Unassessable,
+    Watch,
+)
+from keeper.ports import Advance, Executor, Reader, Records, Steps, Strategy
+from keeper.risk.exact import endangered
+from keeper.strategies.purse import Purse
+from keeper.strategies.queue import queue
+from keeper.units import WAD, Wad
+
+log = structlog.get_logger()
+
+CHECKPOINT_EVERY_BLOCKS = 250
+CHECKPOINT_DEPTH = 64
+
+
+class BlockLogs(Protocol):
+    """Event logs of one chain."""
+
+    wanted: LogFilter
+
+    async def at(self, block: BlockRef) -> tuple[Log, ...]:
+        """The wanted logs of one block, asked for by its hash."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """What the keeper may do in one market: with which account, and by which strategy."""
+
+    owner: Address | None
+    """The keeper's own account; None when it watches only."""
+    protections: Mapping[Address, Strategy]
+    """By protected account."""
+    otherwise: Strategy
+    """For everybody else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Who is told, when."""
+
+    operators: tuple[str, ...]
+    thresholds: Thresholds
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What one pass did, for metrics, the status page and the demo's verdict."""
+
+    block: BlockRef
+    orphaned: int
+    readings: tuple[Reading, ...]
+    assessments: tuple[Assessment, ...]
+    """Watched, protected and liquidatable positions."""
+    decisions: tuple[Decision, ...]
+    submissions: tuple[Submission, ...]
+    outcomes: tuple[Outcome, ...]
+    messages: tuple[Message, ...]
+    """What people are told because of this pass."""
+    decision_s: float
+    """From the head's arrival to the last decision."""
+    broadcast_s: float | None
+    """From the head's arrival to the first transaction handed to the node; None without one."""
+    rpc_calls: int
+    """Requests that observing cost: logs and packed reads; sends and receipts left out."""
+
+
+class Engine:
+    """Watches every market of one chain, one pass a block."""
+
+    def __init__(
+        self,
+        *,
+        markets: Sequence[WatchedMarket[Any, Any]],
+        hands: Mapping[str, Hand],
+        logs: BlockLogs,
+        reader: Reader,
+        records: Records,
+        executor: Executor,
+        telling: Telling,
+        rpc_calls: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`hands` by market name; `rpc_calls` counts the requests that observing made so far."""
+        self.markets = tuple(markets)
+        self.last: Pass | None = None
+        self.readings: dict[str, Reading] = {}
+        self._hands = hands
+        self._logs = logs
+        self._reader = reader
+        self._records = records
+        self._executor = executor
+        self._telling = telling
+        self._rpc_calls = rpc_calls
+        self._clock = clock
+        self._pace = Pace()
+        self._states: dict[AlertKey, AlertState] = {}
+        self._watches: tuple[Watch, ...] = ()
+        self._recent: dict[Hash, BlockRef] = {}
+        self._unheard: list[BlockRef] = []
+        self._since_checkpoint = 0
+        self.covered = False
+
+    async def start(self, block: BlockRef) -> None:
+        """Reconcile what was on its way, and learn every market, before the first block."""
+        for outcome in await self._executor.recover(block):
+            self._pace.ended(outcome, block.number)
+        for intent in self._executor.open_intents():
+            self._pace.open[intent.position] = intent
+        self._states = {key_of(s): s for s in await self._records.alert_states()}
+        await self._discover(block)
+
+    async def take(self, advance: Advance) -> Pass | None:
+        """Take one change of the head; None when the block could not be observed whole."""
+        started = advance.received_at
+        calls_before = self._rpc_calls()
+        head = advance.adopted[-1]
+        for block in advance.orphaned:
+            self._recent.pop(block.hash, None)
+            self._unheard = [b for b in self._unheard if b.hash != block.hash]
+            for market in self.markets:
+                market.unhear(block)
+        self._unheard += advance.adopted
+        try:
+            readings, inventories = await self._observe(head)
+        except ObservationError as error:
+            log.warning("pass.skipped", block=head.number, reason=str(error))
+            return None
+        observed_calls = self._rpc_calls() - calls_before
+
+        assessments = self._assess(readings)
+        decisions = self._decide(readings, inventories, assessments)
+        decided_at = self._clock()
+        submissions, broadcast_at = await self._submit(decisions, head)
+        outcomes = await self._executor.settle(head)
+        for outcome in outcomes:
+            self._pace.ended(outcome, head.number)
+
+        done = Pass(
+            block=head,
+            orphaned=len(advance.orphaned),
+            readings=tuple(readings.values()),
+            assessments=tuple(assessments.values()),
+            decisions=decisions,
+            submissions=submissions,
+            outcomes=outcomes,
+            messages=(),
+            decision_s=decided_at - started,
+            broadcast_s=None if broadcast_at is None else broadcast_at - started,
+            rpc_calls=observed_calls,
+        )
+        done = replace(done, messages=await self._record(done))
+        self.last = done
+        return done
+
+    # --- observing ----------------------------------------------------------------------------
+
+    async def _observe(self, head: BlockRef) -> tuple[dict[str, Reading], dict[str, Inventory]]:
+        self._watches = await self._records.watches()
+        watched = frozenset(w.account for w in self._watches)
+        self._logs.wanted = union(m.log_filter for m in self.markets)
+        adopted = tuple(self._unheard)
+        heard = [(block, await self._logs.at(block)) for block in adopted]
+        self._unheard.clear()
+        for market in self.markets:
+            protected = frozenset(self._hands[market.id.name].protections)
+            market.watch(watched | protected)
+            for block, logs in heard:
+                market.hear(block, logs)
+        for block in adopted:
+            self._recent[block.hash] = block
+        if any(m.must_discover for m in self.markets):
+            await self._discover(head)
+
+        steps: list[Steps[Any]] = []
+        for market in self.markets:
+            steps += [market.observe(), market.rounds()]
+            if (owner := self._hands[market.id.name].owner) is not None:
+                steps.append(market.adapter.inventory(market.market, owner, head))
+        answers = iter(await self._reader.run_all(steps, head))
+
+        readings: dict[str, Reading] = {}
+        inventories: dict[str, Inventory] = {}
+        for market in self.markets:
+            name = market.id.name
+            readings[name] = market.take(head, next(answers), next(answers))
+            if self._hands[name].owner is not None:
+                inventories[name] = next(answers)
+            for account in readings[name].repaired:
+                log.warning("book.repaired", market=name, account=account, block=head.number)
+        self.readings = readings
+        return readings, inventories
+
+    async def _discover(self, block: BlockRef) -> None:
+        for market in self.markets:
+            if market.must_discover:
+                await self._reader.run(market.discover(), block)
+                log.info(
+                    "market.discovered",
+                    market=market.id.name,
+                    block=block.number,
+                    feeds=len(market.feeds),
+                )
+
+    # --- deciding -----------------------------------------------------------------------------
+
+    def _assess(self, readings: Mapping[str, Reading]) -> dict[PositionId, Assessment]:
+        """Watched and protected accounts, and all that can be below 1; the greatest debt first.
+
+        An account that could not be read is unknown, whatever the book still holds of it.
+        """
+        found: list[Assessment] = []
+        for market in self.markets:
+            reading = readings[market.id.name]
+            view, unread = reading.view, dict(reading.unreadable)
+            danger = frozenset(endangered(market.book, view.weights(), WAD))
+            readable = (market.watched | danger).difference(unread)
+            found += [view.assess(h) for a in readable if (h := market.book.get(a)) is not None]
+            found += [_unread(market.id, reading.block, a, why) for a, why in unread.items()]
+        found.sort(key=lambda a: (-a.debt if isinstance(a, Assessed) else 1, str(a.position)))
+        return {a.position: a for a in found}
+
+    def _decide(
+        self,
+        readings: Mapping[str, Reading],
+        inventories: Mapping[str, Inventory],
+        assessments: Mapping[PositionId, Assessment],
+    ) -> tuple[Decision, ...]:
+        decisions: list[Decision] = []
+        purses = {name: Purse(inventory) for name, inventory in inventories.items()}
+        for intent in self._pace.open.values():
+            if (purse := purses.get(intent.position.market.name)) is not None:
+                purse.take(intent.asset.address, intent.amount)
+        protected = {
+            (name, account) for name, hand in self._hands.items() for account in hand.protections
+        }
+        first = sorted(
+            assessments.values(),
+            key=lambda a: (a.position.market.name, a.position.account) not in protected,
+        )
+        for assessment in first:
+            name, account = assessment.position.market.name, assessment.position.account
+            if (purse := purses.get(name)) is None:
+                continue
+            if self._pace.held(assessment.position, assessment.block.number):
+                continue
+            holdings = self._market(name).holdings(account)
+            if holdings is None:
+                continue
+            hand = self._hands[name]
+            strategy = hand.protections.get(account, hand.otherwise)
+            decision = strategy.decide(readings[name].view, holdings, assessment, purse)
+            if isinstance(decision, Hold):
+                self._pace.recovered(assessment.position)
+            if isinstance(decision, Act):
+                purse.take(decision.intent.asset.address, decision.intent.amount)
+            decisions.append(decision)
+        return tuple(decisions)
+
+    async def _submit(
+        self, decisions: Sequence[Decision], head: BlockRef
+    ) -> tuple[tuple[Submission, ...], float | None]:
+        submissions: list[Submission] = []
+        broadcast_at: float | None = None
+        for intent in queue(tuple(d.intent for d in decisions if isinstance(d, Act))):
+            view = self.readings[intent.position.market.name].view
+            submission = await self._executor.submit(intent, view)
+            if isinstance(submission, Submitted) and broadcast_at is None:
+                broadcast_at = self._clock()
+            self._pace.began(submission, head.number)
+            submissions.append(submission)
+        return tuple(submissions), broadcast_at
+
+    # --- telling and recording ----------------------------------------------------------------
+
+    async def _record(self, done: Pass) -> tuple[Message, ...]:
+        told = pass_alerts(
+            block=done.block,
+            prices={m.id: self.readings[m.id.name].prices for m in self.markets},
+            assessments=done.assessments,
+            watches=self._watches,
+            states=self._states.values(),
+            operators=self._telling.operators,
+            thresholds=self._telling.thresholds,
+            uses=self._uses(done.assessments),
+            refusals=_refusals(done),
+            rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
+            remedies=self._remedies,
+            policy=self._telling.policy,
+        )
+        for state in told.states:
+            if state.level:
+                self._states[key_of(state)] = state
+            else:
+                self._states.pop(key_of(state), None)
+        audit = (
+            (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
+            if done.orphaned
+            else ()
+        )
+        await self._records.record(
+            PassRecord(
+                block=done.block,
+                history=done.assessments,
+                decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
+                alerts=told.states,
+                messages=told.messages,
+                audit=audit,
+            )
+        )
+        await self._checkpoint()
+        return told.messages
+
+    def _uses(self, assessments: Sequence[Assessment]) -> dict[PositionId, frozenset[Address]]:
+        """Return the assets of each position whose health is unknown."""
+        return {
+            a.position: self._market(a.position.market.name).assets_of(a.position.account)
+            for a in assessments
+            if isinstance(a, Unassessable)
+        }
+
+    def _remedies(self, assessed: Assessed) -> Remedies | None:
+        market = self._market(assessed.position.market.name)
+        holdings = market.holdings(assessed.position.account)
+        if holdings is None:
+            return None
+        return remedies(self.readings[market.id.name].view, holdings, assessed)
+
+    async def _checkpoint(self) -> None:
+        """Save who is in each book, claiming a block deep enough to stay."""
+        self._since_checkpoint += 1
+        while len(self._recent) > CHECKPOINT_DEPTH:
+            del self._recent[next(iter(self._recent))]
+        if self.covered and self._since_checkpoint >= CHECKPOINT_EVERY_BLOCKS:
+            await self.save_checkpoints()
+
+    async def save_checkpoints(self) -> None:
+        """Save every market's checkpoint now; nothing happens before history is covered."""
+        if not self.covered or not self._recent:
+            return
+        self._since_checkpoint = 0
+        oldest = next(iter(self._recent.values()))
+        for market in self.markets:
+            await self._records.save_checkpoint(
+                Checkpoint(market=market.id, block=oldest, accounts=market.known())
+            )
+
+    # --- what others ask -----------------------------------------------------------------------
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """Who watches what, as of the last pass."""
+        return self._watches
+
+    def assessments_of(self, account: Address) -> tuple[Assessment, ...]:
+        """Return the account in every market whose book has it, at the last block taken."""
+        return tuple(
+            self.readings[market.id.name].view.assess(holdings)
+            for market in self.markets
+            if market.id.name in self.readings and (holdings := market.holdings(account))
+        )
+
+    def health_of(self, position: PositionId) -> Wad | None:
+        """Return a position's health factor at the last block taken; None if it is unknown."""
+        for assessment in self.assessments_of(position.account):
+            if assessment.position == position and isinstance(assessment, Assessed):
+                return assessment.health_factor
+        return None
+
+    def _market(self, name: str) -> WatchedMarket[Any, Any]:
+        return next(m for m in self.markets if m.id.name == name)
+
+
+def _unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:
+    position = PositionId(market=market, account=account)
+    return Unassessable(position=position, block=block, reason=why)
+
+
+def _refusals(done: Pass) -> tuple[Refusal, ...]:
+    """Refused by a strategy, or declined by the executor."""
+    return (
+        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
+        *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
+    )
+
+
+def union(filters: Iterable[LogFilter]) -> LogFilter:
+    """Return one filter that lets through what any of `filters` does."""
+    wanted = tuple(filters)
+    return LogFilter(
+        addresses=tuple(dict.fromkeys(a for f in wanted for a in f.addresses)),
+        topics0=tuple(dict.fromkeys(t for f in wanted for t in f.topics0)),
+    )

@@ -1,0 +1,220 @@
+"""One market under watch: its book, its oracles, whom recent blocks touched, what to read next.
+
+Holds memory but does no I/O: what it wants read it hands out as `Steps`, so that the engine can
+read all markets of a chain in one packed read, and `take` puts the answers where they belong.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from keeper.model import (
+    Address,
+    Asset,
+    BlockRef,
+    Feed,
+    FeedVerdict,
+    Hash,
+    Holdings,
+    Log,
+    LogFilter,
+    MarketId,
+    PriceVerdict,
+    Source,
+)
+from keeper.oracles.judge import JudgeRules, judge, judge_prices
+from keeper.oracles.rounds import FeedReading, read_rounds
+from keeper.oracles.trace import TraceRules, trace
+from keeper.ports import LendingAdapter, LendingView, Observation, Steps
+from keeper.risk.book import Book
+
+REMEMBERED_BLOCKS = 512
+READ_PER_BLOCK = 2_000
+
+M = TypeVar("M")
+Obs = TypeVar("Obs", bound=Observation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One market read at one block and judged."""
+
+    block: BlockRef
+    view: LendingView
+    feeds: tuple[FeedVerdict, ...]
+    prices: tuple[PriceVerdict, ...]
+    repaired: tuple[Address, ...]
+    """Accounts whose holdings differed from the book although no log had spoken of them."""
+    unreadable: tuple[tuple[Address, str], ...]
+    """Accounts that could not be read, and why: they are tried again at the next block."""
+
+
+class WatchedMarket(Generic[M, Obs]):
+    """A market between two blocks."""
+
+    def __init__(
+        self,
+        adapter: LendingAdapter[M, Obs],
+        *,
+        tracing: TraceRules,
+        judging: JudgeRules,
+        sweep_per_block: int = 4,
+    ) -> None:
+        """`sweep_per_block`: accounts re-read each block although nothing spoke of them."""
+        self.adapter = adapter
+        self.book = Book()
+        self.watched: frozenset[Address] = frozenset()
+        self.must_discover = True
+        self.sources: tuple[Source, ...] = ()
+        self._tracing = tracing
+        self._judging = judging
+        self._market: M | None = None
+        self._sweep_per_block = sweep_per_block
+        self._sweep: deque[Address] = deque()
+        self._touched_at: dict[Hash, frozenset[Address]] = {}
+        self._to_read: set[Address] = set()
+        self._backlog: deque[Address] = deque()
+        self._swept: frozenset[Address] = frozenset()
+        self._unreadable: dict[Address, str] = {}
+
+    @property
+    def id(self) -> MarketId:
+        """The market's name, protocol and chain."""
+        return self.adapter.id
+
+    @property
+    def market(self) -> M:
+        """What `discover` learnt; asking before it has run is a mistake of ours."""
+        assert self._market is not None, f"{self.id} is used before it was discovered"
+        return self._market
+
+    @property
+    def anchor(self) -> Address:
+        """The contract whose first block is the market's first."""
+        return self.adapter.anchor
+
+    @property
+    def log_filter(self) -> LogFilter:
+        """Logs that say where to look."""
+        return self.adapter.log_filter(self.market)
+
+    @property
+    def backfill_filter(self) -> LogFilter:
+        """Logs of history that name every borrower."""
+        return self.adapter.backfill_filter(self.market)
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """Every leaf feed once, in the order first met."""
+        return tuple({feed.address: feed for s in self.sources for feed in s.feeds}.values())
+
+    def discover(self) -> Steps[None]:
+        """Learn reserves, e-modes and price sources from the chain, down to the leaf feeds."""
+        self._market = yield from self.adapter.discover()
+        assets: tuple[tuple[Asset, Address], ...] = tuple(
+            (asset, source) for _, asset, source in self.adapter.sources(self._market)
+        )
+        self.sources = yield from trace(assets, self.id.chain_id, self._tracing)
+        self.must_discover = False
+
+    # --- whom to read -------------------------------------------------------------------------
+
+    def hear(self, block: BlockRef, logs: Iterable[Log]) -> None:
+        """Take one block's logs: whom they touch is read, a change of parameters discovered."""
+        touched = self.adapter.touched(self.market, tuple(logs))
+        self.must_discover |= touched.parameters
+        known = {a for a in touched.accounts if a in self.watched or self.book.get(a) is not None}
+        accounts = frozenset(known) | touched.borrowers
+        self._touched_at[block.hash] = accounts
+        while len(self._touched_at) > REMEMBERED_BLOCKS:
+            del self._touched_at[next(iter(self._touched_at))]
+        self._to_read |= accounts
+
+    def unhear(self, block: BlockRef) -> None:
+        """Take back an orphaned block: whom it touched is read again on the branch that won."""
+        self._to_read |= self._touched_at.pop(block.hash, frozenset())
+        self.must_discover = True
+
+    def admit(self, accounts: Iterable[Address]) -> None:
+        """Queue accounts found in history: at most `READ_PER_BLOCK` of them enter at each block."""
+        self._backlog.extend(a for a in accounts if self.book.get(a) is None)
+
+    @property
+    def backlog(self) -> int:
+        """Accounts found in history that are not in the book yet."""
+        return len(self._backlog)
+
+    def watch(self, accounts: frozenset[Address]) -> None:
+        """Replace the accounts that people watch; new ones are read even without debt."""
+        self._to_read |= {a for a in accounts if self.book.get(a) is None}
+        self.watched = accounts
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def observe(self) -> Steps[Obs]:
+        """Indices, prices and every account on the list, with the sweep's share of the others."""
+        for _ in range(min(READ_PER_BLOCK, len(self._backlog))):
+            self._to_read.add(self._backlog.popleft())
+        self._swept = frozenset(self._next_swept()) - self._to_read
+        asked = tuple(sorted(self._to_read | self._swept))
+        return self.adapter.observe(self.market, asked, self.book.get)
+
+    def rounds(self) -> Steps[tuple[FeedReading, ...]]:
+        """The latest round of each leaf feed."""
+        return read_rounds(self.feeds)
+
+    def take(self, block: BlockRef, seen: Obs, rounds: tuple[FeedReading, ...]) -> Reading:
+        """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
+        repaired = tuple(
+            h.account
+            for h in seen.holdings
+            if h.account in self._swept and self.book.get(h.account) != h
+        )
+        for holdings in seen.holdings:
+            self.book.put(holdings)
+            self._unreadable.pop(holdings.account, None)
+        self._unreadable.update(seen.unreadable)
+        self._to_read = set(self._unreadable)
+
+        verdicts = {
+            feed.address: judge(feed, reading, block, self._judging)
+            for feed, reading in zip(self.feeds, rounds, strict=True)
+        }
+        prices = self._prices(verdicts, seen)
+        unusable = {reserve: p.reason for reserve, p in prices.items() if not p.usable}
+        return Reading(
+            block=block,
+            view=self.adapter.view(self.market, seen, block, unusable),
+            feeds=tuple(verdicts.values()),
+            prices=tuple(prices.values()),
+            repaired=repaired,
+            unreadable=tuple(self._unreadable.items()),
+        )
+
+    def _prices(self, verdicts: dict[Address, FeedVerdict], seen: Obs) -> dict[int, PriceVerdict]:
+        reserves = tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
+        answers = tuple(seen.prices[reserve] for reserve in reserves)
+        judged = judge_prices(self.sources, verdicts, answers, self._judging)
+        return dict(zip(reserves, judged, strict=True))
+
+    def _next_swept(self) -> list[Address]:
+        if not self._sweep:
+            self._sweep.extend(self.book.accounts())
+        share = min(self._sweep_per_block, len(self._sweep))
+        return [self._sweep.popleft() for _ in range(share)]
+
+    def holdings(self, account: Address) -> Holdings | None:
+        """What the book holds of `account`; None if nobody ever looked."""
+        return self.book.get(account)
+
+    def assets_of(self, account: Address) -> frozenset[Address]:
+        """Return the assets that `account` has entries in."""
+        held = self.book.get(account)
+        used = {entry.reserve for entry in held.entries} if held is not None else set()
+        by_id = {reserve: asset for reserve, asset, _ in self.adapter.sources(self.market)}
+        return frozenset(by_id[reserve].address for reserve in used if reserve in by_id)
+
+    def known(self) -> tuple[Address, ...]:
+        """Return every account in the book or on its way into it."""
+        return tuple(sorted({*self.book.accounts(), *self._backlog, *self._to_read}))

@@ -1,0 +1,64 @@
+"""When a position may be acted on again: never while a plan is open, later after a failure.
+
+A cool-down begins only after an attempt that failed, never before one, and ends when the position
+is healthy again.  Counted in blocks: the chain's own clock.
+"""
+
+from dataclasses import dataclass, field
+
+from keeper.model import (
+    Confirmed,
+    Declined,
+    Intent,
+    Outcome,
+    PositionId,
+    Rehearsed,
+    Submission,
+    Submitted,
+    Unknown,
+)
+
+COOL_DOWN_BLOCKS = 5
+"""After a declined or reverted action."""
+REHEARSED_BLOCKS = 300
+"""After a rehearsal: nothing changed, so the next one would say the same."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """What is on its way, and what waits."""
+
+    open: dict[PositionId, Intent] = field(default_factory=dict)
+    _waits: dict[PositionId, tuple[int, str]] = field(default_factory=dict)
+
+    def held(self, position: PositionId, block: int) -> str:
+        """Why nothing may be begun for `position` at `block`; empty if something may."""
+        if (intent := self.open.get(position)) is not None:
+            return f"{intent.kind} {intent.intent_id} is on its way"
+        until, why = self._waits.get(position, (0, ""))
+        return why if until > block else ""
+
+    def began(self, submission: Submission, block: int) -> None:
+        """Note a submission: what was sent is open, what was not waits before it is retried."""
+        match submission:
+            case Submitted(intent=intent):
+                self.open[intent.position] = intent
+            case Rehearsed(intent=intent):
+                until = block + REHEARSED_BLOCKS
+                self._waits[intent.position] = (until, "rehearsed already")
+            case Declined(intent=intent, reason=reason):
+                until = block + COOL_DOWN_BLOCKS
+                self._waits[intent.position] = (until, f"declined: {reason}")
+
+    def ended(self, outcome: Outcome, block: int) -> None:
+        """Note an outcome: an unknown one stays open, a failed one waits."""
+        if isinstance(outcome, Unknown):
+            return
+        position = outcome.plan.intent.position
+        self.open.pop(position, None)
+        if not isinstance(outcome, Confirmed):
+            self._waits[position] = (block + COOL_DOWN_BLOCKS, "the last transaction failed")
+
+    def recovered(self, position: PositionId) -> None:
+        """The position is out of danger: no cool-down outlives it."""
+        self._waits.pop(position, None)

@@ -1,0 +1,68 @@
+"""Whether the key may be used at this moment, and if not, why.
+
+Watch-only until `arm` is called with the chain's id echoed.  A fault or the kill switch disarms
+for good: only a person arms again.
+"""
+
+import os
+from pathlib import Path
+
+import structlog
+
+from keeper.errors import ConfigError
+from keeper.execution.policy import SigningPolicy
+
+log = structlog.get_logger()
+
+
+class Arming:
+    """Armed, never armed, or disarmed with a reason."""
+
+    def __init__(self, policy: SigningPolicy, chain_id: int, kill_switch: Path | None) -> None:
+        self._policy = policy
+        self._chain_id = chain_id
+        self._kill_switch = kill_switch
+        self.armed = False
+        self.disarmed_reason: str | None = None
+        """Why it was disarmed after having been armed; None otherwise."""
+
+    def arm(self, chain_id: int) -> None:
+        """Allow signatures.  `chain_id` is the operator's echo.  Raises `ConfigError`."""
+        if chain_id != self._chain_id:
+            raise ConfigError(
+                f"Arming names chain {chain_id}, this is chain {self._chain_id}: name that one."
+            )
+        if self._policy.empty or self._policy.chain_id != chain_id:
+            raise ConfigError(
+                f"The signing policy allows nothing on chain {chain_id}: list actions and caps."
+            )
+        if reason := self._killed():
+            raise ConfigError(f"Arming is refused because {reason}; remove the file first.")
+        self.armed, self.disarmed_reason = True, None
+        log.warning("executor.armed", chain_id=chain_id)
+
+    def disarm(self, reason: str) -> None:
+        """Forbid signatures and sends from now on; the first reason is kept."""
+        if self.armed:
+            self.armed, self.disarmed_reason = False, reason
+            log.error("executor.disarmed", chain_id=self._chain_id, reason=reason)
+
+    def refusal(self) -> str:
+        """Return why nothing may be signed or sent now, or an empty string.  Looks at the file."""
+        if self.armed and (reason := self._killed()):
+            self.disarm(reason)
+        if self.armed:
+            return ""
+        return f"sending is disarmed: {self.disarmed_reason or 'it was never armed'}"
+
+    def _killed(self) -> str:
+        """Return why the kill switch is on; a file that cannot be looked for counts as there."""
+        if self._kill_switch is None:
+            return ""
+        try:
+            os.stat(self._kill_switch)  # noqa: PTH116 - Path.exists hides errors that count here
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return f"the kill switch {self._kill_switch} cannot be checked ({error.strerror})"
+        return f"the kill switch {self._kill_switch} is there"

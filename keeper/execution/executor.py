@@ -1,0 +1,423 @@
+"""The executor: an intent becomes at most one transaction that counts.
+
+``encode -> simulate -> plan -> policy -> claim -> judge -> sign -> store -> send -> note``.  A bad
+intent is an answer (`Declined`), not an exception.  Not armed, the same path runs up to the claim
+and answers `Rehearsed`.
+
+One lock covers everything from the claim to the send and every pass over open plans, so that in
+one process nonces are signed in the order in which they were claimed.  Caveat: what is simulated
+and allowed for one intent does not know what another process with the same key is doing; nonces
+and one-plan-per-position hold between processes, the caps of a day may be overshot by one plan.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from keeper.errors import (
+    ConfigError,
+    ExecutionError,
+    JournalError,
+    KeeperError,
+    ObservationError,
+    PolicyViolation,
+)
+from keeper.execution.arming import Arming
+from keeper.execution.fees import AtCap, initial_fees, leave_room
+from keeper.execution.node import Footing, Node, footing
+from keeper.execution.planning import ExecutionSettings, draft, fee_cap
+from keeper.execution.policy import DAY_S, Denied, SigningPolicy
+from keeper.execution.sending import Failpoint, Sender, no_failpoint
+from keeper.execution.signer import Signer
+from keeper.execution.simulate import Simulator
+from keeper.execution.tracking import OnSettled, Pass, Tracker
+from keeper.execution.transaction import transaction
+from keeper.model import (
+    Abandoned,
+    Address,
+    BlockRef,
+    Call,
+    Declined,
+    Fees,
+    Intent,
+    IntentKind,
+    OpenPlan,
+    Outcome,
+    Plan,
+    Rehearsed,
+    Submission,
+    Submitted,
+    TxState,
+    Unknown,
+)
+from keeper.ports import Journal, MarketView
+from keeper.units import Base, Wad, Wei
+
+log = structlog.get_logger()
+
+ZERO: Base = Base(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """What only the market knows, as pure functions that `keeper.app` binds."""
+
+    spends: Callable[[Intent, MarketView], Base | None]
+    """What the intent takes from the keeper's account, base units; None if that is not known,
+    which is a refusal.  Not asked for approvals, which spend nothing."""
+    native: Callable[[MarketView], Base | None]
+    """Base units per whole native token, or None: gas is then capped absolutely only."""
+    health_call: Callable[[Intent, MarketView], Call | None]
+    """The read of the position's health, such as ``getUserAccountData``; None: not read."""
+    health: Callable[[bytes], Wad]
+    """Decodes its answer.  Raises `BadAnswer`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """An intent that was encoded, simulated and planned."""
+
+    plan: Plan
+    fees: Fees
+    health_after: Wad | None
+    footing: Footing
+    open_plans: tuple[OpenPlan, ...]
+
+
+class TxExecutor:
+    """Implements `keeper.ports.Executor` for one chain and one signer."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        journal: Journal,
+        signer: Signer | None,
+        policy: SigningPolicy,
+        chain_id: int,
+        pricing: Pricing,
+        on_settled: OnSettled,
+        settings: ExecutionSettings | None = None,
+        kill_switch: Path | None = None,
+        rehearse_as: Address | None = None,
+        failpoint: Failpoint = no_failpoint,
+    ) -> None:
+        """Watch-only until `arm`.  `rehearse_as`: whose transactions to simulate without a key."""
+        self._node = node
+        self._journal = journal
+        self._signer = signer
+        self._policy = policy
+        self._chain_id = chain_id
+        self._pricing = pricing
+        self._on_settled = on_settled
+        self._settings = settings or ExecutionSettings()
+        self._failpoint = failpoint
+        self._address = rehearse_as if signer is None else signer.address
+        self._arming = Arming(policy, chain_id, kill_switch)
+        self._simulator = Simulator(node)
+        self._lock = asyncio.Lock()
+        self._footing: Footing | None = None
+        self._open: dict[str, Intent] = {}
+        self._sender: Sender | None = None
+        self._tracker: Tracker | None = None
+        if signer is not None:
+            self._sender = Sender(
+                node=node,
+                journal=journal,
+                signer=signer,
+                policy=policy,
+                arming=self._arming,
+                failpoint=failpoint,
+            )
+            self._tracker = Tracker(
+                node=node,
+                journal=journal,
+                sender=self._sender,
+                arming=self._arming,
+                rules=self._settings.progress,
+                on_settled=on_settled,
+                failpoint=failpoint,
+            )
+
+    # --- arming -------------------------------------------------------------------------------
+
+    @property
+    def armed(self) -> bool:
+        """Whether anything may be signed or sent."""
+        return self._arming.armed
+
+    @property
+    def disarmed_reason(self) -> str | None:
+        """Why it was disarmed after having been armed."""
+        return self._arming.disarmed_reason
+
+    def arm(self, chain_id: int) -> None:
+        """Allow signatures; `chain_id` is the operator's echo.  Raises `ConfigError`."""
+        if self._signer is None:
+            raise ConfigError("Arming was asked for but there is no key: name a keystore file.")
+        self._arming.arm(chain_id)
+
+    def disarm(self, reason: str) -> None:
+        """Forbid signatures and sends until a person arms again."""
+        self._arming.disarm(reason)
+
+    # --- open plans ---------------------------------------------------------------------------
+
+    async def recover(self, block: BlockRef) -> tuple[Outcome, ...]:
+        """Reconcile every open plan with nonce and receipts; before the first block is taken.
+
+        Stored bytes are sent again as they are, claims that were never signed are given up.
+        Raises `RpcError` or `JournalError` when that is impossible: the caller must not go on.
+        """
+        async with self._lock:
+            if self._signer is None:
+                return ()
+            ground = await self._stand_on(block, self._signer.address)
+            await self._compare_with_journal(self._signer.address, ground)
+            return await self._track(block, recovering=True)
+
+    async def settle(self, block: BlockRef) -> tuple[Outcome, ...]:
+        """Look at every open plan at this head.
+
+        An unreadable node costs nothing but this look.  `Unknown` is returned once per reason.
+        Raises `JournalError` only when the open plans cannot be read.
+        """
+        async with self._lock:
+            if self._signer is None:
+                return ()
+            try:
+                return await self._track(block, recovering=False)
+            except ObservationError as error:
+                log.warning("executor.unread", block=block.number, reason=str(error))
+                return ()
+
+    async def _track(self, block: BlockRef, *, recovering: bool) -> tuple[Outcome, ...]:
+        assert self._signer is not None
+        assert self._tracker is not None
+        plans = await self._journal.open_plans(self._signer.address)
+        self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
+        ground = await self._stand_on(block, self._signer.address) if plans else None
+        if ground is None:
+            self._tracker.forget_all_but(frozenset())
+            return ()
+        if ground.chain_id != self._chain_id:
+            self._arming.disarm(self._wrong_chain(ground))
+            return ()
+        outcomes = await self._tracker.run(Pass(footing=ground, plans=plans, recovering=recovering))
+        for outcome in outcomes:
+            if not isinstance(outcome, Unknown):
+                self._open.pop(outcome.plan.intent.intent_id, None)
+        return outcomes
+
+    def open_intents(self) -> tuple[Intent, ...]:
+        """Return what is on its way: as the last pass left it, and what was submitted since."""
+        return tuple(self._open.values())
+
+    # --- intents ------------------------------------------------------------------------------
+
+    async def submit(self, intent: Intent, view: MarketView) -> Submission:
+        """Take one intent as far as arming, policy, simulation and caps allow.  Never raises
+        for what is wrong with an intent, a node or the journal: that is `Declined`.
+        """
+        intent_log = log.bind(
+            intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
+        )
+        try:
+            submission = await self._submit(intent, view)
+        except KeeperError as error:
+            submission = Declined(intent=intent, reason=str(error))
+        match submission:
+            case Declined(reason=reason):
+                intent_log.warning("intent.declined", reason=reason)
+            case Rehearsed(plan=plan):
+                intent_log.info("intent.rehearsed", gas_limit=plan.gas_limit)
+            case Submitted(open_plan=plan):
+                intent_log.info("intent.submitted", nonce=plan.nonce)
+        return submission
+
+    async def _submit(self, intent: Intent, view: MarketView) -> Submission:
+        if self._arming.disarmed_reason is not None:
+            raise PolicyViolation(f"Sending is disarmed: {self._arming.disarmed_reason}.")
+        if self._address is None:
+            raise PolicyViolation("There is no account to act from: name a keystore file.")
+        ready = await self._prepare(intent, view, self._address)
+        if not self._arming.armed:
+            return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+        async with self._lock:
+            return await self._claim_and_send(ready)
+
+    async def _prepare(self, intent: Intent, view: MarketView, sender: Address) -> _Ready:
+        """Encode, simulate, cap.  Nothing is written.  Raises what `submit` turns into words."""
+        block = view.block
+        if intent.block.hash != block.hash:
+            raise PolicyViolation(
+                f"It was decided at block {intent.block.number}, the market was read at"
+                f" {block.number}."
+            )
+        if intent.position.market.chain_id != self._chain_id:
+            raise PolicyViolation(
+                f"{intent.position} is on chain {intent.position.market.chain_id},"
+                f" this executor acts on chain {self._chain_id}."
+            )
+        try:
+            to, data = view.encode(intent)
+        except (ValueError, OverflowError) as error:
+            raise ExecutionError(f"It cannot be encoded: {error}.") from error
+        call = Call(to=to, data=data)
+        ground = await self._stand_on(block, sender)
+        plans = await self._journal.open_plans(sender) if self._signer else ()
+        busy = [p for p in plans if p.plan.intent.position == intent.position]
+        if busy:
+            raise PolicyViolation(
+                f"{intent.position} has an action in flight: {busy[0].plan.intent.intent_id}."
+            )
+        pending = [p.plan for p in plans if p.nonce >= ground.nonce]
+        simulated = await self._simulator.run(
+            sender,
+            call,
+            self._pricing.health_call(intent, view),
+            block,
+            tuple(
+                Call(to=p.to, data=p.data) for p in pending[-self._settings.simulate_in_flight :]
+            ),
+        )
+        health_after = None if simulated.probe is None else self._pricing.health(simulated.probe)
+        if _protects(intent) and health_after is not None and health_after <= intent.health_before:
+            raise ExecutionError(
+                f"It would not help: health would be {health_after} wad after it, it is"
+                f" {intent.health_before} now."
+            )
+        self._failpoint("intent.simulated")
+        cap = fee_cap(
+            intent,
+            simulated.gas_limit,
+            self._policy.max_gas_wei if self._arming.armed else None,
+            self._pricing.native(view),
+            self._settings,
+        )
+        tip = Wei(max(ground.tip_wei, self._settings.min_tip_wei))
+        fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
+        if isinstance(fees, AtCap):
+            raise ExecutionError(
+                f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that this"
+                " is worth or that the caps allow."
+            )
+        plan = draft(
+            intent=intent,
+            call=call,
+            simulated=simulated,
+            max_fee=cap,
+            spends=self._spends(intent, view),
+            block=block,
+            settings=self._settings,
+        )
+        return _Ready(
+            plan=plan, fees=fees, health_after=health_after, footing=ground, open_plans=plans
+        )
+
+    def _spends(self, intent: Intent, view: MarketView) -> Base:
+        if intent.kind is IntentKind.APPROVE:
+            return ZERO
+        spends = self._pricing.spends(intent, view)
+        if spends is None:
+            raise PolicyViolation(
+                f"What {intent.amount} of {intent.asset.address} is worth is not known, so no cap"
+                " can be kept."
+            )
+        return spends
+
+    async def _claim_and_send(self, ready: _Ready) -> Submission:
+        """Under the lock: policy, claim, signature, send."""
+        assert self._sender is not None
+        assert self._signer is not None
+        assert self._tracker is not None
+        plan, ground = ready.plan, ready.footing
+        address, block = self._signer.address, ground.block
+        if refusal := self._arming.refusal():
+            raise PolicyViolation(f"Nothing was signed: {refusal}.")
+        if ground.chain_id != self._chain_id:
+            self._arming.disarm(self._wrong_chain(ground))
+            raise PolicyViolation(self._wrong_chain(ground))
+        if self._tracker.in_doubt:
+            raise PolicyViolation(f"Nothing was signed: {self._tracker.in_doubt}.")
+        await self._compare_with_journal(address, ground)
+        if refusal := self._arming.refusal():
+            raise PolicyViolation(f"Nothing was signed: {refusal}.")
+        await self._check_policy(plan, ground)
+        claim = await self._journal.claim(plan, address, max(ground.nonce, ground.pending_nonce))
+        self._failpoint("plan.claimed")
+        if claim.nonce < ground.nonce:
+            reason = f"The journal gave {address} nonce {claim.nonce}, it is at {ground.nonce}."
+            await self._give_up(claim, reason)
+            raise JournalError(reason)
+        try:
+            tx = transaction(claim.plan, self._chain_id, claim.nonce, ready.fees)
+            sent = await self._sender.dispatch(claim, tx, block)
+        except JournalError:
+            # Whether the signature was stored is not known: the next pass reads it and decides.
+            self._tracker.dead_claims.add(plan.intent.intent_id)
+            raise
+        except KeeperError as error:
+            await self._give_up(claim, str(error))
+            raise
+        self._open[plan.intent.intent_id] = plan.intent
+        return Submitted(open_plan=sent, health_after=ready.health_after)
+
+    async def _check_policy(self, plan: Plan, ground: Footing) -> None:
+        """Raise `PolicyViolation` unless the policy allows `plan` on top of what was spent."""
+        assert self._signer is not None
+        address = self._signer.address
+        spent = await self._journal.spent_since(address, ground.block.timestamp - DAY_S)
+        pending = await self._journal.open_plans(address)
+        reserved = sum(
+            p.plan.gas_limit * p.plan.max_fee_wei for p in pending if p.nonce >= ground.nonce
+        )
+        verdict = self._policy.check(plan, spent, ground.balance_wei, Wei(reserved))
+        if isinstance(verdict, Denied):
+            raise PolicyViolation(verdict.reason)
+
+    async def _give_up(self, claim: OpenPlan, reason: str) -> None:
+        """End a claim that was not signed, or leave it to the next pass if the journal cannot."""
+        assert self._tracker is not None
+        intent_id = claim.plan.intent.intent_id
+        self._tracker.dead_claims.add(intent_id)
+        _, audit = self._on_settled(Abandoned(plan=claim.plan, reason=reason))
+        try:
+            await self._journal.settle(intent_id, TxState.ABANDONED, None, (), audit)
+        except JournalError as error:
+            log.warning("claim.left_open", intent=intent_id, reason=str(error))
+        else:
+            self._tracker.dead_claims.discard(intent_id)
+
+    # --- the ground under a signature ---------------------------------------------------------
+
+    async def _stand_on(self, block: BlockRef, address: Address) -> Footing:
+        """Nonce, balance and tip at `block`; read once per block."""
+        if self._footing is None or self._footing.block.hash != block.hash:
+            self._footing = await footing(self._node, address, block)
+        return self._footing
+
+    async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
+        """Disarm when the chain knows transactions of the signer that the journal does not."""
+        watermark = await self._journal.watermark(address)
+        expected = 0 if watermark is None else watermark + 1
+        expected = max(expected, self._settings.adopt_nonce or 0)
+        seen = max(ground.nonce, ground.pending_nonce)
+        if seen > expected:
+            self._arming.disarm(
+                f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
+                " another program uses the key or the journal is an old one; if all of them were"
+                f" yours, set adopt_nonce = {seen} and arm again"
+            )
+
+    def _wrong_chain(self, ground: Footing) -> str:
+        return (
+            f"the node answers for chain {ground.chain_id}, this executor is for {self._chain_id}"
+        )
+
+
+def _protects(intent: Intent) -> bool:
+    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY)

@@ -1,0 +1,128 @@
+"""From a claimed plan to bytes on the wire, each step durable before the next.
+
+``judge -> sign -> store the bytes -> send -> note it``.  A crash between any two leaves what the
+next start needs: without stored bytes nothing was sent; with them they are sent again as they are.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from keeper.errors import JournalError, KeeperError, PolicyViolation
+from keeper.execution.arming import Arming
+from keeper.execution.node import Node
+from keeper.execution.policy import Denied, SigningPolicy
+from keeper.execution.signer import Signer
+from keeper.execution.transaction import UnsignedTx, decode_unsigned
+from keeper.model import Attempt, BlockRef, OpenPlan, TxState
+from keeper.ports import Journal
+
+log = structlog.get_logger()
+
+Failpoint = Callable[[str], None]
+"""Called with the name of each step passed; crash tests end the process in it."""
+
+FAILPOINTS: Final = (
+    "intent.simulated",
+    "plan.claimed",
+    "tx.judged",
+    "tx.signed",
+    "tx.stored",
+    "tx.sent",
+    "tx.recorded",
+    "tx.rebroadcast",
+    "plan.mined",
+    "plan.unmined",
+    "plan.settling",
+    "plan.settled",
+)
+
+
+def no_failpoint(_name: str) -> None:
+    """Do nothing: the default."""
+
+
+class Sender:
+    """The only holder of the signer."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        journal: Journal,
+        signer: Signer,
+        policy: SigningPolicy,
+        arming: Arming,
+        failpoint: Failpoint,
+    ) -> None:
+        self._node = node
+        self._journal = journal
+        self._signer = signer
+        self._policy = policy
+        self._arming = arming
+        self._failpoint = failpoint
+
+    async def dispatch(self, plan: OpenPlan, tx: UnsignedTx, block: BlockRef) -> OpenPlan:
+        """Judge, sign, store, send and note `tx`, one attempt of `plan`; return the plan as it is.
+
+        Raises `PolicyViolation` before the key is touched, `ExecutionError` or `JournalError`
+        before anything is sent.  An error of the send itself is not raised: the outcome is decided
+        by receipt and nonce.
+        """
+        intent_id = plan.plan.intent.intent_id
+        payload = decode_unsigned(tx.payload())
+        verdict = self._policy.check_final(payload, plan)
+        if isinstance(verdict, Denied):
+            raise PolicyViolation(verdict.reason)
+        self._failpoint("tx.judged")
+        if refusal := self._arming.refusal():
+            raise PolicyViolation(f"Nothing was signed: {refusal}.")
+        attempt = await self._signer.sign(payload)
+        self._failpoint("tx.signed")
+        await self._journal.signed(intent_id, attempt)
+        self._failpoint("tx.stored")
+        stored = replace(
+            plan, state=TxState.SIGNED, attempts=(*plan.attempts, attempt), sent_at_block=None
+        )
+        return await self._send(stored, attempt, block)
+
+    async def rebroadcast(self, plan: OpenPlan, block: BlockRef) -> OpenPlan:
+        """Send the newest attempt's stored bytes again, as they are.  Raises `PolicyViolation`."""
+        if refusal := self._arming.refusal():
+            raise PolicyViolation(f"Nothing was sent: {refusal}.")
+        self._failpoint("tx.rebroadcast")
+        attempt = plan.attempts[-1]
+        if plan.state is TxState.SIGNED or plan.sent_at_block is None:
+            return await self._send(plan, attempt, block)
+        await self._hand_over(plan, attempt)
+        return plan
+
+    async def _send(self, plan: OpenPlan, attempt: Attempt, block: BlockRef) -> OpenPlan:
+        await self._hand_over(plan, attempt)
+        self._failpoint("tx.sent")
+        try:
+            await self._journal.sent(plan.plan.intent.intent_id, block.number)
+        except JournalError as error:
+            # It is on its way whatever the journal says: as SIGNED it is sent again and noted then.
+            log.warning("tx.unrecorded", intent=plan.plan.intent.intent_id, reason=str(error))
+            return plan
+        self._failpoint("tx.recorded")
+        return replace(plan, state=TxState.SENT, sent_at_block=block.number)
+
+    async def _hand_over(self, plan: OpenPlan, attempt: Attempt) -> None:
+        """Send once.  An error is logged as the hint it is and decides nothing."""
+        fields = {
+            "intent": plan.plan.intent.intent_id,
+            "tx": attempt.tx_hash,
+            "nonce": plan.nonce,
+            "attempt": len(plan.attempts),
+            "max_fee_wei": attempt.fees.max_fee_wei,
+        }
+        try:
+            await self._node.send_raw(attempt.raw)
+        except (KeeperError, OSError) as error:
+            log.warning("tx.send_unclear", **fields, hint=str(error)[:200])
+        else:
+            log.info("tx.sent", **fields)

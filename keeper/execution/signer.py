@@ -1,0 +1,98 @@
+"""The key, and the one thing done with it.
+
+A signer is asked for a signature only after the journal holds the claim and the policy has judged
+the decoded bytes.  What it returns is decoded again and compared with what was asked.
+"""
+
+import re
+from pathlib import Path
+from typing import Final, NoReturn, Protocol
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from keeper.errors import ConfigError, ExecutionError
+from keeper.execution.keystore import DEVNET, read_key, read_passphrase
+from keeper.execution.transaction import UnsignedTx, decode_signed
+from keeper.model import Address, Attempt
+
+PLAIN_KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
+
+
+class Signer(Protocol):
+    """Holds one key, or knows who does."""
+
+    @property
+    def address(self) -> Address: ...
+
+    async def sign(self, tx: UnsignedTx) -> Attempt:
+        """Return the signed bytes of exactly `tx`."""
+        ...
+
+
+class KeystoreSigner:
+    """A key in this process's memory, from a keystore v3 file."""
+
+    __slots__ = ("_account", "address")
+
+    def __init__(self, account: LocalAccount) -> None:
+        """Use `open` or `plain`."""
+        self._account = account
+        self.address = Address(account.address.lower())
+
+    @classmethod
+    async def open(cls, path: Path, passphrase: Path | int, chain_id: int) -> "KeystoreSigner":
+        """Open a keystore with the passphrase in a file or behind a descriptor.
+
+        Raises `ConfigError` for a file, parameters or passphrase that will not do.
+        """
+        key = await read_key(path, read_passphrase(passphrase), chain_id)
+        return cls(Account.from_key(key))
+
+    @classmethod
+    def plain(cls, key: str, chain_id: int) -> "KeystoreSigner":
+        """Take a private key as text: on chain 31337 only.  Raises `ConfigError`."""
+        if chain_id != DEVNET:
+            raise ConfigError(
+                f"A private key in plain text is accepted on chain {DEVNET} only, this is chain"
+                f" {chain_id}: put it into a keystore file and name that."
+            )
+        if not PLAIN_KEY.fullmatch(key):
+            raise ConfigError("The private key is not 64 hex digits.")
+        try:
+            return cls(Account.from_key(key))
+        except ValueError:
+            raise ConfigError("The private key is not a valid secp256k1 key.") from None
+
+    async def sign(self, tx: UnsignedTx) -> Attempt:
+        """Sign `tx`; the bytes are decoded and compared before they are returned."""
+        signed = self._account.sign_transaction(
+            {
+                "type": 2,
+                "chainId": tx.chain_id,
+                "nonce": tx.nonce,
+                "to": bytes.fromhex(tx.to[2:]),
+                "value": tx.value_wei,
+                "data": tx.data,
+                "gas": tx.gas_limit,
+                "maxFeePerGas": tx.fees.max_fee_wei,
+                "maxPriorityFeePerGas": tx.fees.priority_fee_wei,
+            }
+        )
+        return checked(bytes(signed.raw_transaction), tx, self.address)
+
+    def __repr__(self) -> str:
+        """Name the address, never the key."""
+        return f"KeystoreSigner({self.address})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: the key stays here."""
+        raise TypeError("A signer is neither copied nor pickled.")
+
+
+def checked(raw: bytes, tx: UnsignedTx, signer: Address) -> Attempt:
+    """Return `raw` as an attempt if it is `tx` signed by `signer`.  Raises `ExecutionError`."""
+    signed = decode_signed(raw)
+    if signed.tx != tx or signed.sender != signer:
+        raise ExecutionError("The signer returned another transaction than it was asked to sign.")
+    return Attempt(tx_hash=signed.tx_hash, raw=raw, fees=tx.fees)

@@ -1,0 +1,278 @@
+"""Carries out what `progress` says for every open plan, at one head.
+
+At start this is recovery: the same steps, with claims of the dead process given up.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from keeper.errors import KeeperError
+from keeper.execution.arming import Arming
+from keeper.execution.node import Footing, Node, nonce_at_height
+from keeper.execution.progress import (
+    Bump,
+    Cancel,
+    MarkMined,
+    NonceHole,
+    NonceStolen,
+    ProgressRules,
+    Rebroadcast,
+    Settle,
+    Situation,
+    Stuck,
+    Unmine,
+    Wait,
+    next_step,
+)
+from keeper.execution.sending import Failpoint, Sender
+from keeper.execution.simulate import estimate
+from keeper.execution.transaction import cancellation, cancelling, transaction
+from keeper.model import (
+    Abandoned,
+    AuditEvent,
+    Confirmed,
+    Message,
+    OpenPlan,
+    Outcome,
+    Receipt,
+    Reverted,
+    TxState,
+    Unknown,
+)
+from keeper.ports import Journal
+from keeper.units import Rounding, mul_div
+
+log = structlog.get_logger()
+
+OnSettled = Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]]
+"""Pure: the messages and audit rows that are written with the end of an intent."""
+
+MOST_STEPS: Final = 6
+"""Per plan and head: unmine, mark, settle and one send; more would be a loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What all plans of one pass share."""
+
+    footing: Footing
+    plans: tuple[OpenPlan, ...]
+    recovering: bool
+
+    @property
+    def lowest_open(self) -> int:
+        """Lowest nonce of all open plans."""
+        return min(plan.nonce for plan in self.plans)
+
+    @property
+    def highest_signed(self) -> int | None:
+        """Highest nonce of those that were signed."""
+        return max((plan.nonce for plan in self.plans if plan.attempts), default=None)
+
+
+class Tracker:
+    """Follows open plans to their end."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        journal: Journal,
+        sender: Sender,
+        arming: Arming,
+        rules: ProgressRules,
+        on_settled: OnSettled,
+        failpoint: Failpoint,
+    ) -> None:
+        self._node = node
+        self._journal = journal
+        self._sender = sender
+        self._arming = arming
+        self._rules = rules
+        self._on_settled = on_settled
+        self._failpoint = failpoint
+        self._doubts: dict[str, tuple[int, str]] = {}
+        self._told: dict[str, set[str]] = {}
+        self.dead_claims: set[str] = set()
+        """Intents whose claim this process gave up without being able to say so."""
+
+    @property
+    def in_doubt(self) -> str:
+        """Return why no new nonce may be taken although the key is still armed, or nothing."""
+        if not self._doubts:
+            return ""
+        return (
+            "the signer's nonce does not agree with the journal; it is looked at again next block"
+        )
+
+    async def run(self, shared: Pass) -> tuple[Outcome, ...]:
+        """Take every plan as far as this head allows; what ended, and what newly is unclear."""
+        self.forget_all_but({plan.plan.intent.intent_id for plan in shared.plans})
+        outcomes = [await self._follow(plan, shared) for plan in shared.plans]
+        return tuple(outcome for outcome in outcomes if outcome is not None)
+
+    def forget_all_but(self, known: AbstractSet[str]) -> None:
+        """Drop what is remembered of intents that are not open any more."""
+        self._doubts = {k: v for k, v in self._doubts.items() if k in known}
+        self._told = {k: v for k, v in self._told.items() if k in known}
+        self.dead_claims &= known
+
+    async def _follow(self, plan: OpenPlan, shared: Pass) -> Outcome | None:
+        intent_id = plan.plan.intent.intent_id
+        try:
+            outcome = await self._steps(plan, shared)
+        except KeeperError as error:
+            log.warning("plan.unfollowed", intent=intent_id, nonce=plan.nonce, reason=str(error))
+            outcome = Unknown(plan=plan.plan, reason=str(error))
+        if not isinstance(outcome, Unknown):
+            return outcome
+        told = self._told.setdefault(intent_id, set())
+        if outcome.reason in told:
+            return None
+        told.add(outcome.reason)
+        return outcome
+
+    async def _steps(  # noqa: C901, PLR0911 - one arm per step
+        self, plan: OpenPlan, shared: Pass
+    ) -> Outcome | None:
+        """Apply steps until there is nothing more to do at this head."""
+        intent_id, block = plan.plan.intent.intent_id, shared.footing.block
+        situation = await self._situation(plan, shared)
+        for _ in range(MOST_STEPS):
+            step = next_step(plan, situation, self._rules)
+            if not isinstance(step, (NonceStolen, NonceHole)):
+                self._doubts.pop(intent_id, None)
+            match step:
+                case MarkMined(receipt):
+                    plan = await self._mark_mined(plan, receipt)
+                case Unmine():
+                    log.warning("tx.orphaned", intent=intent_id, nonce=plan.nonce)
+                    await self._journal.unmined(intent_id)
+                    self._failpoint("plan.unmined")
+                    plan = replace(plan, state=TxState.SENT, receipt=None)
+                case Settle(state, receipt, reason):
+                    return await self._settle(plan, state, receipt, reason)
+                case NonceStolen(reason, final):
+                    return await self._doubt(plan, shared, reason, final=final)
+                case NonceHole(reason):
+                    return await self._doubt(plan, shared, reason, final=False)
+                case Wait():
+                    return None
+                case Stuck(reason):
+                    log.warning("tx.stuck", intent=intent_id, nonce=plan.nonce, reason=reason)
+                    return Unknown(plan=plan.plan, reason=f"Not mined: {reason}.")
+                case Rebroadcast() | Bump() | Cancel():
+                    if refusal := self._arming.refusal():
+                        return Unknown(plan=plan.plan, reason=f"Left as it is: {refusal}.")
+                    await self._send(plan, step, shared)
+                    return None
+        raise AssertionError(f"{intent_id}: no end of steps at block {block.number}")
+
+    async def _situation(self, plan: OpenPlan, shared: Pass) -> Situation:
+        """Ask for receipts only where the nonce says that there must be one."""
+        footing, deep = shared.footing, None
+        receipts: tuple[Receipt, ...] = ()
+        if plan.nonce < footing.nonce:
+            answers = await asyncio.gather(
+                *(self._node.receipt(attempt.tx_hash) for attempt in plan.attempts)
+            )
+            receipts = tuple(answer for answer in answers if answer is not None)
+            if not receipts:
+                depth = footing.block.number - self._rules.confirmations + 1
+                deep = await nonce_at_height(self._node, plan.signer, depth)
+        intent_id = plan.plan.intent.intent_id
+        return Situation(
+            block=footing.block,
+            nonce=footing.nonce,
+            pending_nonce=footing.pending_nonce,
+            tip_wei=footing.tip_wei,
+            receipts=receipts,
+            deep_nonce=deep,
+            cancelling=cancelling(plan),
+            lowest_open=shared.lowest_open,
+            highest_signed=shared.highest_signed,
+            doubts=self._doubts.get(intent_id, (0, ""))[0],
+            claim_is_dead=shared.recovering or intent_id in self.dead_claims,
+        )
+
+    async def _mark_mined(self, plan: OpenPlan, receipt: Receipt) -> OpenPlan:
+        intent_id = plan.plan.intent.intent_id
+        if plan.state is TxState.MINED:
+            await self._journal.unmined(intent_id)
+        if plan.state is TxState.SIGNED:
+            await self._journal.sent(intent_id, receipt.block_number)
+        await self._journal.mined(intent_id, receipt)
+        log.info(
+            "tx.mined",
+            intent=intent_id,
+            tx=receipt.tx_hash,
+            block=receipt.block_number,
+            succeeded=receipt.succeeded,
+            gas_used=receipt.gas_used,
+        )
+        self._failpoint("plan.mined")
+        return replace(plan, state=TxState.MINED, receipt=receipt)
+
+    async def _settle(
+        self, plan: OpenPlan, state: TxState, receipt: Receipt | None, reason: str
+    ) -> Outcome:
+        intent_id = plan.plan.intent.intent_id
+        outcome: Outcome
+        if state is TxState.CONFIRMED and receipt is not None:
+            outcome = Confirmed(plan=plan.plan, receipt=receipt)
+        elif state is TxState.REVERTED and receipt is not None:
+            outcome = Reverted(plan=plan.plan, receipt=receipt)
+        else:
+            outcome = Abandoned(plan=plan.plan, reason=f"Not done: {reason}.", receipt=receipt)
+        messages, audit = self._on_settled(outcome)
+        self._failpoint("plan.settling")
+        await self._journal.settle(intent_id, state, receipt, messages, audit)
+        self._failpoint("plan.settled")
+        self.dead_claims.discard(intent_id)
+        log.info(
+            "plan.settled", intent=intent_id, state=str(state), nonce=plan.nonce, reason=reason
+        )
+        return outcome
+
+    async def _doubt(self, plan: OpenPlan, shared: Pass, reason: str, *, final: bool) -> Outcome:
+        """Count a look; on enough of them disarm; on a deep one end the plan."""
+        intent_id, block = plan.plan.intent.intent_id, shared.footing.block
+        looks, last = self._doubts.get(intent_id, (0, ""))
+        looks += last != block.hash
+        self._doubts[intent_id] = (looks, block.hash)
+        log.error("nonce.doubtful", intent=intent_id, nonce=plan.nonce, looks=looks, reason=reason)
+        if looks >= self._rules.looks:
+            self._arming.disarm(
+                f"{reason}; find out who else uses the key, then set adopt_nonce and arm again"
+            )
+        if final:
+            del self._doubts[intent_id]
+            return await self._settle(plan, TxState.ABANDONED, None, reason)
+        return Unknown(plan=plan.plan, reason=f"Not known: {reason}.")
+
+    async def _send(self, plan: OpenPlan, step: Rebroadcast | Bump | Cancel, shared: Pass) -> None:
+        intent_id = plan.plan.intent.intent_id
+        footing = shared.footing
+        match step:
+            case Rebroadcast():
+                log.info("tx.rebroadcast", intent=intent_id, nonce=plan.nonce)
+                await self._sender.rebroadcast(plan, footing.block)
+            case Bump(fees):
+                log.info(
+                    "tx.bumped", intent=intent_id, nonce=plan.nonce, max_fee_wei=fees.max_fee_wei
+                )
+                tx = transaction(plan.plan, footing.chain_id, plan.nonce, fees)
+                await self._sender.dispatch(plan, tx, footing.block)
+            case Cancel(fees):
+                log.warning(
+                    "tx.cancelled", intent=intent_id, nonce=plan.nonce, max_fee_wei=fees.max_fee_wei
+                )
+                gas = await estimate(self._node, plan.signer, plan.signer, footing.block)
+                limit = min(mul_div(gas, 13, 10, Rounding.UP), plan.plan.gas_limit)
+                tx = cancellation(plan.signer, footing.chain_id, plan.nonce, fees, limit)
+                await self._sender.dispatch(plan, tx, footing.block)

@@ -1,0 +1,370 @@
+"""The Telegram bot: reads commands by long polling and answers through the outbox.
+
+It can change what is watched and nothing else: no command moves money.  It listens to plain text
+messages that a person wrote in an allowed chat within the last minute; edited, forwarded, channel,
+anonymous and bot messages are passed over.  A stranger is told once which number to give to the
+operator.
+
+Each reply is an outbox row whose key is the update's id, so that an update that is handled twice
+(a crash before its id was written down) is answered once.  The offset is sent to Telegram once per
+batch and then left out: identifiers start anew at random after a quiet week, and an old offset
+would swallow the new ones.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+from telegram import BotCommand, Update
+from telegram import Message as Incoming
+from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
+
+from keeper.alerts.replies import (
+    COMMANDS,
+    health_reply,
+    help_text,
+    list_text,
+    start_text,
+    stranger_text,
+    watching_text,
+)
+from keeper.errors import ConfigError, KeeperError
+from keeper.model import Address, Assessment, Message, Severity, Thresholds, Watch
+from keeper.notify.telegram import TelegramApi
+from keeper.notify.words import (
+    BadWord,
+    Command,
+    checksummed,
+    parse_address,
+    parse_command,
+    parse_watch,
+)
+
+log = structlog.get_logger(__name__)
+
+LONG_POLL_S: Final = 25
+OLDEST_S: Final = 60
+"""Older messages are passed over: whoever sent them acted on something that is past."""
+STRANGERS_PER_HOUR: Final = 20
+COMMANDS_PER_MINUTE: Final = 30
+REPLAY_SPAN: Final = 10_000
+"""An update id so little below the last one is a replay; one further below is a new count."""
+_WATCHED_AT_MOST: Final = 20
+
+
+class Desk(Protocol):
+    """What the bot needs of the house."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those of a watch without its own."""
+        ...
+
+    async def watch(self, watch: Watch) -> None:
+        """Add or replace a watch.  Raises `KeeperError` whose text is the reply."""
+        ...
+
+    async def unwatch(self, chat: str, name: str) -> Watch | None:
+        """End the chat's watch of that label (any case) or address; None: there is none."""
+        ...
+
+    async def watches(self, chat: str) -> tuple[Watch, ...]:
+        """The chat's own, oldest first."""
+        ...
+
+    async def health(self, account: Address) -> tuple[Assessment, ...]:
+        """The account in every market where it has a position, at the last block taken."""
+        ...
+
+    async def status(self) -> str:
+        """How the keeper is, in a few lines."""
+        ...
+
+    async def reply(self, message: Message) -> None:
+        """Put a message into the outbox and wake its drain."""
+        ...
+
+    async def last_update(self) -> int | None:
+        """The last update id that was remembered."""
+        ...
+
+    async def remember(self, update_id: int) -> None:
+        """Write down that an update was handled."""
+        ...
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """So many of something in so many seconds."""
+
+    number: int
+    within_s: float
+    _taken: deque[float] = field(default_factory=deque)
+
+    def take(self, now: float) -> bool:
+        """Count one; False when the allowance is used up."""
+        while self._taken and now - self._taken[0] >= self.within_s:
+            self._taken.popleft()
+        if len(self._taken) >= self.number:
+            return False
+        self._taken.append(now)
+        return True
+
+
+class TelegramBot:
+    """Answers commands.  `run` it in a task beside the engine."""
+
+    def __init__(
+        self,
+        api: TelegramApi,
+        desk: Desk,
+        *,
+        allowed: frozenset[str],
+        operators: tuple[str, ...] = (),
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        long_poll_s: int = LONG_POLL_S,
+    ) -> None:
+        """`allowed`: chats as ``telegram:<number>``; operators are allowed too.  Empty: nobody."""
+        self._api = api
+        self._desk = desk
+        self._allowed = allowed | frozenset(operators)
+        self._operators = operators
+        self._wall = wall
+        self._sleep = sleep
+        self._long_poll_s = long_poll_s
+        self._name: str | None = None
+        self._strangers = _Allowance(STRANGERS_PER_HOUR, 3600)
+        self._told: set[str] = set()
+        self._busy: dict[str, _Allowance] = {}
+        self.last_poll_at: float | None = None
+        """Wall-clock seconds of Telegram's last answer, for the health endpoint."""
+
+    async def run(self) -> None:
+        """Poll until cancelled.  Telegram's troubles are waited out; the desk's are logged."""
+        offset: int | None = None
+        last = await self._desk.last_update()
+        failures = 0
+        while True:
+            try:
+                if self._name is None:
+                    await self._introduce()
+                updates = await self._api.bot.get_updates(
+                    offset=offset, timeout=self._long_poll_s, allowed_updates=["message"]
+                )
+            except (TelegramError, KeeperError) as error:
+                failures += 1
+                await self._sleep(await self._trouble(error, failures))
+                continue
+            failures = 0
+            self.last_poll_at = self._wall()
+            offset = None
+            for update in updates:
+                offset = update.update_id + 1
+                if last is None or not last - REPLAY_SPAN < update.update_id <= last:
+                    await self._take(update)
+                    last = update.update_id
+
+    async def _introduce(self) -> None:
+        self._name = await self._api.identify()
+        await self._api.bot.set_my_commands(
+            [BotCommand(name, f"{what} {usage}".strip()[:256]) for name, usage, what in COMMANDS]
+        )
+        log.info("telegram.started", bot=self._name, allowed=len(self._allowed))
+
+    async def _trouble(self, error: TelegramError | KeeperError, failures: int) -> float:
+        """Say what is wrong; return the seconds to wait."""
+        said = self._api.redact(str(error))
+        wait_s = min(30.0, 2.0 ** min(failures - 1, 5))
+        match error:
+            case Conflict():
+                log.error("telegram.conflict", error=said, wait_s=30.0)
+                await self._alarm()
+                return 30.0
+            case RetryAfter():
+                after = error.retry_after
+                wait_s = float(after) if isinstance(after, int) else after.total_seconds()
+            case InvalidToken() | ConfigError():
+                log.error("telegram.token_refused", error=said, wait_s=60.0)
+                return 60.0
+            case _:
+                pass
+        log.warning("telegram.unreachable", error=said, failures=failures, wait_s=wait_s)
+        return wait_s
+
+    async def _alarm(self) -> None:
+        """Tell the operators that somebody else reads this bot's messages, once an hour."""
+        hour = int(self._wall()) // 3600
+        for operator in self._operators:
+            try:
+                await self._say(
+                    key=f"telegram_conflict#{hour}@{operator}",
+                    chat=operator,
+                    severity=Severity.CRITICAL,
+                    kind="fault",
+                    text="⚠️ Keeper: another program reads this bot's messages (409). If it is "
+                    "not yours, revoke the token at @BotFather now.",
+                )
+            except Exception:
+                log.exception("telegram.alarm_failed", chat=operator)
+
+    async def _take(self, update: Update) -> None:
+        """Handle one update and remember it: one that cannot be handled stops no other."""
+        try:
+            await self._handle(update)
+        except Exception:
+            log.exception("command.crashed", update=update.update_id)
+        try:
+            await self._desk.remember(update.update_id)
+        except Exception:
+            log.exception("command.not_remembered", update=update.update_id)
+
+    async def _handle(self, update: Update) -> None:
+        message = update.message
+        why_not = _pass_over(update, self._wall())
+        if message is None or why_not:
+            log.info("command.ignored", update=update.update_id, reason=why_not)
+            return
+        chat = f"telegram:{message.chat.id}"
+        command = parse_command(message.text or "")
+        if chat not in self._allowed:
+            if command is not None or message.chat.id > 0:
+                await self._stranger(chat)
+            return
+        private = message.chat.id > 0
+        if not private and (command is None or not self._meant(command)):
+            return
+        if not self._busy.setdefault(chat, _Allowance(COMMANDS_PER_MINUTE, 60)).take(self._wall()):
+            log.warning("command.ignored", update=update.update_id, reason="too many", chat=chat)
+            return
+        try:
+            text = await self._answer(chat, command)
+        except KeeperError as error:
+            text = self._api.redact(str(error))
+        name = command.name if command else ""
+        log.info("command.answered", update=update.update_id, chat=chat, command=name)
+        await self._say(
+            key=f"reply/{chat}#{update.update_id}",
+            chat=chat,
+            severity=Severity.INFO,
+            kind="reply",
+            text=text,
+        )
+
+    def _meant(self, command: Command) -> bool:
+        """Whether a group's command is for this bot: named, or one that it knows."""
+        if command.bot:
+            return self._name is not None and command.bot.lower() == self._name.lower()
+        return command.name in {name for name, _, _ in COMMANDS} | {"start"}
+
+    async def _stranger(self, chat: str) -> None:
+        if chat in self._told or not self._strangers.take(self._wall()):
+            return
+        self._told.add(chat)
+        log.warning("telegram.stranger", chat=chat)
+        await self._say(
+            key=f"stranger/{chat}",
+            chat=chat,
+            severity=Severity.INFO,
+            kind="reply",
+            text=stranger_text(chat),
+        )
+
+    async def _answer(self, chat: str, command: Command | None) -> str:
+        if command is None:
+            return "Send /help for what I understand."
+        match command.name:
+            case "start":
+                text = start_text()
+            case "help":
+                text = help_text()
+            case "watch":
+                text = await self._watch(chat, command)
+            case "unwatch":
+                text = await self._unwatch(chat, command)
+            case "list":
+                text = list_text(await self._desk.watches(chat), self._desk.thresholds)
+            case "hf":
+                text = await self._health(chat, command)
+            case "status":
+                text = await self._desk.status()
+            case _:
+                text = f"I do not know /{command.name}. Send /help for what I understand."
+        return text
+
+    async def _watch(self, chat: str, command: Command) -> str:
+        wanted = parse_watch(command.arguments)
+        watch = Watch(
+            chat=chat, account=wanted.account, label=wanted.label, thresholds=wanted.thresholds
+        )
+        await self._desk.watch(watch)
+        return watching_text(watch, checksummed(watch.account), self._desk.thresholds)
+
+    async def _unwatch(self, chat: str, command: Command) -> str:
+        if not command.arguments:
+            raise BadWord("Send /unwatch and a label or an address, as /list shows them.")
+        name = " ".join(command.arguments)
+        if name.lower().startswith("0x"):
+            name = parse_address(name)
+        ended = await self._desk.unwatch(chat, name)
+        if ended is None:
+            raise BadWord("Nothing by that name is watched for this chat: /list shows what is.")
+        label = f"{ended.label} " if ended.label else ""
+        return f"No longer watching {label}{checksummed(ended.account)}."
+
+    async def _health(self, chat: str, command: Command) -> str:
+        name = " ".join(command.arguments)
+        watches = await self._desk.watches(chat)
+        if name.lower().startswith("0x"):
+            account = parse_address(name)
+            mine = tuple(one for one in watches if one.account == account) or (
+                Watch(chat=chat, account=account, label=""),
+            )
+        else:
+            folded = name.casefold()
+            mine = tuple(one for one in watches if not name or one.label.casefold() == folded)
+        if not mine:
+            raise BadWord(
+                "Nothing by that name is watched for this chat: /list shows what is."
+                if name
+                else "Nothing is watched for this chat: send /watch ADDRESS."
+            )
+        lines: list[str] = []
+        for watch in mine[:_WATCHED_AT_MOST]:
+            levels = watch.thresholds or self._desk.thresholds
+            found = await self._desk.health(watch.account)
+            lines.extend(health_reply(watch.label, one, levels) for one in found)
+            if not found:
+                lines.append(f"{watch.label or checksummed(watch.account)}: no position found.")
+        if len(mine) > _WATCHED_AT_MOST:
+            lines.append(f"... {len(mine) - _WATCHED_AT_MOST} more")
+        return "\n".join(lines)
+
+    async def _say(self, *, key: str, chat: str, severity: Severity, kind: str, text: str) -> None:
+        await self._desk.reply(Message(key=key, chat=chat, severity=severity, kind=kind, text=text))
+
+
+def _pass_over(update: Update, now: float) -> str:
+    """Return why an update is passed over, or nothing when it is to be handled."""
+    message = update.message
+    if message is None:
+        return "not a new message"
+    age_s = now - message.date.timestamp()
+    checks = (
+        (message.text is None, "not text"),
+        (message.from_user is None or message.sender_chat is not None, "anonymous"),
+        (message.from_user is not None and message.from_user.is_bot, "from a bot"),
+        (message.via_bot is not None, "through a bot"),
+        (_forwarded(message), "forwarded"),
+        (message.edit_date is not None, "edited"),
+        (abs(age_s) > OLDEST_S, f"{age_s:.0f} s old"),
+    )
+    return next((reason for failed, reason in checks if failed), "")
+
+
+def _forwarded(message: Incoming) -> bool:
+    return message.forward_origin is not None or bool(message.is_automatic_forward)

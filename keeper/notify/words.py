@@ -1,0 +1,130 @@
+"""What people type, checked: addresses, labels, thresholds, commands.  Pure.
+
+Every refusal is a `BadWord` whose text is the reply: it names what is wrong and what to send.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from eth_utils.address import is_checksum_address, to_checksum_address
+
+from keeper.alerts.numbers import LABEL_CHARS, plain
+from keeper.errors import KeeperError
+from keeper.model import Address, Thresholds
+from keeper.units import WAD, Wad
+
+LONGEST_TEXT: Final = 512
+"""Characters of a command that are looked at."""
+
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,18})?", re.ASCII)
+_COMMAND: Final = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?:\s+|$)", re.ASCII)
+
+
+class BadWord(KeeperError):  # noqa: N818 - it reads as what it is
+    """Something typed that cannot be taken: the text is the reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command as it was typed."""
+
+    name: str
+    """Lower case, without the slash."""
+    bot: str
+    """The bot it is addressed to, or empty."""
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRequest:
+    """The arguments of ``/watch``, checked."""
+
+    account: Address
+    label: str
+    thresholds: Thresholds | None
+
+
+def parse_command(text: str) -> Command | None:
+    """Return the command `text` begins with; None if it begins with none."""
+    match = _COMMAND.match(text)
+    if match is None:
+        return None
+    return Command(
+        name=match[1].lower(), bot=match[2] or "", arguments=tuple(text[match.end() :].split())
+    )
+
+
+def parse_address(word: str) -> Address:
+    """Return an address in lower case.
+
+    All-lower and all-upper hex digits are taken as they are; mixed ones must match the EIP-55
+    checksum.  Raises `BadWord`.
+    """
+    shown = plain(word, 48)
+    if word.lower().endswith(".eth"):
+        raise BadWord(f"{shown} is a name: send the account's 0x address instead.")
+    if _ADDRESS.fullmatch(word) is None:
+        raise BadWord(f"{shown} is not an address: it must be 0x and 40 hexadecimal digits.")
+    digits = word[2:]
+    mixed = digits != digits.lower() and digits != digits.upper()
+    if mixed and not is_checksum_address(word):
+        raise BadWord(
+            f"The capital letters of {shown} do not match its checksum, so a character may be "
+            "wrong: copy it again."
+        )
+    if int(digits, 16) == 0:
+        raise BadWord("The zero address holds no position: send the account's own address.")
+    return Address(word.lower())
+
+
+def checksummed(address: Address) -> str:
+    """Return an address as people compare it."""
+    return str(to_checksum_address(address))
+
+
+def parse_thresholds(word: str) -> Thresholds:
+    """Return ``info/warning/critical`` exactly, from ``1.30/1.15/1.05``.  Raises `BadWord`."""
+    shown = plain(word, 48)
+    parts = word.split("/")
+    if len(parts) != 3 or any(_NUMBER.fullmatch(part) is None for part in parts):
+        raise BadWord(
+            f"{shown} are not thresholds: send three health factors, such as 1.30/1.15/1.05."
+        )
+    info, warning, critical = (Wad(int(Decimal(part) * WAD)) for part in parts)
+    if not info > warning > critical:
+        raise BadWord(
+            f"The thresholds {shown} are out of order: they must fall, such as 1.30/1.15/1.05."
+        )
+    if critical <= WAD:
+        raise BadWord(
+            f"The last threshold of {shown} must be above 1: at 1 a position can be liquidated."
+        )
+    return Thresholds(info=info, warning=warning, critical=critical)
+
+
+def parse_label(word: str) -> str:
+    """Return a label for one's own use, without what cannot be seen.  Raises `BadWord`."""
+    if len(word) > LABEL_CHARS:
+        raise BadWord(f"The label is too long: {LABEL_CHARS} characters at most.")
+    label = plain(word, LABEL_CHARS)
+    if not label:
+        raise BadWord("The label has nothing in it that can be shown: use letters or digits.")
+    if label.lower().startswith("0x"):
+        raise BadWord(f"The label {label} looks like an address: choose a name for it.")
+    return label
+
+
+def parse_watch(arguments: tuple[str, ...]) -> WatchRequest:
+    """Return the checked arguments of ``/watch ADDRESS [label] [1.30/1.15/1.05]``."""
+    if not arguments:
+        raise BadWord("Send /watch ADDRESS [label] [1.30/1.15/1.05].")
+    account = parse_address(arguments[0])
+    rest = list(arguments[1:])
+    thresholds = None
+    if rest and re.fullmatch(r"[0-9.,-]*/[0-9./,-]*", rest[-1], re.ASCII):
+        thresholds = parse_thresholds(rest.pop())
+    label = parse_label(" ".join(rest)) if rest else ""
+    return WatchRequest(account=account, label=label, thresholds=thresholds)

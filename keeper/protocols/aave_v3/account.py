@@ -1,0 +1,290 @@
+"""One account at one block, valued exactly as `Pool.getUserAccountData` values it.
+
+`ReserveNow` is a reserve with interest accrued to the block's timestamp and its price;
+`value_account` adds an account's entries up.  What cannot be valued raises `Unvalued`, which the
+view turns into `Unassessable`: it costs one account, never the block.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeper.model import Asset, BlockRef, Entry, Holdings, Leg, Side
+from keeper.protocols.aave_v3.market import Configuration, Market, Reserve, ReserveState
+from keeper.protocols.aave_v3.math import (
+    collateral_balance,
+    collateral_value,
+    debt_balance,
+    debt_index_at,
+    debt_value,
+    health_factor,
+    liquidity_index_at,
+)
+from keeper.protocols.aave_v3.rules import Rules
+from keeper.units import Base, Bps, Raw, Wad
+
+SCALED_BOUND = 1 << 128
+PRICE_BOUND = 1 << 128
+"""Greater answers cannot be prices: the contract would overflow on them."""
+
+
+class Unvalued(Exception):  # noqa: N818 - it reads as what it is
+    """Why an account cannot be valued; caught in the view, never let out of this folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveNow:
+    """One reserve at one block's timestamp."""
+
+    reserve: Reserve
+    configuration: Configuration
+    liquidity_index: int
+    debt_index: int
+    unit: int
+    """``10**decimals``: raw units of one whole token."""
+    price: Base | None
+    """What the protocol's oracle answers, usable or not; None when it does not."""
+    unusable: str
+    """Why the price must not be relied upon; empty when it may."""
+    broken: str
+    """Why not even the contract's own number can be computed; empty when it can."""
+    headroom: Raw | None
+    """What may still be supplied under the supply cap, raw units; None where there is no cap."""
+    grace_until: int
+
+    @property
+    def asset(self) -> Asset:
+        """The underlying token."""
+        return self.reserve.asset
+
+
+def reserve_now(
+    market: Market,
+    reserve: Reserve,
+    state: ReserveState,
+    *,
+    price: Base | None,
+    block: BlockRef,
+    why: str,
+) -> ReserveNow:
+    """Accrue one reserve to `block`'s timestamp.
+
+    `price`: what the oracle answered; `why`: the reason it is unusable, or empty.
+    """
+    symbol = reserve.asset.symbol
+    elapsed_s = block.timestamp - state.updated_at
+    broken = ""
+    if price is None:
+        broken = f"{symbol}: the protocol's oracle does not answer"
+    elif not 0 <= price < PRICE_BOUND:
+        broken = f"{symbol}: the protocol's oracle answers {price}, which is no price"
+    elif elapsed_s < 0:
+        broken = (
+            f"{symbol}: last updated at {state.updated_at}, after the block ({block.timestamp})"
+        )
+    elif state.liquidity_index == 0 or state.debt_index == 0:
+        broken = f"{symbol}: an index of zero cannot be"
+    elapsed_s = max(0, elapsed_s)
+    liquidity_index = liquidity_index_at(state.liquidity_index, state.liquidity_rate, elapsed_s)
+    unit = 10**state.configuration.decimals
+    headroom = None
+    if state.configuration.supply_cap:
+        scaled = state.scaled_supply + state.accrued_to_treasury
+        supplied = collateral_balance(market.rules, scaled, liquidity_index) + 1
+        headroom = Raw(max(0, state.configuration.supply_cap * unit - supplied))
+    unusable = why or broken
+    if not unusable and price == 0:
+        unusable = f"{symbol}: the protocol's oracle answers 0"
+    return ReserveNow(
+        reserve=reserve,
+        configuration=state.configuration,
+        liquidity_index=liquidity_index,
+        debt_index=debt_index_at(market.rules, state.debt_index, state.debt_rate, elapsed_s),
+        unit=unit,
+        price=price,
+        unusable=unusable,
+        broken=broken,
+        headroom=headroom,
+        grace_until=state.grace_until,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an account's e-mode makes of one reserve."""
+
+    liquidation_threshold: Bps
+    liquidation_bonus: Bps
+    counts: bool
+    """Whether an enabled balance is collateral at all."""
+
+
+def terms(market: Market, configuration: Configuration, reserve_id: int, e_mode: int) -> Terms:
+    """Return threshold and bonus that apply in category `e_mode`."""
+    category = market.e_modes.get(e_mode) if e_mode else None
+    counts = (
+        market.rules.counts_collateral_without_threshold or configuration.liquidation_threshold != 0
+    )
+    if category is not None:
+        member = (
+            bool(category.collateral_bitmap >> reserve_id & 1)
+            if market.rules.e_mode_bitmaps
+            else configuration.e_mode == e_mode
+        )
+        if member:
+            return Terms(
+                liquidation_threshold=category.liquidation_threshold,
+                liquidation_bonus=category.liquidation_bonus,
+                counts=counts,
+            )
+    return Terms(
+        liquidation_threshold=configuration.liquidation_threshold,
+        liquidation_bonus=configuration.liquidation_bonus,
+        counts=counts,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One entry of an account with the leg it makes."""
+
+    leg: Leg
+    scaled: int
+    now: ReserveNow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One account, added up."""
+
+    rules: Rules
+    held: tuple[Held, ...]
+    collateral: Base
+    weighted: int
+    """``sum(value * threshold in bps)`` over the collateral."""
+    debt: Base
+
+    @property
+    def health_factor(self) -> Wad:
+        """As the Pool answers it."""
+        return health_factor(self.rules, self.collateral, self.weighted, self.debt)
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """In the order of the holdings."""
+        return tuple(h.leg for h in self.held)
+
+    def find(self, leg: Leg) -> Held | None:
+        """Return the entry in the same reserve on the same side."""
+        for held in self.held:
+            if held.leg.reserve == leg.reserve and held.leg.side is leg.side:
+                return held
+        return None
+
+
+def value_account(
+    market: Market,
+    reserves: Mapping[int, ReserveNow],
+    e_mode_prices: Mapping[int, Base | None],
+    holdings: Holdings,
+    *,
+    relied_upon: bool,
+) -> Account:
+    """Add up `holdings`.
+
+    `relied_upon`: raise `Unvalued` for prices that are unusable, as against only for those the
+    contract itself could not use either.
+    """
+    held: list[Held] = []
+    collateral = weighted = debt = 0
+    if relied_upon:
+        _refuse_own_prices(market, reserves, holdings)
+    for entry in holdings.entries:
+        now = reserves.get(entry.reserve)
+        if now is None:
+            raise Unvalued(f"reserve {entry.reserve} of {holdings.account} is not known")
+        why = now.unusable if relied_upon else now.broken
+        if why:
+            raise Unvalued(why)
+        if not 0 <= entry.scaled < SCALED_BOUND:
+            raise Unvalued(
+                f"{now.asset.symbol} of {holdings.account}: a scaled balance of {entry.scaled} "
+                "cannot be"
+            )
+        price = _price(market, now, holdings.e_mode, e_mode_prices)
+        leg = _leg(market, now, entry, holdings.e_mode, price)
+        if leg is None:
+            continue
+        held.append(Held(leg=leg, scaled=entry.scaled, now=now))
+        if leg.side is Side.DEBT:
+            debt += leg.value
+        else:
+            collateral += leg.value
+            weighted += leg.value * leg.liquidation_threshold
+    return Account(
+        rules=market.rules,
+        held=tuple(held),
+        collateral=Base(collateral),
+        weighted=weighted,
+        debt=Base(debt),
+    )
+
+
+def _leg(market: Market, now: ReserveNow, entry: Entry, e_mode: int, price: Base) -> Leg | None:
+    if entry.side is Side.DEBT:
+        balance = debt_balance(market.rules, entry.scaled, now.debt_index)
+        return Leg(
+            side=Side.DEBT,
+            reserve=entry.reserve,
+            asset=now.asset,
+            balance=balance,
+            value=debt_value(market.rules, balance, price, now.unit),
+            price=price,
+            liquidation_threshold=Bps(0),
+            liquidation_bonus=Bps(0),
+        )
+    apply = terms(market, now.configuration, entry.reserve, e_mode)
+    if not apply.counts:
+        return None
+    balance = collateral_balance(market.rules, entry.scaled, now.liquidity_index)
+    return Leg(
+        side=Side.COLLATERAL,
+        reserve=entry.reserve,
+        asset=now.asset,
+        balance=balance,
+        value=collateral_value(balance, price, now.unit),
+        price=price,
+        liquidation_threshold=apply.liquidation_threshold,
+        liquidation_bonus=apply.liquidation_bonus,
+    )
+
+
+def own_price(market: Market, configuration: Configuration, e_mode: int) -> bool:
+    """Whether category `e_mode` prices this reserve by a source of its own (up to 3.1)."""
+    if market.rules.e_mode_bitmaps or e_mode == 0 or configuration.e_mode != e_mode:
+        return False
+    category = market.e_modes.get(e_mode)
+    return category is not None and category.price_source is not None
+
+
+def _price(
+    market: Market, now: ReserveNow, e_mode: int, e_mode_prices: Mapping[int, Base | None]
+) -> Base:
+    assert now.price is not None, "a broken reserve was refused before"
+    if not own_price(market, now.configuration, e_mode):
+        return now.price
+    price = e_mode_prices.get(e_mode)
+    if price is None:
+        raise Unvalued(f"e-mode {e_mode}: its own price source does not answer")
+    return price or now.price
+
+
+def _refuse_own_prices(
+    market: Market, reserves: Mapping[int, ReserveNow], holdings: Holdings
+) -> None:
+    for entry in holdings.entries:
+        now = reserves.get(entry.reserve)
+        if now is not None and own_price(market, now.configuration, holdings.e_mode):
+            raise Unvalued(
+                f"{now.asset.symbol}: e-mode {holdings.e_mode} prices it by a source of its own, "
+                "whose age is not watched"
+            )

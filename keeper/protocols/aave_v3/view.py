@@ -1,0 +1,335 @@
+"""One Aave v3 market at one block: what strategies ask and what people are shown.
+
+Satisfies `ports.LendingView`.  Every number is what the deployed contract would answer at the
+block; what cannot be known is `Unassessable` with the reason, and costs one account only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from keeper.errors import BadAnswer, ConfigError
+from keeper.model import (
+    Address,
+    Assessed,
+    Assessment,
+    BlockRef,
+    ContractHealth,
+    Holdings,
+    Intent,
+    IntentKind,
+    Leg,
+    Liquidation,
+    MarketId,
+    PositionId,
+    Side,
+    Unassessable,
+    Weights,
+)
+from keeper.protocols.aave_v3 import codec
+from keeper.protocols.aave_v3.account import (
+    PRICE_BOUND,
+    Account,
+    Held,
+    ReserveNow,
+    Unvalued,
+    reserve_now,
+    value_account,
+)
+from keeper.protocols.aave_v3.explain import explain
+from keeper.protocols.aave_v3.liquidation import (
+    MIN_LEFTOVER_BASE,
+    SENTINEL_HEALTH,
+    Pair,
+    Seizure,
+    largest,
+    most_debt,
+)
+from keeper.protocols.aave_v3.market import Market, Observed
+from keeper.protocols.aave_v3.math import collateral_value
+from keeper.protocols.aave_v3.reach import least, repay_to_reach, supply_to_reach
+from keeper.protocols.aave_v3.weights import weights
+from keeper.units import WAD, Base, Raw, Rounding, Wad, mul_div
+
+VARIABLE_RATE = 2
+NO_REFERRAL = 0
+LEFTOVER = Base(MIN_LEFTOVER_BASE + MIN_LEFTOVER_BASE // 100)
+"""What a part liquidation leaves: the contract's bound and 1 %, so that a price that moves before
+inclusion does not make the call revert."""
+SPARE = 1_000
+"""A whole debt is covered with a thousandth more, since it grows until inclusion; the Pool clamps
+to what is owed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The arithmetic of one market bound to one block.  Made by `bind`."""
+
+    of: Market
+    block: BlockRef
+    reserves: Mapping[int, ReserveNow]
+    e_mode_prices: Mapping[int, Base | None]
+    liquidations_allowed: bool
+
+    @property
+    def market(self) -> MarketId:
+        """Which deployment."""
+        return self.of.id
+
+    # --- health -----------------------------------------------------------------------------
+
+    def assess(self, holdings: Holdings) -> Assessment:
+        """Return the health factor the contract would answer, or why it is unknown."""
+        position = PositionId(market=self.of.id, account=holdings.account)
+        try:
+            account = self._account(holdings)
+        except Unvalued as why:
+            return Unassessable(position=position, block=self.block, reason=str(why))
+        return Assessed(
+            position=position,
+            block=self.block,
+            health_factor=account.health_factor,
+            collateral=account.collateral,
+            debt=account.debt,
+            legs=account.legs,
+            e_mode=holdings.e_mode,
+        )
+
+    def contract_health(self, holdings: Holdings) -> ContractHealth:
+        """Return what `getUserAccountData` answers, stale prices or not.
+
+        Raises BadAnswer where the Pool itself could not answer.
+        """
+        try:
+            account = self._account(holdings, relied_upon=False)
+        except Unvalued as why:
+            raise BadAnswer(f"{self.of.id} cannot value {holdings.account}: {why}.") from why
+        return ContractHealth(
+            health_factor=account.health_factor,
+            collateral=account.collateral,
+            debt=account.debt,
+        )
+
+    def price_of(self, asset: Address) -> Base | None:
+        """Return what the market's oracle answers for a listed asset, usable or not."""
+        return next((r.price for r in self.reserves.values() if r.asset.address == asset), None)
+
+    def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
+        """Return the least price of collateral `leg` at which the health factor is at least 1.
+
+        Base units per whole token, all other prices held still.  None if it never falls below 1
+        by this price alone, or never reaches 1, or is unknown.
+        """
+        now = self.reserves.get(leg.reserve)
+        if now is None or leg.side is not Side.COLLATERAL:
+            return None
+
+        def healthy(price: int) -> bool:
+            moved = replace(now, price=Base(price), unusable="", broken="")
+            reserves = {**self.reserves, leg.reserve: moved}
+            account = value_account(
+                self.of, reserves, self.e_mode_prices, holdings, relied_upon=True
+            )
+            return account.health_factor >= WAD
+
+        try:
+            if healthy(0):
+                return None
+            price = least(1, PRICE_BOUND - 1, healthy)
+        except Unvalued:
+            return None
+        return None if price is None else Base(price)
+
+    def price_factor(self, holdings: Holdings) -> Wad | None:
+        """Return the fraction of today's prices to which all collateral together may fall.
+
+        Wad, rounded up; 0 without debt; None if unknown.  Above 1 the account is below health 1.
+        """
+        assessment = self.assess(holdings)
+        if not isinstance(assessment, Assessed) or assessment.health_factor == 0:
+            return None
+        if assessment.debt == 0:
+            return Wad(0)
+        return Wad(mul_div(WAD, WAD, assessment.health_factor, Rounding.UP))
+
+    def explain(self, holdings: Holdings) -> tuple[str, ...]:
+        """Return the arithmetic, a line each."""
+        return explain(self.of, self.reserves, self.e_mode_prices, holdings, self.block)
+
+    def weights(self) -> Weights:
+        """Return float weights and slack for `keeper.risk.screen`."""
+        return weights(self.of, self.reserves)
+
+    # --- protection -------------------------------------------------------------------------
+
+    def supply_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
+        """Return the least supply into collateral `leg` that reaches `target`; None if none does.
+
+        Rounded up: the health factor after it is never below `target`, as of this block.  None
+        also where the reserve takes no supply: frozen, paused, inactive, or its cap is full.
+        """
+        try:
+            account = self._account(holdings)
+        except Unvalued:
+            return None
+        held = account.find(leg)
+        if held is None or held.leg.side is not Side.COLLATERAL:
+            return None
+        return supply_to_reach(account, held, target)
+
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
+        """Return the least repayment of debt `leg` that reaches `target`, or its whole balance.
+
+        Zero where the health factor is unknown or the account does not owe it.
+        """
+        try:
+            account = self._account(holdings)
+        except Unvalued:
+            return Raw(0)
+        held = account.find(leg)
+        if held is None or held.leg.side is not Side.DEBT:
+            return Raw(0)
+        return repay_to_reach(account, held, target)
+
+    # --- liquidation ------------------------------------------------------------------------
+
+    def liquidations(self, holdings: Holdings) -> tuple[Liquidation, ...]:
+        """Return every legal liquidation of an account below 1, most profitable first."""
+        try:
+            account = self._account(holdings)
+        except Unvalued:
+            return ()
+        found: list[Liquidation] = []
+        for collateral in account.held:
+            for debt in account.held:
+                if self._illegal(account, collateral, debt):
+                    continue
+                pair = _pair(collateral, debt)
+                limit = most_debt(self.of.rules, pair, account.health_factor, account.debt)
+                if (of := self._sized(collateral, debt, limit, None)) is not None:
+                    found.append(of)
+        found.sort(key=lambda x: (-x.profit, x.collateral.reserve, x.debt.reserve))
+        return tuple(found)
+
+    def liquidation_at_most(
+        self, holdings: Holdings, of: Liquidation, debt_to_cover: Raw
+    ) -> Liquidation | None:
+        """Return the same pair with no more than `debt_to_cover`; None where that is not legal."""
+        try:
+            account = self._account(holdings)
+        except Unvalued:
+            return None
+        collateral, debt = account.find(of.collateral), account.find(of.debt)
+        if collateral is None or debt is None or self._illegal(account, collateral, debt):
+            return None
+        pair = _pair(collateral, debt)
+        limit = most_debt(self.of.rules, pair, account.health_factor, account.debt)
+        return self._sized(collateral, debt, Raw(min(limit, debt_to_cover)), debt_to_cover)
+
+    def _illegal(self, account: Account, collateral: Held, debt: Held) -> bool:
+        """Whether the Pool would refuse this pair; that the liquidator is not the borrower
+        (3.6+) is for the caller to see to."""
+        if collateral.leg.side is not Side.COLLATERAL or debt.leg.side is not Side.DEBT:
+            return True
+        if account.health_factor >= WAD:
+            return True
+        for held in (collateral, debt):
+            if not held.now.configuration.active or held.now.configuration.paused:
+                return True
+            if held.now.grace_until >= self.block.timestamp:
+                return True
+        bypassed = self.of.rules.sentinel_bypass and account.health_factor < SENTINEL_HEALTH
+        return not (self.liquidations_allowed or bypassed)
+
+    def _sized(
+        self, collateral: Held, debt: Held, limit: Raw, at_most: Raw | None
+    ) -> Liquidation | None:
+        pair = _pair(collateral, debt)
+        taken = largest(self.of.rules, pair, limit, LEFTOVER)
+        if taken is None:
+            return None
+        gained = collateral_value(taken.seized, pair.collateral_price, pair.collateral_unit)
+        paid = mul_div(taken.debt, pair.debt_price, pair.debt_unit, Rounding.UP)
+        return Liquidation(
+            collateral=collateral.leg,
+            debt=debt.leg,
+            debt_to_cover=taken.debt,
+            amount=_to_pass(pair, taken, at_most),
+            seized=taken.seized,
+            profit=Base(gained - paid),
+        )
+
+    # --- transactions -----------------------------------------------------------------------
+
+    def encode(self, intent: Intent) -> tuple[Address, bytes]:
+        """Return target and calldata of `intent`; supply and repay are on behalf of the position.
+
+        Approvals go to the asset and name the Pool.
+        """
+        pool, owner = self.of.pool, intent.position.account
+        asset, amount = intent.asset.address, intent.amount
+        match intent.kind:
+            case IntentKind.TOP_UP:
+                return pool, codec.encode(codec.SUPPLY, asset, amount, owner, NO_REFERRAL)
+            case IntentKind.REPAY:
+                return pool, codec.encode(codec.REPAY, asset, amount, VARIABLE_RATE, owner)
+            case IntentKind.LIQUIDATE:
+                if intent.collateral is None:
+                    raise ConfigError(f"Liquidation {intent.intent_id} names no collateral.")
+                seized = intent.collateral.address
+                return pool, codec.encode(
+                    codec.LIQUIDATION_CALL, seized, asset, owner, amount, int(False)
+                )
+            case IntentKind.APPROVE:
+                return asset, codec.encode(codec.APPROVE, pool, amount)
+        assert_never(intent.kind)
+
+    def _account(self, holdings: Holdings, *, relied_upon: bool = True) -> Account:
+        return value_account(
+            self.of, self.reserves, self.e_mode_prices, holdings, relied_upon=relied_upon
+        )
+
+
+def bind(market: Market, seen: Observed, block: BlockRef, unusable: Mapping[int, str]) -> View:
+    """Accrue every reserve to `block`'s timestamp.  `unusable`: reserve id to the reason."""
+    return View(
+        of=market,
+        block=block,
+        reserves={
+            reserve.id: reserve_now(
+                market,
+                reserve,
+                state,
+                price=seen.prices[reserve.id],
+                block=block,
+                why=unusable.get(reserve.id, ""),
+            )
+            for reserve, state in zip(market.reserves, seen.reserves, strict=True)
+        },
+        e_mode_prices=seen.e_mode_prices,
+        liquidations_allowed=seen.liquidations_allowed,
+    )
+
+
+def _pair(collateral: Held, debt: Held) -> Pair:
+    return Pair(
+        collateral=collateral.leg.balance,
+        collateral_value=collateral.leg.value,
+        collateral_price=collateral.leg.price,
+        collateral_unit=collateral.now.unit,
+        bonus=collateral.leg.liquidation_bonus,
+        protocol_fee=collateral.now.configuration.protocol_fee,
+        debt=debt.leg.balance,
+        debt_value=debt.leg.value,
+        debt_price=debt.leg.price,
+        debt_unit=debt.now.unit,
+    )
+
+
+def _to_pass(pair: Pair, taken: Seizure, at_most: Raw | None) -> Raw:
+    """A little more where all of the debt or all of the collateral goes: the Pool takes what it
+    needs, while a wei too little would leave dust."""
+    amount = int(taken.debt)
+    if taken.debt >= pair.debt or taken.seized + taken.fee >= pair.collateral:
+        amount += amount // SPARE + 1
+    return Raw(amount if at_most is None else max(taken.debt, min(amount, at_most)))

@@ -1,0 +1,61 @@
+"""The exact recheck of what the screen could not rule out.  Ints decide.
+
+Strategies, alerts and people only ever see what comes out here.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from keeper.model import Address, Assessed, Assessment, Holdings, Unassessable, Weights
+from keeper.risk.book import Book
+from keeper.risk.screen import screen
+from keeper.units import Wad
+
+
+class Assessor(Protocol):
+    """What is asked about each candidate: a market's view."""
+
+    def assess(self, holdings: Holdings) -> Assessment:
+        """Return the exact health factor, or why it is unknown."""
+        ...
+
+
+def endangered(book: Book, weights: Weights, threshold: Wad) -> tuple[Address, ...]:
+    """Return every account that can be below `threshold`, and every one of unknown health.
+
+    A superset: each is still to be assessed exactly.  Unknown here means without any price; an
+    account on a stale price is among them only if it can be below `threshold` at that price.
+    """
+    seen = screen(book, weights)
+    rows = (*seen.can_be_below(threshold).tolist(), *seen.unknown().tolist())
+    return tuple(book.account(row) for row in rows)
+
+
+def below(
+    book: Book, view: Assessor, accounts: Iterable[Address], threshold: Wad
+) -> tuple[Assessment, ...]:
+    """Assess `accounts` and return those below `threshold` or unknown.
+
+    By value at risk: the greatest debt first, the unknown last; accounts not in the book are left
+    out.
+    """
+    found = [
+        assessment
+        for account in accounts
+        if (holdings := book.get(account)) is not None
+        and _is_below(assessment := view.assess(holdings), threshold)
+    ]
+    return tuple(sorted(found, key=value_at_risk))
+
+
+def value_at_risk(assessment: Assessment) -> tuple[int, str]:
+    """Return a key that sorts the greatest debt first and the unknown last."""
+    match assessment:
+        case Assessed(debt=debt, position=position):
+            return -debt, str(position)
+        case Unassessable(position=position):
+            return 1, str(position)
+
+
+def _is_below(assessment: Assessment, threshold: Wad) -> bool:
+    return not isinstance(assessment, Assessed) or assessment.health_factor < threshold

@@ -1,0 +1,48 @@
+"""What the operator decided: keeper.toml, ``KEEPER__*`` and .env made into one frozen `Settings`.
+
+Precedence: environment > .env > keeper.toml > presets > defaults.  Whatever is wrong is said
+in one sentence that names the place, the key and the remedy, and the process does not start.
+Watch-only unless ``signing`` says otherwise.
+
+* `values`     one value: decimals to exact wads, addresses, URLs
+* `schema`     the sections and what must hold between them
+* `layers`     where values come from, and which one wins
+* `sentences`  a validation error as a person reads it
+* `loading`    `load`, which puts the four together
+"""
+
+from keeper.settings.loading import load
+from keeper.settings.schema import (
+    Alerts,
+    Chain,
+    Database,
+    Liquidate,
+    Logging,
+    Market,
+    Oracles,
+    Protect,
+    Settings,
+    Signing,
+    Telegram,
+    ThresholdSet,
+    WatchEntry,
+    Web,
+)
+
+__all__ = [
+    "Alerts",
+    "Chain",
+    "Database",
+    "Liquidate",
+    "Logging",
+    "Market",
+    "Oracles",
+    "Protect",
+    "Settings",
+    "Signing",
+    "Telegram",
+    "ThresholdSet",
+    "WatchEntry",
+    "Web",
+    "load",
+]

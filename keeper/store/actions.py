@@ -1,0 +1,129 @@
+"""What was done, what would have been done, and what was not: the rows of ``keeper actions``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select
+from sqlmodel import col
+
+from keeper.model import Attempt, Hash, Intent, Receipt, TxState
+from keeper.store.database import Database
+from keeper.store.history import first_since
+from keeper.store.rows import attempt, plan_of, receipt_of, rehearsed_intent, wad
+from keeper.store.tables import AttemptRow, IntentRow, RehearsalRow
+from keeper.units import Wad, Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One intent and how far it came."""
+
+    intent: Intent
+    """Holds the health factor before."""
+    state: str
+    """A `TxState`, or ``rehearsed`` (nothing armed) or ``declined``."""
+    reason: str
+    """Why it was decided; why it was declined."""
+    nonce: int | None
+    attempts: tuple[Attempt, ...]
+    """Oldest first; empty for what was never signed."""
+    receipt: Receipt | None
+    simulated_health: Wad | None
+    """After the action, as simulated at the block of the decision."""
+    observed_health: Wad | None
+    """After the action, as first recorded at or after its block; None until it is."""
+
+    @property
+    def tx_hash(self) -> Hash | None:
+        """Of the mined transaction, else of the newest attempt."""
+        if self.receipt:
+            return self.receipt.tx_hash
+        return self.attempts[-1].tx_hash if self.attempts else None
+
+    @property
+    def gas_wei(self) -> Wei | None:
+        """What was paid for gas; None as long as nothing was mined."""
+        if self.receipt is None:
+            return None
+        return Wei(self.receipt.gas_used * self.receipt.effective_gas_price_wei)
+
+
+class SqlActions:
+    """Reads the journal and the rehearsals of every chain."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def last(self, limit: int) -> tuple[Action, ...]:
+        """The last `limit`, newest decision first."""
+        journalled = (
+            select(IntentRow)
+            .order_by(col(IntentRow.decided_at).desc(), col(IntentRow.claimed_at).desc())
+            .limit(limit)
+        )
+        rehearsed = (
+            select(RehearsalRow)
+            .order_by(col(RehearsalRow.decided_at).desc(), col(RehearsalRow.id).desc())
+            .limit(limit)
+        )
+        return (await self._read(select_intents=journalled, select_rehearsals=rehearsed))[:limit]
+
+    async def find(self, intent_id: str) -> tuple[Action, ...]:
+        """Everything the database knows of one intent: none, one, or declined and then done."""
+        return await self._read(
+            select_intents=select(IntentRow).where(col(IntentRow.intent_id) == intent_id),
+            select_rehearsals=select(RehearsalRow).where(col(RehearsalRow.intent_id) == intent_id),
+        )
+
+    async def _read(
+        self, *, select_intents: Select[IntentRow], select_rehearsals: Select[RehearsalRow]
+    ) -> tuple[Action, ...]:
+        async with self._database.read("actions.read") as session:
+            intents = (await session.scalars(select_intents)).all()
+            rehearsals = (await session.scalars(select_rehearsals)).all()
+            attempts = (
+                await session.scalars(
+                    select(AttemptRow)
+                    .where(col(AttemptRow.intent_id).in_([row.intent_id for row in intents]))
+                    .order_by(col(AttemptRow.ordinal))
+                )
+            ).all()
+            done = []
+            for row in intents:
+                receipt = receipt_of(row)
+                position = plan_of(row).intent.position
+                seen = None
+                if receipt is not None and row.state == TxState.CONFIRMED:
+                    seen = await first_since(session, position, receipt.block_number)
+                done.append(_action(row, attempts, receipt, seen.health_factor if seen else None))
+        both = [*done, *map(_rehearsal, rehearsals)]
+        return tuple(sorted(both, key=lambda item: item.intent.block.timestamp, reverse=True))
+
+
+def _action(
+    row: IntentRow, attempts: Sequence[AttemptRow], receipt: Receipt | None, observed: Wad | None
+) -> Action:
+    intent = plan_of(row).intent
+    return Action(
+        intent=intent,
+        state=row.state,
+        reason=intent.reason,
+        nonce=row.nonce,
+        attempts=tuple(attempt(item) for item in attempts if item.intent_id == row.intent_id),
+        receipt=receipt,
+        simulated_health=wad(row.health_after),
+        observed_health=observed,
+    )
+
+
+def _rehearsal(row: RehearsalRow) -> Action:
+    return Action(
+        intent=rehearsed_intent(row),
+        state=row.outcome,
+        reason=row.reason,
+        nonce=None,
+        attempts=(),
+        receipt=None,
+        simulated_health=wad(row.health_after),
+        observed_health=None,
+    )

@@ -1,0 +1,257 @@
+"""One database, opened: exclusive writes, consistent reads, and errors in plain sentences.
+
+SQLite: write-ahead log with ``synchronous=FULL``, so that a commit that returned survives a power
+cut; every write begins with BEGIN IMMEDIATE.  PostgreSQL: every write first takes one advisory
+lock, so that "check, then insert" means the same there: one writer at a time.
+
+Caveat: on PostgreSQL a connection that breaks during COMMIT leaves the outcome unknown.  The
+writer gets a `JournalError` and must act as if nothing was written; recovery finds what was.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import asyncpg  # type: ignore[import-untyped]
+import structlog
+from sqlalchemy import URL, Connection, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from keeper.errors import ConfigError, JournalError
+from keeper.store.files import prepare
+from keeper.store.location import DEFAULT, Location, PostgresServer, SqliteFile, location
+from keeper.store.migrate import migrate
+from keeper.store.migrations import REVISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = structlog.get_logger(__name__)
+
+WAIT_S: Final = 10
+"""How long a writer waits for another process before it says so."""
+WRITER_LOCK: Final = 0x6B656570
+"""Key of PostgreSQL's advisory lock."""
+_OPEN_S: Final = 60
+_SLOW_S: Final = 1.0
+_FAILURES: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+Failpoint = Callable[[str], None]
+
+
+def _no_failpoint(_: str) -> None:
+    """Crash tests put their own here."""
+
+
+class Database:
+    """A database whose schema is the one this code works on.  Close it, or use ``async with``."""
+
+    def __init__(
+        self,
+        *,
+        engine: AsyncEngine,
+        where: Location,
+        now: Callable[[], float] = time.time,
+        failpoint: Failpoint = _no_failpoint,
+    ) -> None:
+        """Use `open`.  `now`: the machine's clock, seconds.  `failpoint`: see `write`."""
+        self.where = where
+        self.now = now
+        self.engine = engine
+        self._writer = engine.execution_options(keeper_writes=True)
+        self._failpoint = failpoint
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(
+        cls,
+        url: str = DEFAULT,
+        *,
+        now: Callable[[], float] = time.time,
+        failpoint: Failpoint = _no_failpoint,
+        wait_s: int = WAIT_S,
+    ) -> Self:
+        """Open and migrate a path, ``sqlite:///path`` or ``postgresql://user:password@host/name``.
+
+        `wait_s`: how long to wait for another writer, or for the server.
+        Raises `ConfigError`, one sentence with the remedy, for a database that cannot be reached,
+        is damaged, is another program's, or was written by a newer keeper.
+        """
+        where = location(url)
+        if isinstance(where, SqliteFile):
+            await asyncio.to_thread(prepare, where.path)
+        database = cls(engine=_engine(where, wait_s), where=where, now=now, failpoint=failpoint)
+        try:
+            await database._start()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        await self.engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def shown(self) -> str:
+        """Path or URL without its password."""
+        return self.where.shown
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.engine.dialect.name
+
+    @asynccontextmanager
+    async def write(self, name: str) -> AsyncIterator[AsyncSession]:
+        """One exclusive, durable transaction: committed when the block ends, else nothing happened.
+
+        Never one inside another: the inner one would wait for the outer one.
+        `name` is ``noun.verb`` and names the failpoints ``<name>.before_commit`` and
+        ``<name>.after_commit``.  Raises `JournalError` when the database does not take it.
+        """
+        async with self._turn:
+            began_at = time.monotonic()
+            with self._plain_errors(name):
+                async with AsyncSession(self._writer, expire_on_commit=False) as session:
+                    async with session.begin():
+                        if self.dialect == "postgresql":
+                            await session.execute(
+                                text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK}
+                            )
+                        yield session
+                        await session.flush()
+                        self._failpoint(f"{name}.before_commit")
+                    self._failpoint(f"{name}.after_commit")
+            took_s = time.monotonic() - began_at
+            if took_s > _SLOW_S:
+                log.warning("store.slow", transaction=name, took_s=round(took_s, 3))
+
+    @asynccontextmanager
+    async def read(self, name: str) -> AsyncIterator[AsyncSession]:
+        """One consistent look; never waits for a writer.  Raises `JournalError`."""
+        with self._plain_errors(name):
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                yield session
+
+    @contextmanager
+    def _plain_errors(self, name: str) -> "Iterator[None]":
+        try:
+            yield
+        except _FAILURES as error:
+            reason = self.reason(error)
+            log.error("store.failed", transaction=name, error=reason)  # noqa: TRY400 - it travels on
+            raise JournalError(
+                f"the database {self.shown} did not take {name} ({reason}); nothing is signed "
+                "until it does"
+            ) from error
+
+    def reason(self, error: BaseException) -> str:
+        """Return the first line of what the database said, without a password."""
+        if isinstance(error, TimeoutError):
+            return "it did not answer in time"
+        cause = getattr(error, "orig", None) or error
+        said = str(cause).partition("\n")[0].strip() or type(cause).__name__
+        said = said.rpartition(">: ")[2]  # asyncpg's class name, which SQLAlchemy puts in front
+        secret = self.where.secret if isinstance(self.where, PostgresServer) else ""
+        return (said.replace(secret, "***") if secret else said)[:200]
+
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(_OPEN_S), self._writer.begin() as connection:
+                if self.dialect == "postgresql":
+                    await connection.execute(
+                        text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK}
+                    )
+                await connection.run_sync(_require, self.shown)
+                changed = await connection.run_sync(migrate, self.shown)
+        except (*_FAILURES, TimeoutError) as error:
+            remedy = (
+                "check that the server runs, and the user, password and name in the URL"
+                if isinstance(self.where, PostgresServer)
+                else "restore a backup, or stop the program that holds it"
+            )
+            raise ConfigError(
+                f"database: {self.shown} cannot be opened ({self.reason(error)}); {remedy}"
+            ) from error
+        if changed:
+            log.info("store.migrated", database=self.shown, revision=REVISIONS[-1])
+
+
+def _require(connection: Connection, shown: str) -> None:
+    if connection.dialect.name == "sqlite":
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        if mode != "wal":
+            raise ConfigError(
+                f"database: {shown} is on a file system without write-ahead logging ({mode}); put "
+                "it on a local disk, or use PostgreSQL"
+            )
+        return
+    encoding = connection.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise ConfigError(
+            f"database: {shown} is encoded as {encoding}; create it with ENCODING 'UTF8'"
+        )
+
+
+def _engine(where: Location, wait_s: int) -> AsyncEngine:
+    match where:
+        case SqliteFile(path=path):
+            engine = create_async_engine(
+                URL.create("sqlite+aiosqlite", database=str(path)),
+                connect_args={"timeout": wait_s},
+            )
+            event.listen(engine.sync_engine, "connect", _set_up)
+            event.listen(engine.sync_engine, "begin", _begin)
+            return engine
+        case PostgresServer(dsn=dsn):
+
+            async def connect() -> Any:
+                return await asyncpg.connect(
+                    dsn,
+                    timeout=wait_s,
+                    command_timeout=3 * wait_s,
+                    server_settings={
+                        "application_name": "keeper",
+                        "synchronous_commit": "on",
+                        "lock_timeout": f"{wait_s}s",
+                        "idle_in_transaction_session_timeout": f"{6 * wait_s}s",
+                    },
+                )
+
+            return create_async_engine(
+                "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True
+            )
+
+
+def _set_up(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing: `_begin` does
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("keeper_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

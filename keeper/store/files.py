@@ -1,0 +1,77 @@
+"""A look at a SQLite file before it is opened for writing: whose it is and whether it is whole.
+
+Plain `sqlite3`, read-only, so that a file of somebody else is left exactly as it was.
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from keeper.errors import ConfigError
+
+APPLICATION_ID: Final = 0x4B455052
+"""``KEPR``, in the header of every file of ours."""
+CHECKED_AT_OPEN_BYTES: Final = 64 * 2**20
+"""Larger files are checked by ``keeper db check`` only: it takes about a second per GB."""
+_MAGIC: Final = b"SQLite format 3\x00"
+
+
+def prepare(path: Path) -> None:
+    """Make `path` if it is missing, readable by its owner only; refuse what is not ours.
+
+    Raises `ConfigError`, one sentence with the remedy.
+    """
+    folder = path.parent
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"database: the folder {folder} does not exist; create it")
+        if path.is_dir():
+            raise ConfigError(f"database: {path} is a folder; name a file in it")
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ConfigError(
+            f"database: {path} cannot be written ({error.strerror}); give keeper's user the "
+            "right to write there, or name another file"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(
+            f"database: the folder {folder} is read-only and the write-ahead log lives beside the "
+            "database; give keeper's user the right to write there"
+        )
+    if path.stat().st_size:
+        _examine(path)
+
+
+def _examine(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise ConfigError(
+                f"database: {path} is damaged or not a SQLite database; restore a backup, or name "
+                "another file"
+            )
+    try:
+        address = f"file:{quote(str(path.absolute()))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
+            _judge(connection, path)
+    except sqlite3.OperationalError as error:
+        raise ConfigError(
+            f"database: {path} cannot be read ({error}); try again, or check it"
+        ) from (error)
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"database: {path} is damaged ({error}); restore a backup") from error
+
+
+def _judge(connection: sqlite3.Connection, path: Path) -> None:
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    if (owner or names) and owner != APPLICATION_ID:
+        raise ConfigError(
+            f"database: {path} belongs to another program; name a file of keeper's own"
+        )
+    if path.stat().st_size <= CHECKED_AT_OPEN_BYTES:
+        found = " ".join(connection.execute("PRAGMA quick_check(1)").fetchone()[0].split())
+        if found != "ok":
+            raise ConfigError(f"database: {path} is damaged ({found:.200}); restore a backup")

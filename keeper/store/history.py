@@ -1,0 +1,170 @@
+"""Health over time, and what was decided: what people are shown, never what is acted upon."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from keeper.model import Address, Hash, MarketId, PositionId
+from keeper.store.database import Database
+from keeper.store.rows import base, wad
+from keeper.store.tables import DecisionRow, HistoryRow, RehearsalRow
+from keeper.units import Base, Wad
+
+_BATCH: Final = 5_000
+"""Rows removed in one transaction, so that the journal never waits long for a prune."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthPoint:
+    """One position at one block; the amounts are None and `reason` says why when unknown."""
+
+    position: PositionId
+    block_number: int
+    block_hash: Hash
+    block_time: int
+    """Chain seconds."""
+    health_factor: Wad | None
+    collateral: Base | None
+    debt: Base | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """An act or a refusal."""
+
+    position_text: str
+    """``market:account``."""
+    block_number: int
+    block_time: int
+    verdict: str
+    """``act`` or ``refuse``."""
+    intent_id: str | None
+    reason: str
+
+
+class SqlHistory:
+    """Reads and prunes what passes left."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(
+        self, position: PositionId, *, since: int = 0, limit: int = 1_000
+    ) -> tuple[HealthPoint, ...]:
+        """The last `limit` points at or after `since` (chain seconds), oldest first."""
+        statement = (
+            select(HistoryRow)
+            .where(*_of(position), col(HistoryRow.block_time) >= since)
+            .order_by(col(HistoryRow.block_number).desc())
+            .limit(limit)
+        )
+        async with self._database.read("history.of") as session:
+            return tuple(map(_point, await session.scalars(statement)))[::-1]
+
+    async def latest(self, account: Address) -> tuple[HealthPoint, ...]:
+        """The last point of the account in each market it was seen in."""
+        newest = (
+            select(
+                col(HistoryRow.chain_id),
+                col(HistoryRow.market),
+                func.max(col(HistoryRow.block_number)).label("block_number"),
+            )
+            .where(col(HistoryRow.account) == account)
+            .group_by(col(HistoryRow.chain_id), col(HistoryRow.market))
+            .subquery()
+        )
+        statement = (
+            select(HistoryRow)
+            .join(
+                newest,
+                and_(
+                    newest.c.chain_id == col(HistoryRow.chain_id),
+                    newest.c.market == col(HistoryRow.market),
+                    newest.c.block_number == col(HistoryRow.block_number),
+                ),
+            )
+            .where(col(HistoryRow.account) == account)
+            .order_by(col(HistoryRow.chain_id), col(HistoryRow.market))
+        )
+        async with self._database.read("history.latest") as session:
+            return tuple(map(_point, await session.scalars(statement)))
+
+    async def decisions(self, limit: int, account: Address | None = None) -> tuple[Decided, ...]:
+        """The last acts and refusals, newest first; of one account if given."""
+        statement = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(limit)
+        if account is not None:
+            statement = statement.where(col(DecisionRow.account) == account)
+        async with self._database.read("history.decisions") as session:
+            return tuple(
+                Decided(
+                    position_text=f"{row.market}:{row.account}",
+                    block_number=row.block_number,
+                    block_time=row.block_time,
+                    verdict=row.verdict,
+                    intent_id=row.intent_id,
+                    reason=row.reason,
+                )
+                for row in await session.scalars(statement)
+            )
+
+    async def prune(self, before: int) -> int:
+        """Forget health, decisions and rehearsals older than `before` (chain seconds).
+
+        The journal and the audit trail are never pruned.  Returns the number of rows removed.
+        """
+        removed = 0
+        for table, age in (
+            (HistoryRow, col(HistoryRow.block_time)),
+            (DecisionRow, col(DecisionRow.block_time)),
+            (RehearsalRow, col(RehearsalRow.decided_at)),
+        ):
+            while True:
+                oldest = select(age).where(age < before).order_by(age).offset(_BATCH - 1).limit(1)
+                async with self._database.write("history.prune") as session:
+                    edge = (await session.execute(oldest)).scalar_one_or_none()
+                    condition = age < before if edge is None else age <= edge
+                    done = await session.execute(delete(table).where(condition))
+                    removed += int(done.rowcount)  # type: ignore[attr-defined]
+                if edge is None:
+                    break
+        return removed
+
+
+async def first_since(
+    session: AsyncSession, position: PositionId, block_number: int
+) -> HealthPoint | None:
+    """The first point at or after a block: what an action really did."""
+    statement = (
+        select(HistoryRow)
+        .where(*_of(position), col(HistoryRow.block_number) >= block_number)
+        .order_by(col(HistoryRow.block_number))
+        .limit(1)
+    )
+    row = (await session.scalars(statement)).first()
+    return _point(row) if row else None
+
+
+def _of(position: PositionId) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(HistoryRow.chain_id) == position.market.chain_id,
+        col(HistoryRow.market) == position.market.name,
+        col(HistoryRow.account) == position.account,
+    )
+
+
+def _point(row: HistoryRow) -> HealthPoint:
+    market = MarketId(chain_id=row.chain_id, name=row.market, protocol=row.protocol)
+    return HealthPoint(
+        position=PositionId(market=market, account=Address(row.account)),
+        block_number=row.block_number,
+        block_hash=Hash(row.block_hash),
+        block_time=row.block_time,
+        health_factor=wad(row.health_factor),
+        collateral=base(row.collateral),
+        debt=base(row.debt),
+        reason=row.reason,
+    )

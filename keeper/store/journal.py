@@ -1,0 +1,333 @@
+"""The journal: rows written before the key is touched.  Implements `keeper.ports.Journal`.
+
+    CLAIMED -> SIGNED -> SENT -> MINED -> CONFIRMED | REVERTED | ABANDONED
+                  ^________|  ^____|
+       a bump appends an attempt  a reorg takes the receipt back
+
+Two unique indexes guard what the checks below guard first: one open plan per position, one plan
+per nonce of a signer.  A nonce is given out again only when its plan was abandoned before
+anything was signed; then it is given out first, or the plans behind it would wait for ever.
+The same fact told twice is harmless; another one about an ended plan is refused.
+
+Caveat: a stale `chain_nonce` cannot make two plans share a nonce, but one that something else
+has used makes a transaction that is never mined: the executor sees that by nonce and receipts.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from keeper.errors import JournalError
+from keeper.model import (
+    Address,
+    Attempt,
+    AuditEvent,
+    Declined,
+    Message,
+    OpenPlan,
+    Plan,
+    PositionId,
+    Receipt,
+    Rehearsed,
+    Spent,
+    Submission,
+    Submitted,
+    TxState,
+)
+from keeper.store import outbox
+from keeper.store.audit import append
+from keeper.store.database import Database
+from keeper.store.rows import (
+    attempt_row,
+    document,
+    intent_row,
+    open_plan,
+    receipt_of,
+    rehearsal_row,
+)
+from keeper.store.tables import OPEN, AttemptRow, IntentRow
+from keeper.store.types import unsigned
+from keeper.store.write import insert_missing
+from keeper.units import UINT256_MAX, Base, Wei
+
+NONCE_MAX: Final = 2**63 - 2
+"""Half of what EIP-2681 allows; no account comes near."""
+
+_ENDS: Final = (TxState.CONFIRMED, TxState.REVERTED, TxState.ABANDONED)
+_FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
+    TxState.SIGNED: (TxState.CLAIMED, TxState.SIGNED, TxState.SENT),
+    TxState.SENT: (TxState.SIGNED, TxState.SENT),
+    TxState.MINED: (TxState.SIGNED, TxState.SENT, TxState.MINED),
+    TxState.CONFIRMED: (TxState.SIGNED, TxState.SENT, TxState.MINED),
+    TxState.REVERTED: (TxState.SIGNED, TxState.SENT, TxState.MINED),
+    TxState.ABANDONED: OPEN,
+}
+"""Which states a state may follow; `SqlJournal.unmined` alone goes back."""
+
+
+class SqlJournal:
+    """The plans of one chain."""
+
+    def __init__(self, database: Database, *, chain_id: int) -> None:
+        self._database = database
+        self._chain_id = chain_id
+
+    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+        """Take a nonce and write the plan as CLAIMED, in one exclusive transaction.
+
+        The nonce is the least that was freed and is not below `chain_nonce`, else the greater of
+        `chain_nonce` and one past the last nonce in use or used.
+        """
+        unsigned("chain_nonce", chain_nonce, NONCE_MAX)
+        intent = plan.intent
+        if intent.position.market.chain_id != self._chain_id:
+            raise JournalError(
+                f"{intent.intent_id} is for chain {intent.position.market.chain_id}, this journal "
+                f"is for chain {self._chain_id}; nothing was written"
+            )
+        async with self._database.write("journal.claim") as session:
+            await self._refuse_second(session, intent.intent_id, intent.position)
+            nonce = await self._next_nonce(session, signer, chain_nonce)
+            row = intent_row(plan, signer, nonce, at=self._database.now())
+            session.add(row)
+            await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
+        return open_plan(row, ())
+
+    async def signed(self, intent_id: str, attempt: Attempt) -> None:
+        """Append an attempt; state SIGNED.  Its bytes are durable when this returns."""
+        async with self._database.write("journal.signed") as session:
+            row = await self._row(session, intent_id)
+            attempts = await _attempts(session, [intent_id])
+            for known in attempts:
+                if known.tx_hash == attempt.tx_hash:
+                    if known.raw != attempt.raw:
+                        raise JournalError(
+                            f"{intent_id} already holds other bytes for {attempt.tx_hash}; do not "
+                            "send either, and check the signer"
+                        )
+                    return
+            _advance(row, TxState.SIGNED)
+            at = self._database.now()
+            session.add(attempt_row(row, attempt, ordinal=len(attempts), at=at))
+            await self._audit(session, "plan.signed", row, tx=attempt.tx_hash)
+
+    async def sent(self, intent_id: str, at_block: int) -> None:
+        """State SENT; again after a re-broadcast, with the new block."""
+        async with self._database.write("journal.sent") as session:
+            row = await self._row(session, intent_id)
+            _advance(row, TxState.SENT)
+            row.sent_at_block = at_block
+
+    async def mined(self, intent_id: str, receipt: Receipt) -> None:
+        """State MINED: in a block that may still be orphaned."""
+        async with self._database.write("journal.mined") as session:
+            row = await self._row(session, intent_id)
+            await _require_attempt(session, row, receipt)
+            _advance(row, TxState.MINED)
+            row.receipt = document(receipt)
+
+    async def unmined(self, intent_id: str) -> None:
+        """Back to SENT: the block with the receipt is gone."""
+        async with self._database.write("journal.unmined") as session:
+            row = await self._row(session, intent_id)
+            if row.state not in {TxState.MINED, TxState.SENT}:
+                raise JournalError(f"{intent_id} is {row.state}: it has no receipt to take back")
+            row.state = str(TxState.SENT)
+            row.receipt = None
+
+    async def settle(
+        self,
+        intent_id: str,
+        state: TxState,
+        receipt: Receipt | None,
+        messages: Sequence[Message],
+        audit: Sequence[AuditEvent],
+    ) -> None:
+        """End the intent; its messages and audit rows are in the same transaction.
+
+        ABANDONED before anything was signed frees the nonce.  The same end again is harmless.
+        """
+        if state not in _ENDS:
+            raise JournalError(f"{intent_id}: {state} is not an end; nothing was written")
+        async with self._database.write("journal.settle") as session:
+            row = await self._row(session, intent_id)
+            if row.state == state and receipt_of(row) == receipt:
+                return
+            _advance(row, state)
+            await _require_end(session, row, state, receipt)
+            now = self._database.now()
+            row.receipt = None if receipt is None else document(receipt)
+            row.ended_at = now
+            if state is TxState.ABANDONED and not await _attempts(session, [intent_id]):
+                row.holds_nonce = False
+            await outbox.put(session, messages, at=now)
+            tx = receipt.tx_hash if receipt else None
+            await self._audit(session, f"plan.{state}", row, tx=tx)
+            await append(session, audit, at=now)
+
+    async def open_plans(self, signer: Address) -> tuple[OpenPlan, ...]:
+        """All of this signer on this chain that are not ended, by nonce."""
+        async with self._database.read("journal.open_plans") as session:
+            rows = (
+                await session.scalars(
+                    select(IntentRow)
+                    .where(*self._of(signer), col(IntentRow.state).in_(OPEN))
+                    .order_by(col(IntentRow.nonce))
+                )
+            ).all()
+            attempts = await _attempts(session, [row.intent_id for row in rows])
+        return tuple(
+            open_plan(row, [item for item in attempts if item.intent_id == row.intent_id])
+            for row in rows
+        )
+
+    async def watermark(self, signer: Address) -> int | None:
+        """The highest nonce claimed on this chain, ended plans included, freed ones not.
+
+        None when this journal never saw the signer.  A chain that is past it by more than one has
+        seen transactions that this journal has not: an old backup, or another user of the key.
+        """
+        statement = (
+            select(col(IntentRow.nonce))
+            .where(*self._of(signer), col(IntentRow.holds_nonce).is_(True))
+            .order_by(col(IntentRow.nonce).desc())
+            .limit(1)
+        )
+        async with self._database.read("journal.watermark") as session:
+            found: int | None = (await session.execute(statement)).scalar_one_or_none()
+            return found
+
+    async def spent_since(self, signer: Address, since: int) -> Spent:
+        """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
+        value = gas_wei = 0
+        async with self._database.read("journal.spent_since") as session:
+            rows = await session.scalars(
+                select(IntentRow).where(
+                    *self._of(signer),
+                    (col(IntentRow.decided_at) >= since) | col(IntentRow.state).in_(OPEN),
+                )
+            )
+            for row in rows:
+                receipt = receipt_of(row)
+                if row.state in OPEN:
+                    value += row.spends
+                    gas_wei += row.gas_limit * row.max_fee_wei
+                else:
+                    value += row.spends if row.state == TxState.CONFIRMED else 0
+                    gas_wei += receipt.gas_used * receipt.effective_gas_price_wei if receipt else 0
+        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
+
+    async def record_submission(self, submission: Submission) -> None:
+        """Keep what became of an intent: rehearsals and refusals too, for ``keeper actions``."""
+        async with self._database.write("journal.record_submission") as session:
+            match submission:
+                case Submitted(open_plan=sent, health_after=health_after):
+                    await session.execute(
+                        update(IntentRow)
+                        .where(col(IntentRow.intent_id) == sent.plan.intent.intent_id)
+                        .values(health_after=health_after)
+                    )
+                case Rehearsed() | Declined():
+                    row = rehearsal_row(submission, at=self._database.now())
+                    await insert_missing(session, [row], ("intent_id", "outcome"))
+
+    def _of(self, signer: Address) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        return (col(IntentRow.chain_id) == self._chain_id, col(IntentRow.signer) == signer)
+
+    async def _row(self, session: AsyncSession, intent_id: str) -> IntentRow:
+        row = await session.get(IntentRow, intent_id)
+        if row is None or row.chain_id != self._chain_id:
+            raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
+        return row
+
+    async def _refuse_second(
+        self, session: AsyncSession, intent_id: str, position: PositionId
+    ) -> None:
+        there = and_(
+            col(IntentRow.chain_id) == self._chain_id,
+            col(IntentRow.market) == position.market.name,
+            col(IntentRow.account) == position.account,
+            col(IntentRow.state).in_(OPEN),
+        )
+        found = await session.scalars(
+            select(col(IntentRow.intent_id)).where(
+                or_(col(IntentRow.intent_id) == intent_id, there)
+            )
+        )
+        others = found.all()
+        if intent_id in others:
+            raise JournalError(f"{intent_id} is in the journal already; nothing was written")
+        if others:
+            raise JournalError(f"{position} has an open plan, {others[0]}; nothing was written")
+
+    async def _next_nonce(self, session: AsyncSession, signer: Address, chain_nonce: int) -> int:
+        rows = await session.execute(
+            select(col(IntentRow.nonce), col(IntentRow.holds_nonce)).where(
+                *self._of(signer), col(IntentRow.nonce) >= chain_nonce
+            )
+        )
+        claimed = rows.all()
+        held = {nonce for nonce, holds in claimed if holds}
+        following = max(held, default=chain_nonce - 1) + 1
+        freed = {nonce for nonce, _ in claimed if nonce < following} - held
+        return min(freed, default=following)
+
+    async def _audit(
+        self, session: AsyncSession, event: str, row: IntentRow, **fields: str | int | None
+    ) -> None:
+        told: dict[str, str | int | None] = {
+            "intent": row.intent_id,
+            "chain": row.chain_id,
+            "position": f"{row.market}:{row.account}",
+            "signer": row.signer,
+            "nonce": row.nonce,
+        }
+        facts = AuditEvent(event=event, fields={**told, **fields})
+        await append(session, [facts], at=self._database.now())
+
+
+def _advance(row: IntentRow, state: TxState) -> None:
+    if TxState(row.state) not in _FROM[state]:
+        raise JournalError(f"{row.intent_id} is {row.state}: it cannot become {state}")
+    row.state = str(state)
+
+
+async def _attempts(session: AsyncSession, intent_ids: Sequence[str]) -> Sequence[AttemptRow]:
+    if not intent_ids:
+        return ()
+    found = await session.scalars(
+        select(AttemptRow)
+        .where(col(AttemptRow.intent_id).in_(intent_ids))
+        .order_by(col(AttemptRow.intent_id), col(AttemptRow.ordinal))
+    )
+    return found.all()
+
+
+async def _require_attempt(session: AsyncSession, row: IntentRow, receipt: Receipt) -> None:
+    attempts = await _attempts(session, [row.intent_id])
+    if receipt.tx_hash not in {item.tx_hash for item in attempts}:
+        raise JournalError(
+            f"{row.intent_id} never signed {receipt.tx_hash}, so its receipt belongs to something "
+            "else; nothing was written"
+        )
+    unsigned("receipt.gas_used", receipt.gas_used, UINT256_MAX)
+    unsigned("receipt.effective_gas_price_wei", receipt.effective_gas_price_wei, UINT256_MAX)
+
+
+async def _require_end(
+    session: AsyncSession, row: IntentRow, state: TxState, receipt: Receipt | None
+) -> None:
+    if receipt is not None:
+        await _require_attempt(session, row, receipt)
+    if state is TxState.ABANDONED:
+        return
+    succeeded = state is TxState.CONFIRMED
+    if receipt is None or receipt.succeeded is not succeeded:
+        raise JournalError(
+            f"{row.intent_id} cannot be {state} on "
+            f"{'no receipt' if receipt is None else 'a receipt that says otherwise'}; "
+            "nothing was written"
+        )

@@ -1,0 +1,7 @@
+"""The schema's history, run at start inside one transaction: killed half-way, nothing happened."""
+
+from typing import Final
+
+REVISIONS: Final = ("0001",)
+"""Oldest first; the last one is what this code works on.  A test compares it with `versions`."""
+VERSION_TABLE: Final = "keeper_schema"

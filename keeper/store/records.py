@@ -1,0 +1,106 @@
+"""What the engine remembers and leaves behind.  Implements `keeper.ports.Records`."""
+
+import asyncio
+import zlib
+
+import structlog
+from sqlalchemy import delete, select
+from sqlmodel import col
+
+from keeper.model import (
+    AlertLevel,
+    AlertState,
+    Checkpoint,
+    MarketId,
+    PassRecord,
+    Watch,
+)
+from keeper.store import audit, outbox
+from keeper.store.database import Database
+from keeper.store.rows import (
+    alert_row,
+    alert_state,
+    checkpoint_of,
+    checkpoint_row,
+    decision_row,
+    history_row,
+    watch,
+)
+from keeper.store.tables import AlertRow, ChatRow, CheckpointRow, WatchRow
+from keeper.store.types import Damaged
+from keeper.store.write import insert_missing, insert_or_replace
+
+log = structlog.get_logger(__name__)
+
+
+class SqlRecords:
+    """Watches in, passes out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def watches(self) -> tuple[Watch, ...]:
+        """All watches of all chats that are not disabled, oldest first."""
+        statement = (
+            select(WatchRow)
+            .join(ChatRow, col(ChatRow.chat) == col(WatchRow.chat))
+            .where(col(ChatRow.enabled).is_(True))
+            .order_by(col(WatchRow.id))
+        )
+        async with self._database.read("records.watches") as session:
+            return tuple(map(watch, await session.scalars(statement)))
+
+    async def alert_states(self) -> tuple[AlertState, ...]:
+        """Every alert that is not clear, as it was left."""
+        order = (col(AlertRow.chat), col(AlertRow.rule), col(AlertRow.subject))
+        async with self._database.read("records.alert_states") as session:
+            return tuple(map(alert_state, await session.scalars(select(AlertRow).order_by(*order))))
+
+    async def record(self, record: PassRecord) -> None:
+        """Write one pass: history, decisions, alerts, outbox rows and audit, in one transaction.
+
+        The same pass again changes nothing.  Another block of the same number (a reorg) replaces
+        that number's history; decisions and messages of the orphaned block stay: they were made.
+        """
+        history = [history_row(item) for item in record.history]
+        decisions = [decision_row(record.block, item) for item in record.decisions]
+        raised = [alert_row(item) for item in record.alerts if item.level is not AlertLevel.CLEAR]
+        cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
+        if not (history or decisions or raised or cleared or record.messages or record.audit):
+            return
+        now = self._database.now()
+        async with self._database.write("records.record") as session:
+            await insert_or_replace(
+                session, history, ("chain_id", "market", "account", "block_number")
+            )
+            await insert_missing(session, decisions, ("key",))
+            await insert_or_replace(session, raised, ("chat", "rule", "subject"))
+            for state in cleared:
+                await session.execute(
+                    delete(AlertRow).where(
+                        col(AlertRow.chat) == state.chat,
+                        col(AlertRow.rule) == state.rule,
+                        col(AlertRow.subject) == state.subject,
+                    )
+                )
+            await outbox.put(session, record.messages, at=now)
+            await audit.append(session, record.audit, at=now, pass_hash=record.block.hash)
+
+    async def checkpoint(self, market: MarketId) -> Checkpoint | None:
+        """The last saved one, with its checksum verified; None when absent or damaged."""
+        async with self._database.read("records.checkpoint") as session:
+            try:
+                row = await session.get(CheckpointRow, (market.chain_id, market.name))
+                if row is None:
+                    return None
+                return await asyncio.to_thread(checkpoint_of, row, market)
+            except (Damaged, zlib.error) as error:
+                log.warning("checkpoint.damaged", market=market.name, reason=str(error))
+                return None
+
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Replace the market's; the old one stays whole until the new one is."""
+        now = self._database.now()
+        row = await asyncio.to_thread(checkpoint_row, checkpoint, at=now)
+        async with self._database.write("records.save_checkpoint") as session:
+            await insert_or_replace(session, [row], ("chain_id", "market"))

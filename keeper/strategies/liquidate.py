@@ -1,0 +1,149 @@
+"""Liquidating accounts below 1 for the bonus, from the keeper's own inventory."""
+
+from dataclasses import dataclass
+
+from keeper.model import (
+    Act,
+    Address,
+    Assessed,
+    Assessment,
+    Decision,
+    Hold,
+    Holdings,
+    Intent,
+    IntentKind,
+    Liquidation,
+    Refuse,
+    Unassessable,
+)
+from keeper.ports import MarketView, Wallet
+from keeper.strategies.intents import intent_id
+from keeper.strategies.text import have, health, need, number, usd
+from keeper.units import WAD, Base, Raw, Rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liquidate:
+    """Takes the most profitable legal pair that the wallet can pay for.
+
+    Profit is at the market's own prices and before gas: whether gas leaves anything of it is the
+    executor's to say, which knows the fees.
+    """
+
+    min_profit: Base
+    """Nothing below this is worth a transaction."""
+    max_debt: Base | None = None
+    """The most debt to cover in one action, at the market's price; None: what the wallet has."""
+    allowed_debts: tuple[Address, ...] = ()
+    """Tokens it may spend; empty: any."""
+    allowed_collaterals: tuple[Address, ...] = ()
+    """Tokens it may receive; empty: any."""
+    denied: tuple[Address, ...] = ()
+    """Tokens it touches on neither side, allowed or not."""
+    protected: tuple[Address, ...] = ()
+    """Accounts it never liquidates: those that this keeper protects, and its own."""
+    name: str = "liquidate"
+
+    def decide(
+        self, view: MarketView, holdings: Holdings, assessment: Assessment, wallet: Wallet
+    ) -> Decision:
+        """Hold from 1 on and for protected accounts; else Act on the best pair, or Refuse.
+
+        A pair that is dearer than the wallet is asked for again at what the wallet has; where
+        that is not legal (it would leave dust) it is left out.  Value at risk is the account's
+        whole debt.
+        """
+        position = assessment.position
+        if position.account in self.protected:
+            return Hold(position=position, reason="protected: never liquidated by this keeper")
+        if isinstance(assessment, Unassessable):
+            return Refuse(position=position, reason=assessment.reason)
+        if assessment.health_factor >= WAD:
+            return Hold(
+                position=position,
+                reason=f"health factor {health(assessment.health_factor)} is not below 1",
+            )
+        start = f"health factor {health(assessment.health_factor)} is below 1"
+        best = self._best(view, holdings, wallet)
+        if isinstance(best, str):
+            return Refuse(position=position, reason=f"{start}: {best}")
+        return Act(intent=_intent(assessment, best, start))
+
+    def _best(self, view: MarketView, holdings: Holdings, wallet: Wallet) -> Liquidation | str:
+        """The most profitable pair that may be taken and paid for, or why there is none."""
+        legal = view.liquidations(holdings)
+        if not legal:
+            return "no liquidation of it is legal now"
+        wanted = tuple(option for option in legal if self._touches(option))
+        if not wanted:
+            return f"each of its {len(legal)} pairs has a token that is not allowed"
+        sized = (self._sized(view, holdings, option, wallet) for option in wanted)
+        affordable = tuple(option for option in sized if option is not None)
+        if not affordable:
+            return self._missing(wanted[0], wallet)
+        best = max(affordable, key=_merit)
+        if best.profit < self.min_profit:
+            return f"profit {usd(best.profit)} is below the floor of {usd(self.min_profit)}"
+        return best
+
+    def _touches(self, option: Liquidation) -> bool:
+        debt, collateral = option.debt.asset.address, option.collateral.asset.address
+        return (
+            debt not in self.denied
+            and collateral not in self.denied
+            and (not self.allowed_debts or debt in self.allowed_debts)
+            and (not self.allowed_collaterals or collateral in self.allowed_collaterals)
+        )
+
+    def _sized(
+        self, view: MarketView, holdings: Holdings, option: Liquidation, wallet: Wallet
+    ) -> Liquidation | None:
+        """The option if the wallet can pay for it, else as much of it as is legal, or None."""
+        limit, _ = self._limit(option, wallet)
+        if option.amount <= limit:
+            return option
+        if limit <= 0:
+            return None
+        smaller = view.liquidation_at_most(holdings, option, limit)
+        return smaller if smaller is not None and 0 < smaller.amount <= limit else None
+
+    def _limit(self, option: Liquidation, wallet: Wallet) -> tuple[Raw, str]:
+        leg = option.debt
+        limit = wallet.spendable(leg.asset.address)
+        if self.max_debt is not None:
+            unit = 10**leg.asset.decimals
+            cap = Raw(self.max_debt * unit // leg.price if leg.price > 0 else 0)
+            if cap < limit:
+                return cap, "allowed at once"
+        return limit, "spendable"
+
+    def _missing(self, option: Liquidation, wallet: Wallet) -> str:
+        limit, bound_by = self._limit(option, wallet)
+        asset = option.debt.asset
+        there = number(limit, asset, Rounding.DOWN)
+        return f"needs {need(option.amount, asset)}, {there} {bound_by}"
+
+
+def _merit(option: Liquidation) -> tuple[int, int, int]:
+    """Profit, and among equals a fixed order."""
+    return option.profit, -option.debt.reserve, -option.collateral.reserve
+
+
+def _intent(assessed: Assessed, best: Liquidation, start: str) -> Intent:
+    does = (
+        f"repay {need(best.debt_to_cover, best.debt.asset)}, "
+        f"seize {have(best.seized, best.collateral.asset)}, profit {usd(best.profit)}"
+    )
+    return Intent(
+        intent_id=intent_id(IntentKind.LIQUIDATE, assessed.position, assessed.block),
+        kind=IntentKind.LIQUIDATE,
+        position=assessed.position,
+        block=assessed.block,
+        asset=best.debt.asset,
+        amount=best.amount,
+        collateral=best.collateral.asset,
+        value_at_risk=assessed.debt,
+        expected_profit=best.profit,
+        health_before=assessed.health_factor,
+        reason=f"{start}: {does}",
+    )

@@ -1,0 +1,94 @@
+"""Repaying debt of a position before it can be liquidated."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keeper.model import (
+    Address,
+    Assessed,
+    Assessment,
+    Decision,
+    Hold,
+    Holdings,
+    IntentKind,
+    Leg,
+    Refuse,
+    Side,
+    Unassessable,
+)
+from keeper.ports import MarketView, Wallet
+from keeper.strategies.protect import Bounds, Offer, candidates, protect
+from keeper.strategies.text import health
+from keeper.units import Raw, Wad
+
+SLACK: Final = 1_000
+"""A whole debt is repaid with one part in this many more: it grows until the transaction is
+included, and the market takes no more than what is owed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repay:
+    """Repays debt on behalf of the accounts it protects, and of nobody else.
+
+    One asset an action.  What it does when the wallet cannot reach the target:
+    `keeper.strategies.protect`.
+    """
+
+    accounts: tuple[Address, ...]
+    """Whom it protects: repaying is a gift to whoever owes."""
+    bounds: Bounds
+    name: str = "repay"
+
+    def decide(
+        self, view: MarketView, holdings: Holdings, assessment: Assessment, wallet: Wallet
+    ) -> Decision:
+        """Hold above `bounds.below`; Act with the least repayment that reaches `bounds.target`.
+
+        Refuse where the health is unknown and where no allowed asset suffices.  The amount is
+        rounded up: the health factor after it is never below the target, as of this block.
+        """
+        position = assessment.position
+        if position.account not in self.accounts:
+            return Hold(position=position, reason="not an account that it repays for")
+        if isinstance(assessment, Unassessable):
+            return Refuse(position=position, reason=assessment.reason)
+        bounds = self.bounds
+        if assessment.health_factor >= bounds.below:
+            return Hold(
+                position=position,
+                reason=f"health factor {health(assessment.health_factor)} is not below "
+                f"{health(bounds.below)}",
+            )
+        enough = bounds.enough(assessment.health_factor)
+        offers = tuple(
+            Offer(
+                leg=leg,
+                for_target=_repayment(view, holdings, leg, bounds.target),
+                for_enough=_repayment(view, holdings, leg, enough),
+                most=Raw(leg.balance + leg.balance // SLACK + 1),
+            )
+            for leg in candidates(assessment, Side.DEBT, bounds, wallet)
+        )
+        if not offers:
+            return Refuse(
+                position=position,
+                reason=f"health factor {health(assessment.health_factor)} is below "
+                f"{health(bounds.below)}: none of its debts may be repaid",
+            )
+        return protect(IntentKind.REPAY, assessment, offers, bounds, wallet)
+
+
+def _repayment(view: MarketView, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
+    """Return the least repayment of `leg` that reaches `target`; None if even all of it does not.
+
+    The view answers the whole balance in both cases, so that the whole is looked at again: the
+    same holdings without that debt.
+    """
+    amount = view.repay_to_reach(holdings, leg, target)
+    if amount < leg.balance:
+        return amount
+    kept = tuple(e for e in holdings.entries if (e.reserve, e.side) != (leg.reserve, Side.DEBT))
+    after = view.assess(replace(holdings, entries=kept))
+    if isinstance(after, Assessed) and after.health_factor >= target:
+        return leg.balance
+    return None

@@ -1,0 +1,130 @@
+"""The status as JSON: integers of the chain as decimal strings, null where nothing is known."""
+
+from keeper.alerts.numbers import plain
+from keeper.model import Assessed, FeedVerdict, OpenPlan
+from keeper.web.status import (
+    ActionStatus,
+    ChainStatus,
+    OracleStatus,
+    PositionStatus,
+    Status,
+    unwatched,
+    worst_first,
+)
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+LONGEST = 300
+
+
+def document(status: Status) -> dict[str, Json]:
+    """Return what ``/api/status`` answers."""
+    return {
+        "version": plain(status.version, LONGEST),
+        "now": status.now,
+        "started_at": status.started_at,
+        "ok": not unwatched(status),
+        "reasons": [plain(reason, LONGEST) for reason in unwatched(status)],
+        "faults": [plain(fault, LONGEST) for fault in status.faults],
+        "outbox_waiting": status.outbox_waiting,
+        "chains": [_chain(chain) for chain in status.chains],
+        "actions": [_action(action) for action in status.actions],
+    }
+
+
+def _chain(chain: ChainStatus) -> Json:
+    head = chain.head
+    return {
+        "name": plain(chain.name, LONGEST),
+        "chain_id": chain.chain_id,
+        "armed": chain.armed,
+        "block": None if head is None else head.number,
+        "hash": None if head is None else head.hash,
+        "timestamp": None if head is None else head.timestamp,
+        "head_age_s": chain.head_age_s,
+        "max_head_age_s": chain.max_head_age_s,
+        "watched": chain.watched,
+        "borrowers": chain.borrowers,
+        "positions": [_position(position) for position in worst_first(chain.positions)],
+        "oracles": [_oracle(oracle) for oracle in chain.oracles],
+        "plans": [_plan(plan) for plan in chain.plans],
+    }
+
+
+def _position(position: PositionStatus) -> Json:
+    found = position.assessment
+    known = found if isinstance(found, Assessed) else None
+    reason = "" if isinstance(found, Assessed) else found.reason
+    return {
+        "market": plain(found.position.market.name, LONGEST),
+        "address": found.position.account,
+        "label": plain(position.label, LONGEST),
+        "block": found.block.number,
+        "health_factor_wad": None if known is None else str(known.health_factor),
+        "collateral_base": None if known is None else str(known.collateral),
+        "debt_base": None if known is None else str(known.debt),
+        "level": position.level.name.lower(),
+        "decision": plain(position.decision, LONGEST),
+        "reason": plain(reason, LONGEST),
+    }
+
+
+def _oracle(oracle: OracleStatus) -> Json:
+    price = oracle.price
+    return {
+        "market": plain(oracle.market, LONGEST),
+        "asset": price.asset.address,
+        "symbol": plain(price.asset.symbol, LONGEST),
+        "source": price.source.address,
+        "path": [plain(line, LONGEST) for line in price.source.path],
+        "price_base": None if price.price is None else str(price.price),
+        "usable": price.usable,
+        "reason": plain(price.reason, LONGEST),
+        "feeds": [_feed(verdict) for verdict in price.feeds],
+    }
+
+
+def _feed(verdict: FeedVerdict) -> Json:
+    return {
+        "address": verdict.feed.address,
+        "description": plain(verdict.feed.description, LONGEST),
+        "state": verdict.state.value,
+        "answer": None if verdict.answer is None else str(verdict.answer),
+        "decimals": verdict.feed.decimals,
+        "age_s": verdict.age_s,
+        "heartbeat_s": verdict.feed.heartbeat_s,
+        "heartbeat_assumed": verdict.feed.heartbeat_assumed,
+        "reason": plain(verdict.reason, LONGEST),
+    }
+
+
+def _plan(plan: OpenPlan) -> Json:
+    intent = plan.plan.intent
+    return {
+        "intent": intent.intent_id,
+        "kind": intent.kind.value,
+        "position": plain(str(intent.position), LONGEST),
+        "asset": intent.asset.address,
+        "amount": str(intent.amount),
+        "state": plan.state.value,
+        "signer": plan.signer,
+        "nonce": plan.nonce,
+        "tx": [attempt.tx_hash for attempt in plan.attempts],
+        "deadline": plan.plan.deadline,
+        "reason": plain(intent.reason, LONGEST),
+    }
+
+
+def _action(action: ActionStatus) -> Json:
+    intent = action.intent
+    return {
+        "at": action.at,
+        "intent": intent.intent_id,
+        "kind": intent.kind.value,
+        "position": plain(str(intent.position), LONGEST),
+        "asset": intent.asset.address,
+        "amount": str(intent.amount),
+        "outcome": plain(action.outcome, LONGEST),
+        "tx": action.tx_hash,
+        "reason": plain(intent.reason, LONGEST),
+    }

@@ -1,0 +1,174 @@
+"""What the keeper counts, for Prometheus, in a registry of its own.
+
+Labels are names from the configuration and our own words, never accounts: their number is bounded.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from keeper.model import Assessed, Assessment, BlockRef, FeedState, FeedVerdict, Thresholds
+from keeper.units import UINT256_MAX, WAD
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 12.0)
+STATES: Final = ("healthy", "info", "warning", "critical", "liquidatable", "unknown")
+
+
+class Metrics:
+    """One object for the process; every method is cheap and none raises for ordinary input."""
+
+    def __init__(self, version: str = "") -> None:
+        """Start with nothing counted."""
+        self.registry = r = CollectorRegistry()
+        ProcessCollector(registry=r)
+        Info("keeper_build", "The keeper's version.", registry=r).info({"version": version})
+        chain, market = ("chain",), ("market",)
+        self._heads = Counter("keeper_heads", "Blocks adopted.", chain, registry=r)
+        self._orphans = Counter("keeper_orphaned_blocks", "Blocks undone.", chain, registry=r)
+        self._number = Gauge("keeper_head_number", "Number of the last head.", chain, registry=r)
+        self._last = Gauge(
+            "keeper_last_head_timestamp", "Chain seconds of the last head.", chain, registry=r
+        )
+        self._passes = Counter("keeper_passes", "Blocks observed and decided.", chain, registry=r)
+        self._skipped = Counter(
+            "keeper_skipped_passes", "Blocks that could not be observed.", chain, registry=r
+        )
+        self._decision = Histogram(
+            "keeper_decision_seconds",
+            "From a head's arrival to the last decision.",
+            chain,
+            registry=r,
+            buckets=SECONDS,
+        )
+        self._broadcast = Histogram(
+            "keeper_broadcast_seconds",
+            "From a head's arrival to the first transaction handed to a node.",
+            chain,
+            registry=r,
+            buckets=SECONDS,
+        )
+        self._rpc = Counter("keeper_rpc_calls", "Requests.", ("chain", "method"), registry=r)
+        self._armed = Gauge("keeper_armed", "1 where transactions are sent.", chain, registry=r)
+        self._borrowers = Gauge("keeper_borrowers", "Accounts in the book.", market, registry=r)
+        self._positions = Gauge(
+            "keeper_positions", "Assessed positions by state.", ("market", "state"), registry=r
+        )
+        self._lowest = Gauge(
+            "keeper_lowest_health_factor", "NaN where none is known.", market, registry=r
+        )
+        self._feeds = Gauge(
+            "keeper_feeds", "Price feeds by state.", ("market", "state"), registry=r
+        )
+        self._alerts = Counter(
+            "keeper_alerts", "Messages put into the outbox.", ("kind", "severity"), registry=r
+        )
+        self._actions = Counter(
+            "keeper_actions",
+            "Intents by what became of them.",
+            ("market", "kind", "outcome"),
+            registry=r,
+        )
+        self._outbox = Gauge("keeper_outbox_waiting", "Messages not acknowledged.", registry=r)
+        self._seen_calls: dict[tuple[str, str], int] = {}
+
+    def head(self, chain: str, block: BlockRef, *, adopted: int = 1, orphaned: int = 0) -> None:
+        """Count a change of the head: so many blocks taken, so many undone."""
+        self._heads.labels(chain).inc(adopted)
+        self._orphans.labels(chain).inc(orphaned)
+        self._number.labels(chain).set(block.number)
+        self._last.labels(chain).set(block.timestamp)
+
+    def passed(self, chain: str, *, decision_s: float, broadcast_s: float | None = None) -> None:
+        """Count a finished pass and its times."""
+        self._passes.labels(chain).inc()
+        self._decision.labels(chain).observe(decision_s)
+        if broadcast_s is not None:
+            self._broadcast.labels(chain).observe(broadcast_s)
+
+    def skipped(self, chain: str) -> None:
+        """Count a block that could not be observed whole."""
+        self._skipped.labels(chain).inc()
+
+    def rpc(self, chain: str, totals: Mapping[str, int]) -> None:
+        """Take the client's own totals by method; they only grow."""
+        for method, total in totals.items():
+            grown = total - self._seen_calls.get((chain, method), 0)
+            if grown > 0:
+                self._seen_calls[chain, method] = total
+                self._rpc.labels(chain, method).inc(grown)
+
+    def armed(self, chain: str, *, armed: bool) -> None:
+        """Say whether transactions are sent on `chain`."""
+        self._armed.labels(chain).set(int(armed))
+
+    def borrowers(self, market: str, count: int) -> None:
+        """Say how many accounts the market's book holds."""
+        self._borrowers.labels(market).set(count)
+
+    def assessed(
+        self, market: str, assessments: Iterable[Assessment], thresholds: Thresholds
+    ) -> None:
+        """Take one pass's assessments of `market`: counts by state, and the lowest health.
+
+        Unknown ones are counted as unknown and in no other state.
+        """
+        counts = dict.fromkeys(STATES, 0)
+        lowest = math.inf
+        known = False
+        for found in assessments:
+            counts[_state(found, thresholds)] += 1
+            if isinstance(found, Assessed):
+                known = True
+                if found.health_factor < UINT256_MAX:
+                    lowest = min(lowest, found.health_factor / WAD)
+        for state, count in counts.items():
+            self._positions.labels(market, state).set(count)
+        self._lowest.labels(market).set(lowest if known else math.nan)
+
+    def feeds(self, market: str, verdicts: Iterable[FeedVerdict]) -> None:
+        """Take one pass's feed verdicts of `market`."""
+        counts = dict.fromkeys(FeedState, 0)
+        for verdict in verdicts:
+            counts[verdict.state] += 1
+        for state, count in counts.items():
+            self._feeds.labels(market, state.value).set(count)
+
+    def alert(self, kind: str, severity: str) -> None:
+        """Count one message put into the outbox."""
+        self._alerts.labels(kind, severity).inc()
+
+    def action(self, market: str, kind: str, outcome: str) -> None:
+        """Count one intent: ``submitted``, ``rehearsed``, ``declined``, ``confirmed`` ..."""
+        self._actions.labels(market, kind, outcome).inc()
+
+    def outbox(self, waiting: int) -> None:
+        """Say how many messages no provider has acknowledged yet."""
+        self._outbox.set(waiting)
+
+    def exposition(self) -> bytes:
+        """Return everything in Prometheus' text format (`CONTENT_TYPE`)."""
+        return generate_latest(self.registry)
+
+
+def _state(found: Assessment, thresholds: Thresholds) -> str:
+    if not isinstance(found, Assessed):
+        return "unknown"
+    bounds = (
+        (WAD, "liquidatable"),
+        (thresholds.critical, "critical"),
+        (thresholds.warning, "warning"),
+        (thresholds.info, "info"),
+    )
+    return next((state for bound, state in bounds if found.health_factor < bound), "healthy")

@@ -1,0 +1,80 @@
+"""How far a position is from liquidation."""
+
+from keeper.alerts.distance import liquidation_points
+from keeper.alerts.render import point_line
+from keeper.model import Side
+from tests.alerts.build import (
+    ETH_USD,
+    USDC,
+    USDC_USD,
+    WETH,
+    WSTETH,
+    assessed,
+    feed_verdict,
+    leg,
+    price,
+    wad,
+)
+
+ETH_FEED = feed_verdict(ETH_USD, answer=2500_00000000)
+USDC_FEED = feed_verdict(USDC_USD, answer=1_00000000)
+PRICES = (price(WETH, ETH_FEED), price(WSTETH, ETH_FEED), price(USDC, USDC_FEED))
+
+
+def test_collateral_that_hangs_on_one_feed_falls_together() -> None:
+    position = assessed(
+        wad("1.2"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+            leg(WSTETH, Side.COLLATERAL, 10_000, 3000_00000000, 8000),
+            leg(USDC, Side.DEBT, 13_000, 1_00000000),
+        ),
+    )
+    eth, usdc = liquidation_points(position, PRICES)
+
+    # 0.8 x 20000 x f = 13000 at f = 0.8125: 2031.25; WETH alone would have said 0.625
+    assert (eth.name, eth.price, eth.permille, eth.rises) == ("ETH", 2031_25000000, -187, False)
+    # and the debt: 16000 / 13000 = 1.2307..
+    assert (usdc.name, usdc.price, usdc.rises) == ("USDC", 1_23076923, True)
+
+
+def test_a_short_position_is_liquidated_above_a_price() -> None:
+    position = assessed(
+        wad("1.2"),
+        legs=(
+            leg(USDC, Side.COLLATERAL, 10_000, 1_00000000, 7800),
+            leg(WETH, Side.DEBT, 6_000, 2500_00000000),
+        ),
+    )
+    shown = [
+        point_line(point).replace("\u202f", " ") for point in liquidation_points(position, PRICES)
+    ]
+
+    assert shown == [
+        "Liquidated if USDC < $0.7693 (-23.0 %), now $1.00",
+        "Liquidated if ETH > $3 250 (+30.0 %), now $2 500",
+    ]
+
+
+def test_one_asset_against_itself_has_no_price_at_which_it_is_liquidated() -> None:
+    position = assessed(
+        wad("1.2"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 9300),
+            leg(WETH, Side.DEBT, 5_000, 2500_00000000),
+        ),
+    )
+
+    assert liquidation_points(position, PRICES) == ()
+
+
+def test_below_one_there_is_no_distance_left() -> None:
+    position = assessed(
+        wad("0.99"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+            leg(USDC, Side.DEBT, 8_100, 1_00000000),
+        ),
+    )
+
+    assert liquidation_points(position, PRICES) == ()

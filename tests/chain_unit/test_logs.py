@@ -1,0 +1,304 @@
+"""Logs from nodes that limit, truncate, mix up and refuse."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.chain.logs import LogReader, backfill, deployment_block, union
+from keeper.chain.provider import Limits
+from keeper.chain.rpc import Rpc
+from keeper.errors import BadAnswer, ObservationError, RpcError
+from keeper.model import Address, Hash, LogFilter
+from tests.chain_unit import standin
+from tests.chain_unit.standin import Chain, Node, Refusal, block_hash
+
+TOKEN = Address("0x" + "ab" * 20)
+OTHER = Address("0x" + "cd" * 20)
+TOPIC = Hash("0x" + "11" * 32)
+TOPIC_2 = Hash("0x" + "22" * 32)
+WANTED = LogFilter(addresses=(TOKEN,), topics0=(TOPIC,))
+QUICK = Limits(calls_per_second=100_000, timeout_s=0.3)
+
+
+def wire(number: int, index: int = 0, **spoilt: Any) -> dict[str, Any]:
+    """A log as a node sends it."""
+    return {
+        "address": TOKEN,
+        "topics": [TOPIC],
+        "data": f"0x{number:064x}",
+        "blockNumber": hex(number),
+        "blockHash": block_hash(number),
+        "logIndex": hex(index),
+        "transactionHash": "0x" + "33" * 32,
+        "transactionIndex": "0x0",
+        "removed": False,
+    } | spoilt
+
+
+class Archive:
+    """Answers eth_getLogs over blocks that have `density[number]` logs, within limits."""
+
+    def __init__(self, density: dict[int, int], *, most_logs: int, most_blocks: int) -> None:
+        self.density = density
+        self.most_logs = most_logs
+        self.most_blocks = most_blocks
+        self.asked: list[tuple[int, int]] = []
+
+    def __call__(self, params: list[Any]) -> list[dict[str, Any]]:
+        start, end = int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)
+        self.asked.append((start, end))
+        if end - start >= self.most_blocks:
+            raise Refusal(-32600, "block range too large")
+        found = [
+            wire(number, index)
+            for number, count in sorted(self.density.items())
+            if start <= number <= end
+            for index in range(count)
+        ]
+        if start != end and len(found) > self.most_logs:
+            raise Refusal(-32005, f"query returned more than {self.most_logs} results")
+        return found
+
+
+@asynccontextmanager
+async def asking(answer: Any, chain: Chain | None = None) -> AsyncIterator[tuple[Rpc, Node]]:
+    async with Node(chain) as node:
+        node.answers["eth_getLogs"] = answer
+        async with await Rpc.open([node.url], 31337, limits=QUICK, attempts=1) as rpc:
+            yield rpc, node
+
+
+async def pages(rpc: Rpc, start: int, end: int, **options: Any) -> list[tuple[int, int, int]]:
+    """Return (first, last, logs) of each page; every log must be the next one."""
+    result = []
+    async for first, last, logs in backfill(rpc, WANTED, start, end, **options):
+        result.append((first, last, len(logs)))
+    return result
+
+
+@pytest.mark.parametrize(("most_logs", "most_blocks"), [(10, 10**9), (10**9, 7), (3, 50), (1, 1)])
+async def test_a_history_is_complete_whatever_the_limits(most_logs: int, most_blocks: int) -> None:
+    density = {number: number % 5 for number in range(40, 400)} | {123: 60}
+    archive = Archive(density, most_logs=most_logs, most_blocks=most_blocks)
+    async with asking(archive) as (rpc, _):
+        found = await pages(rpc, 0, 420)
+
+    assert found[0][0] == 0
+    assert found[-1][1] == 420
+    assert all(after[0] == before[1] + 1 for before, after in pairwise(found))
+    assert sum(logs for *_, logs in found) == sum(density.values())
+
+
+async def test_ranges_grow_again_after_a_dense_part() -> None:
+    archive = Archive(dict.fromkeys(range(100), 30), most_logs=90, most_blocks=10**9)
+    async with asking(archive) as (rpc, _):
+        found = await pages(rpc, 0, 100_000)
+
+    assert len(found) < 150
+    assert found[-1][1] - found[-1][0] > 1_000
+
+
+async def test_a_page_that_did_not_come_is_asked_for_again() -> None:
+    archive = Archive({5: 1, 900: 2}, most_logs=10**9, most_blocks=10**9)
+    async with asking(archive) as (rpc, node):
+        node.next_answers += [standin.drip(1.0), standin.status(503), standin.body("<html>")]
+        found = await pages(rpc, 0, 1_000)
+
+    assert sum(logs for *_, logs in found) == 3
+
+
+async def test_progress_ends_at_the_whole() -> None:
+    seen: list[tuple[int, int]] = []
+    archive = Archive({}, most_logs=1, most_blocks=40)
+    async with asking(archive) as (rpc, _):
+        await pages(rpc, 10, 99, on_progress=lambda done, total: seen.append((done, total)))
+
+    assert seen[-1] == (90, 90)
+    assert seen == sorted(seen)
+
+
+async def test_a_block_that_is_never_answered_is_an_error_and_not_skipped() -> None:
+    def broken_at_77(params: list[Any]) -> list[Any]:
+        start, end = int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)
+        if start <= 77 <= end:
+            raise Refusal(-32000, "internal error")
+        return []
+
+    done: list[int] = []
+    async with asking(broken_at_77) as (rpc, _):
+        with pytest.raises(RpcError, match="internal error"):  # noqa: PT012
+            async for _first, last, _logs in backfill(rpc, WANTED, 0, 200):
+                done.append(last)
+
+    assert done[-1] == 76
+
+
+async def test_a_log_from_outside_the_range_is_refused() -> None:
+    async with asking(lambda _: [wire(500)]) as (rpc, _):
+        with pytest.raises(BadAnswer, match="block 500"):
+            await pages(rpc, 0, 9)
+
+
+async def test_an_empty_range_asks_nothing() -> None:
+    archive = Archive({}, most_logs=1, most_blocks=1)
+    async with asking(archive) as (rpc, _):
+        assert await pages(rpc, 10, 9) == []
+
+    assert archive.asked == []
+
+
+async def test_the_logs_of_a_block_are_asked_for_by_hash_in_one_call() -> None:
+    async with asking(lambda _: [wire(3, 0), wire(3, 4)], Chain(4)) as (rpc, node):
+        node.seen.clear()
+        logs = await LogReader(rpc, WANTED).at(node.chain.head)
+
+        assert [log.log_index for log in logs] == [0, 4]
+        assert logs[0].data == (3).to_bytes(32, "big")
+        [(method, [criteria])] = node.seen
+        assert method == "eth_getLogs"
+        assert criteria == {
+            "blockHash": node.chain.head.hash,
+            "address": [TOKEN],
+            "topics": [[TOPIC]],
+        }
+
+
+async def test_a_log_of_another_block_is_refused() -> None:
+    async with asking(lambda _: [wire(3, blockHash=block_hash(3, "b"))], Chain(4)) as (rpc, node):
+        with pytest.raises(BadAnswer, match="logs of block 3 with one of block 3"):
+            await LogReader(rpc, WANTED).at(node.chain.head)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"topics": ["0x12"]},
+        {"topics": None},
+        {"data": "0x123"},
+        {"data": "0x12 34 "},
+        {"logIndex": None},
+        {"address": "0x"},
+        {"blockNumber": 3},
+    ],
+)
+async def test_a_log_of_a_wrong_shape_is_refused(spoilt: dict[str, Any]) -> None:
+    async with asking(lambda _: [wire(3, **spoilt)], Chain(4)) as (rpc, node):
+        with pytest.raises(ObservationError):
+            await LogReader(rpc, WANTED).at(node.chain.head)
+
+
+async def test_a_node_that_takes_no_hash_is_asked_by_number() -> None:
+    def by_number_only(params: list[Any]) -> list[Any]:
+        if "blockHash" in params[0]:
+            raise Refusal(-32602, "unknown field blockHash")
+        return [wire(int(params[0]["fromBlock"], 16))]
+
+    async with asking(by_number_only, Chain(4)) as (rpc, node):
+        reader = LogReader(rpc, WANTED)
+        assert len(await reader.at(node.chain.head)) == 1
+        node.chain.grow()
+        node.seen.clear()
+        assert len(await reader.at(node.chain.head)) == 1
+
+        assert node.count("eth_getLogs") == 1  # remembered
+
+        orphan = node.chain.head
+        node.chain.reorg(1, "b")
+        node.answers["eth_getLogs"] = lambda _: []
+        with pytest.raises(ObservationError, match="no longer canonical"):
+            await reader.at(orphan)
+
+
+async def test_a_node_that_is_a_little_behind_is_asked_again() -> None:
+    tries: list[Any] = []
+
+    def late(params: list[Any]) -> list[Any]:
+        tries.append(params)
+        if len(tries) < 3:
+            raise Refusal(-32000, "unknown block")
+        return [wire(3)]
+
+    async with asking(late, Chain(4)) as (rpc, node):
+        assert len(await LogReader(rpc, WANTED).at(node.chain.head)) == 1
+
+
+async def test_a_filter_of_the_whole_chain_is_refused() -> None:
+    async with asking(lambda _: []) as (rpc, node):
+        with pytest.raises(ValueError, match="whole chain"):
+            await LogReader(rpc, LogFilter(addresses=(), topics0=(TOPIC,))).at(node.chain.head)
+
+
+def test_a_union_lets_through_what_either_does() -> None:
+    other = LogFilter(addresses=(OTHER, TOKEN), topics0=(TOPIC_2,))
+
+    assert union([WANTED, other]) == LogFilter(addresses=(TOKEN, OTHER), topics0=(TOPIC, TOPIC_2))
+    everything = LogFilter(addresses=(OTHER,), topics0=())
+    assert union([WANTED, everything]).topics0 == ()
+
+
+@pytest.mark.parametrize("deployed", [0, 1, 2, 617, 999, 1000])
+async def test_the_block_of_a_deployment_is_found_from_the_code(deployed: int) -> None:
+    async with asking(lambda _: []) as (rpc, node):
+        node.answers["eth_blockNumber"] = lambda _: "0x3e8"
+        node.answers["eth_getCode"] = lambda params: (
+            "0x60" if int(params[1], 16) >= deployed else "0x"
+        )
+
+        assert await deployment_block(rpc, TOKEN) == deployed
+
+
+async def test_a_node_that_forgot_old_state_says_so() -> None:
+    def pruned(params: list[Any]) -> str:
+        if int(params[1], 16) < 900:
+            raise Refusal(-32000, "missing trie node")
+        return "0x60"
+
+    async with asking(lambda _: []) as (rpc, node):
+        node.answers["eth_blockNumber"] = lambda _: "0x3e8"
+        node.answers["eth_getCode"] = pruned
+
+        with pytest.raises(ObservationError, match="set deployment_block of the market"):
+            await deployment_block(rpc, TOKEN)
+
+
+@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 30), st.integers(1, 400))
+async def test_no_range_is_ever_skipped(
+    blocks: list[int], most_logs: int, most_blocks: int
+) -> None:
+    density: dict[int, int] = {}
+    for number in blocks:
+        density[number] = density.get(number, 0) + 1
+    archive = Archive(density, most_logs=most_logs, most_blocks=most_blocks)
+    rpc: Any = _Direct(archive)
+
+    covered: list[int] = []
+    seen = 0
+    async for first, last, logs in backfill(rpc, WANTED, 0, 300):
+        covered += range(first, last + 1)
+        seen += len(logs)
+
+    assert covered == list(range(301))
+    assert seen == len(blocks)
+
+
+class _Direct:
+    """An Rpc without a network."""
+
+    names = ("a node",)
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    async def call_as(
+        self, _method: str, params: list[Any], type_: Any, *, attempts: int | None = None
+    ) -> Any:
+        try:
+            return msgspec.convert(self._archive(params), type_)
+        except Refusal as refusal:
+            raise RpcError(str(refusal), code=-32000) from refusal

@@ -1,0 +1,317 @@
+"""What comes back from broken nodes: one plain sentence, never a wrong value."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from keeper.chain.provider import Limits, NoAnswer
+from keeper.chain.rpc import Rpc
+from keeper.chain.wire import at_block
+from keeper.errors import ConfigError, ObservationError, RpcError
+from keeper.model import Address, BlockRef, Hash
+from tests.chain_unit import standin
+from tests.chain_unit.standin import Chain, Node, Refusal
+
+QUICK = Limits(calls_per_second=10_000, timeout_s=0.3, body_cap_bytes=1_000_000)
+SOMEONE = Address("0x" + "ab" * 20)
+
+
+@asynccontextmanager
+async def opened(*nodes: Node, attempts: int = 1, chain_id: int = 31337) -> AsyncIterator[Rpc]:
+    async with await Rpc.open(
+        [node.url for node in nodes], chain_id, limits=QUICK, attempts=attempts
+    ) as rpc:
+        yield rpc
+
+
+async def test_a_header_is_read_with_every_field() -> None:
+    async with Node(Chain(3)) as node, opened(node) as rpc:
+        block = await rpc.block()
+
+        assert block == node.chain.head
+        assert await rpc.block(1) == node.chain.blocks[1]
+        assert await rpc.block(block.hash) == block
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (standin.body("<html><body>Bad gateway</body></html>"), "with HTML"),
+        (standin.body('{"jsonrpc":"2.0","id":ID,"result":"0x1'), "that is not JSON-RPC"),
+        (standin.body('{"jsonrpc":"2.0","id":999999,"result":"0x1"}'), "the id of another"),
+        (standin.body('{"jsonrpc":"2.0","id":"ID","result":"0x1"}'), "the id of another"),
+        (standin.body('{"jsonrpc":"2.0","id":ID}'), "neither a result nor an error"),
+        (standin.body("[1, 2, 3]"), "that is not JSON-RPC"),
+        (standin.body(""), "with nothing"),
+        (standin.body("[" * 100_000), "that is not JSON-RPC"),
+        (standin.status(502, "<html>"), "HTTP status 502"),
+        (standin.status(302, "", Location="http://169.254.169.254/"), "HTTP status 302"),
+        (standin.status(429, "slow down", **{"Retry-After": "0"}), "called less often"),
+        (standin.drip(2.0), "within 0.3 s"),
+        (standin.flood(3_000_000), "more than 1,000,000 bytes"),
+        (standin.cut_off(), "cannot be reached"),
+    ],
+)
+async def test_a_broken_answer_is_one_sentence_without_the_key(answer: Any, sentence: str) -> None:
+    async with Node() as node, opened(node) as rpc:
+        node.next_answers.append(answer)
+
+        with pytest.raises(NoAnswer) as caught:
+            await rpc.block_number()
+
+        assert sentence in str(caught.value)
+        assert caught.value.code is None
+        assert "SECRET" not in str(caught.value)
+        assert await rpc.block_number() == 0
+
+
+@pytest.mark.parametrize("answer", ["12", "0x", "0xzz", None, {}, [], 12, "0x" + "f" * 17, "-0x1"])
+async def test_a_number_of_a_wrong_shape_is_refused(answer: Any) -> None:
+    async with Node() as node, opened(node) as rpc:
+        node.answers["eth_blockNumber"] = lambda _: answer
+
+        with pytest.raises(ObservationError, match="eth_blockNumber"):
+            await rpc.block_number()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"number": None}, {"hash": "0x12"}, {"timestamp": "soon"}, {"parentHash": ["0x"]}],
+)
+async def test_a_header_of_a_wrong_shape_is_refused(spoilt: dict[str, Any]) -> None:
+    async with Node() as node, opened(node) as rpc:
+        good = standin.header(node.chain.head)
+        node.answers["eth_getBlockByNumber"] = lambda _: good | spoilt
+
+        with pytest.raises(ObservationError):
+            await rpc.block()
+
+
+async def test_a_read_is_asked_again_and_a_refusal_is_not() -> None:
+    async with Node() as node, opened(node, attempts=3) as rpc:
+        node.next_answers += [standin.status(503), standin.status(503)]
+
+        assert await rpc.block_number() == 0
+
+        node.answers["eth_getBalance"] = lambda _: _refuse(-32000, "no")
+        with pytest.raises(RpcError) as caught:
+            await rpc.balance(SOMEONE)
+        assert caught.value.code == -32000
+        assert node.count("eth_getBalance") == 1
+
+
+async def test_a_send_is_tried_once_and_its_lost_reply_says_nothing() -> None:
+    async with Node() as node, Node() as second, opened(node, second, attempts=5) as rpc:
+        node.next_answers.append(standin.cut_off())
+
+        with pytest.raises(NoAnswer):
+            await rpc.send_raw(b"\x02\xf8")
+
+        sends = node.count("eth_sendRawTransaction") + second.count("eth_sendRawTransaction")
+        assert sends == 1
+
+
+async def test_a_refused_send_keeps_the_code() -> None:
+    async with Node() as node, opened(node) as rpc:
+        node.answers["eth_sendRawTransaction"] = lambda _: _refuse(-32003, "nonce too low")
+
+        with pytest.raises(RpcError) as caught:
+            await rpc.send_raw(b"\x02")
+
+        assert caught.value.code == -32003
+
+
+async def test_retry_after_is_honoured() -> None:
+    async with Node() as node, opened(node, attempts=2) as rpc:
+        node.next_answers.append(standin.status(429, "", **{"Retry-After": "0.4"}))
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert 0.35 < time.monotonic() - began_at < 2.0
+
+
+async def test_the_second_node_answers_when_the_first_does_not_and_the_first_comes_back() -> None:
+    async with Node(Chain(1)) as first, Node(Chain(8)) as second, opened(first, second) as rpc:
+        first.next_answers.append(standin.status(500))
+
+        assert await rpc.block_number() == 7
+        assert rpc.healthy == (False, True)
+        assert await rpc.block_number() == 7  # the first rests
+
+        rpc._providers[0].rests_until = 0.0
+        assert await rpc.block_number() == 0
+        assert rpc.healthy == (True, True)
+
+
+async def test_a_node_behind_is_passed_over_for_one_that_knows() -> None:
+    async with Node() as behind, Node() as ahead, opened(behind, ahead) as rpc:
+        behind.answers["eth_getBalance"] = lambda _: _refuse(-32000, "header not found")
+        ahead.answers["eth_getBalance"] = lambda _: "0x11"
+
+        assert await rpc.balance(SOMEONE) == 17
+
+
+async def test_a_revert_is_final_and_carries_its_data() -> None:
+    async with Node() as first, Node() as second, opened(first, second, attempts=3) as rpc:
+        first.answers["eth_call"] = lambda _: _refuse(3, "execution reverted", "0x08c379a0")
+
+        with pytest.raises(RpcError) as caught:
+            await rpc.eth_call(SOMEONE, b"", first.chain.head)
+
+        assert caught.value.data == "0x08c379a0"
+        assert first.count("eth_call") == 1
+        assert second.count("eth_call") == 0
+
+
+async def test_a_pinned_read_waits_for_a_node_that_is_a_little_behind() -> None:
+    async with Node() as node, opened(node) as rpc:
+        asked: list[Any] = []
+
+        def late(params: list[Any]) -> str:
+            asked.append(params)
+            return "0x2a" if len(asked) == 3 else _refuse(-32000, "header not found")
+
+        node.answers["eth_call"] = late
+
+        assert await rpc.eth_call(SOMEONE, b"\x01", node.chain.head) == b"\x2a"
+        assert asked[0][1] == {"blockHash": node.chain.head.hash, "requireCanonical": True}
+
+
+async def test_another_chain_behind_a_url_is_the_operators_matter() -> None:
+    async with Node() as right, Node(chain_id=1) as wrong:
+        with pytest.raises(ConfigError, match="answers for chain 1, the configuration says 31337"):
+            await Rpc.open([right.url, wrong.url], 31337, limits=QUICK)
+
+
+async def test_a_node_that_turns_up_on_another_chain_is_not_used() -> None:
+    async with Node(Chain(4)) as first, Node(Chain(9)) as second, opened(first, second) as rpc:
+        first.next_answers.append(standin.status(500))
+        first.chain_id = 5
+        await rpc.block_number()
+        rpc._providers[0].rests_until = 0.0
+
+        assert await rpc.block_number() == 8
+        assert first.count("eth_blockNumber") == 1
+
+
+async def test_a_node_that_is_down_at_the_start_proves_its_chain_before_it_is_used() -> None:
+    async with Node(Chain(9)) as up:
+        late = Node(Chain(4), chain_id=5)
+        async with late:
+            port = late.port
+        async with await Rpc.open([f"http://127.0.0.1:{port}", up.url], 31337, limits=QUICK) as rpc:
+            assert await rpc.block_number() == 8
+
+
+async def test_nothing_that_answers_is_an_error_at_the_start() -> None:
+    async with Node() as gone:
+        url = gone.url
+
+    with pytest.raises(NoAnswer, match=r"http://127\.0\.0\.1:\d+ cannot be reached"):
+        await Rpc.open([url], 31337, limits=QUICK)
+
+
+async def test_a_batch_is_matched_by_id_and_one_refusal_costs_one_call() -> None:
+    async with Node(Chain(5)) as node, opened(node) as rpc:
+        answers = await rpc.batch(
+            [("eth_blockNumber", []), ("no_such_method", []), ("eth_chainId", [])]
+        )
+
+        assert answers[0] == "0x4"
+        assert isinstance(answers[1], RpcError)
+        assert answers[2] == "0x7a69"
+        assert rpc.counts["eth_blockNumber"] == 1
+
+
+async def test_headers_come_one_by_one_where_no_batches_are_taken() -> None:
+    async with Node(Chain(5)) as node, opened(node) as rpc:
+        node.takes_batches = False
+
+        assert await rpc.blocks([1, 3]) == [node.chain.blocks[1], node.chain.blocks[3]]
+
+
+async def test_an_unknown_block_is_an_error_and_not_none() -> None:
+    async with Node() as node, opened(node) as rpc:
+        with pytest.raises(ObservationError, match="does not know block 77"):
+            await rpc.block(77)
+
+
+async def test_a_receipt_is_read_and_none_while_there_is_none() -> None:
+    tx_hash = Hash("0x" + "cd" * 32)
+    async with Node() as node, opened(node) as rpc:
+        node.answers["eth_getTransactionReceipt"] = lambda _: None
+        assert await rpc.receipt(tx_hash) is None
+
+        node.answers["eth_getTransactionReceipt"] = lambda _: {
+            "transactionHash": tx_hash,
+            "blockNumber": "0x10",
+            "blockHash": "0x" + "EF" * 32,
+            "gasUsed": "0x5208",
+            "status": "0x0",
+            "effectiveGasPrice": "0x3b9aca07",
+        }
+        receipt = await rpc.receipt(tx_hash)
+        assert receipt is not None
+        assert (receipt.succeeded, receipt.gas_used) == (False, 21_000)
+        assert receipt.block_hash == "0x" + "ef" * 32
+
+
+async def test_the_tip_is_the_median_of_those_paid() -> None:
+    async with Node() as node, opened(node) as rpc:
+        node.answers["eth_feeHistory"] = lambda _: {
+            "oldestBlock": "0x1",
+            "baseFeePerGas": ["0x10", "0x11", "0x13"],
+            "reward": [["0x0"], ["0x5"], ["0x3"], ["0x9"]],
+        }
+
+        fees = await rpc.gas_fees()
+
+        assert (fees.base_fee_wei, fees.priority_fee_wei) == (0x13, 5)
+
+
+async def test_calls_are_counted_by_method() -> None:
+    async with Node() as node, opened(node) as rpc:
+        rpc.counts.clear()
+
+        await rpc.block_number()
+        await rpc.block()
+
+        assert rpc.counts == {"eth_blockNumber": 1, "eth_getBlockByNumber": 1}
+
+
+async def test_a_provider_is_not_asked_faster_than_its_rate() -> None:
+    limits = Limits(calls_per_second=20)
+    async with Node() as node, await Rpc.open([node.url], 31337, limits=limits) as rpc:
+        began_at = time.monotonic()
+
+        for _ in range(30):
+            await rpc.block_number()
+
+        assert 0.9 < time.monotonic() - began_at < 3.0
+
+
+async def test_the_nodes_own_words_do_not_show_the_key() -> None:
+    async with Node() as node, opened(node) as rpc:
+        node.answers["eth_getBalance"] = lambda _: _refuse(-32000, "bad key SECRETKEY0123456789\n")
+
+        with pytest.raises(RpcError) as caught:
+            await rpc.balance(SOMEONE)
+
+        assert "SECRETKEY" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def _refuse(code: int, message: str, data: str | None = None) -> Any:
+    raise Refusal(code, message, data)
+
+
+def test_block_refs_pin_by_hash() -> None:
+    block = BlockRef(number=5, hash=Hash("0xaa"), parent_hash=Hash("0xbb"), timestamp=1)
+
+    assert at_block(block) == {"blockHash": "0xaa", "requireCanonical": True}
+    assert at_block(255) == "0xff"
+    assert at_block("safe") == "safe"

@@ -1,0 +1,83 @@
+"""Simulation with and without `eth_simulateV1`."""
+
+from typing import Any
+
+import pytest
+
+from keeper.errors import BadAnswer, RpcError, SimulationReverted
+from keeper.execution.simulate import Simulated, Simulator
+from keeper.model import Call
+from tests.execution.fakes import SELECTOR, SIGNER, TARGET, FakeChain, health_call, intent
+
+CALL = Call(to=TARGET, data=SELECTOR + bytes(32))
+
+
+async def run(chain: FakeChain, simulator: Simulator | None = None) -> Simulated:
+    probe = health_call(intent(7, chain.head), None)
+    return await (simulator or Simulator(chain)).run(
+        SIGNER.address, CALL, probe, chain.head, in_flight=(CALL,)
+    )
+
+
+async def test_a_simulation_says_gas_and_the_health_afterwards() -> None:
+    simulated = await run(FakeChain(gas_used=200_003))
+
+    # 200003 * 1.3 = 260003.9 -> 260004, and the margin
+    assert simulated.gas_limit == 260_004 + 20_000
+    assert simulated.probe == (1_500_000_000_000_000_000).to_bytes(32, "big")
+
+
+async def test_the_gas_limit_never_passes_what_a_transaction_or_a_block_may_have() -> None:
+    assert Simulated(gas_used=29_000_000, probe=None).gas_limit == 2**24
+    assert Simulated(gas_used=9_000_001, probe=None, block_gas_limit=10_000_000).gas_limit == 10**7
+
+
+async def test_a_revert_is_raised_with_its_reason_in_words() -> None:
+    chain = FakeChain(revert_data=bytes.fromhex("930bb771"))
+
+    with pytest.raises(SimulationReverted, match="would revert: health factor not below threshold"):
+        await run(chain)
+
+
+async def test_an_earlier_action_that_would_revert_does_not_speak_for_this_one() -> None:
+    class FirstFails(FakeChain):
+        async def call(self, method: str, params: list[Any], /) -> Any:
+            answer = await super().call(method, params)
+            answer[0]["calls"][0]["status"] = "0x0"
+            return answer
+
+    assert (await run(FirstFails())).probe is not None
+
+
+async def test_a_node_without_simulate_v1_is_asked_the_old_way_and_not_asked_again() -> None:
+    chain = FakeChain(has_simulate_v1=False, gas_used=200_003)
+    simulator = Simulator(chain)
+
+    first = await run(chain, simulator)
+    await run(chain, simulator)
+
+    assert first.gas_limit == 260_004 + 20_000
+    assert first.probe is None
+    assert chain.calls.count("eth_simulateV1") == 1
+
+
+async def test_a_revert_is_told_the_old_way_too() -> None:
+    chain = FakeChain(has_simulate_v1=False, revert_data=bytes.fromhex("930bb771"))
+
+    with pytest.raises(SimulationReverted, match="health factor not below threshold"):
+        await run(chain)
+
+
+async def test_a_node_that_cannot_say_is_not_read_as_success() -> None:
+    with pytest.raises(RpcError, match="gone"):
+        await run(FakeChain(read_fault=RpcError("gone")))
+
+
+@pytest.mark.parametrize("answer", [None, [], [{}], [{"calls": []}], [{"calls": [1, 2, 3]}], "0x"])
+async def test_nonsense_is_a_bad_answer(answer: object) -> None:
+    class Nonsense(FakeChain):
+        async def call(self, method: str, params: list[object], /) -> object:
+            return answer
+
+    with pytest.raises(BadAnswer):
+        await run(Nonsense())

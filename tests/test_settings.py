@@ -1,0 +1,414 @@
+"""Configuration: what wins, what is exact, and the one sentence for everything that is wrong."""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.errors import ConfigError
+from keeper.model import Thresholds
+from keeper.settings import Settings, load
+from keeper.settings.document import env, lines, masked, toml
+from keeper.settings.values import decimal_text, exact
+from keeper.units import Wad
+
+Load = Callable[..., Settings]
+
+ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
+ETHEREUM = '[chains.ethereum]\nrpc_urls = ["https://node.example/KEY"]\n'
+POLICY = (
+    'max_per_tx_usd="1"\nmax_per_day_usd="2"\nmax_gas_per_tx_eth="1"\nmax_gas_per_day_eth="2"\n'
+)
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Load:
+    """Load from a keeper.toml with this text, a .env with that, and variables."""
+
+    def run(text: str = "", dotenv: str = "", **variables: str) -> Settings:
+        (tmp_path / "keeper.toml").write_text(text, encoding="utf-8")
+        (tmp_path / ".env").write_text(dotenv, encoding="utf-8")
+        return load(tmp_path / "keeper.toml", variables, env_file=tmp_path / ".env")
+
+    return run
+
+
+@pytest.fixture
+def refusal(loaded: Load, tmp_path: Path) -> Callable[..., str]:
+    """The sentence with which loading is refused, with paths cut to file names."""
+
+    def run(text: str = "", dotenv: str = "", **variables: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            loaded(text, dotenv, **variables)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    return run
+
+
+# --- what wins ------------------------------------------------------------------------------
+
+
+def test_the_environment_beats_dotenv_beats_the_file_beats_the_default(loaded: Load) -> None:
+    text = '[log]\nlevel = "error"\nformat = "json"\n[web]\nport = 1\n'
+    dotenv = "KEEPER__LOG__LEVEL=warning\nKEEPER__LOG__FORMAT=text\n"
+
+    settings = loaded(text, dotenv, KEEPER__LOG__LEVEL="debug")
+
+    assert (settings.log.level, settings.log.format) == ("debug", "text")
+    assert (settings.web.port, settings.web.host) == (1, "127.0.0.1")
+    assert settings.source("log.level") == "KEEPER__LOG__LEVEL"
+    assert settings.source("log.format").endswith(".env: KEEPER__LOG__FORMAT")
+    assert settings.source("web.port").endswith("keeper.toml")
+    assert settings.source("web.host") == "default"
+
+
+def test_a_public_chain_needs_a_url_and_nothing_else(loaded: Load) -> None:
+    settings = loaded(ETHEREUM_RPC_URL="https://node.example")
+
+    (chain,) = settings.select()
+    assert (chain.name, chain.chain_id, chain.block_time_s) == ("ethereum", 1, 12.0)
+    (market,) = chain.markets
+    assert market.name == "aave-v3-ethereum"
+    assert market.addresses_provider == "0x2f39d218133afab8f2b819b1066c7e434ad94e9e"
+    assert settings.source("chains.ethereum.rpc_urls") == "ETHEREUM_RPC_URL"
+    assert settings.source("chains.ethereum.chain_id") == "preset"
+
+
+def test_a_stray_shorthand_adds_no_chain_to_those_configured(loaded: Load) -> None:
+    settings = loaded("[chains.base]\n", BASE_RPC_URL="https://b", ETHEREUM_RPC_URL="https://e")
+
+    assert [chain.name for chain in settings.select()] == ["base"]
+
+
+def test_a_url_of_the_file_is_not_replaced_by_a_shorthand(loaded: Load) -> None:
+    settings = loaded(ETHEREUM, ETHEREUM_RPC_URL="https://other.example")
+
+    assert settings.select("ethereum")[0].rpc_urls == ("https://node.example/KEY",)
+
+
+def test_variables_find_a_table_whatever_its_case_and_hyphens(loaded: Load) -> None:
+    text = f'[protect.Main-Wallet]\naccount="{ADDRESS}"\nbelow=1.1\ntarget=1.2\nmax_per_tx_usd=9\n'
+
+    settings = loaded(text, KEEPER__PROTECT__MAIN_WALLET__TARGET="1.3")
+
+    assert list(settings.protect) == ["Main-Wallet"]
+    assert settings.protect["Main-Wallet"].target == Wad(1_300_000_000_000_000_000)
+
+
+def test_an_empty_variable_is_as_good_as_none(loaded: Load) -> None:
+    assert loaded(KEEPER__LOG__LEVEL="").log.level == "info"
+    assert loaded(KEEPER__TELEGRAM__TOKEN=" ").telegram.token is None
+
+
+def test_settings_cannot_be_changed(loaded: Load) -> None:
+    settings = loaded()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.log.level = "debug"  # type: ignore[misc]
+
+
+def test_nothing_is_armed_and_nothing_listens_by_default(loaded: Load) -> None:
+    settings = loaded(ETHEREUM)
+
+    assert not settings.signing.armed(1)
+    assert not settings.liquidate.enabled
+    assert not settings.protect
+    assert not settings.web.enabled
+
+
+# --- exact values ---------------------------------------------------------------------------
+
+
+def test_decimals_are_exact_to_the_last_wei(loaded: Load) -> None:
+    settings = loaded("[thresholds]\ninfo = 1.300000000000000001\n")
+
+    assert settings.thresholds.info == 1_300_000_000_000_000_001
+
+
+@given(st.integers(min_value=0, max_value=10**40))
+def test_a_written_decimal_reads_back_as_itself(value: int) -> None:
+    assert exact(decimal_text(value, 18), 18) == value
+    assert exact(Decimal(decimal_text(value, 8)), 8) == value
+
+
+@pytest.mark.parametrize("bad", [1.05, True, "", "1,05", "-1", "nan", "inf", "1e400", "0x1"])
+def test_what_is_not_an_exact_decimal_is_refused(bad: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a decimal number"):
+        exact(bad, 18)
+
+
+def test_thresholds_are_three_words_or_one_line(loaded: Load) -> None:
+    settings = loaded(f'[[watch]]\naddress="{ADDRESS}"\nlabel="a"\nthresholds="1.5/1.2/1.1"\n')
+
+    (watch,) = settings.watches()
+    assert watch.chat == "log:"
+    assert watch.account == ADDRESS.lower()
+    assert watch.thresholds == Thresholds(
+        info=Wad(15 * 10**17), warning=Wad(12 * 10**17), critical=Wad(11 * 10**17)
+    )
+
+
+def test_a_watch_without_a_chat_is_heard_by_every_operator(loaded: Load) -> None:
+    settings = loaded(
+        f'[[watch]]\naddress="{ADDRESS}"\n[telegram]\ntoken="1:x"\noperator_chats=[7, -100]\n'
+    )
+
+    assert [w.chat for w in settings.watches()] == ["telegram:7", "telegram:-100"]
+    assert settings.watches()[0].label == "0x5290..9ee7"
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '[chains.ethereum]\nrcp_urls = ["https://a"]\n',
+            "keeper.toml: [chains.ethereum] has no key 'rcp_urls', did you mean 'rpc_urls'?",
+        ),
+        ("[chain.ethereum]\n", "keeper.toml: has no section 'chain', did you mean 'chains'?"),
+        (
+            '[chains.etherium]\nrpc_urls = ["https://a"]\n',
+            "[chains.etherium] is not a chain that is known by name, did you mean 'ethereum'?",
+        ),
+        (
+            '[chains.ethereum]\nchain_id = 5\nrpc_urls = ["https://a"]\n',
+            "[chains.ethereum] has chain_id 5, and ethereum is known as chain 1",
+        ),
+        ("[chains.ethereum]\n", "keeper.toml: [chains.ethereum] needs 'rpc_urls': HTTP endpoints"),
+        (
+            '[chains.ethereum]\nrpc_urls = ["ftp://a/KEY"]\n',
+            "[chains.ethereum] rpc_urls, entry 1, must be a URL starting with https:// or http://",
+        ),
+        (
+            '[chains.ethereum]\nrpc_urls = ["http://169.254.169.254/latest"]\n',
+            "must not point at 169.254.169.254, where clouds hand out credentials",
+        ),
+        (
+            ETHEREUM + 'markets = ["aave-v3-etherum"]\n',
+            "'aave-v3-etherum', which is no known market, did you mean 'aave-v3-ethereum'?",
+        ),
+        (
+            ETHEREUM + 'markets = ["aave-v3-base"]\n',
+            "'aave-v3-base' is the market of chain 8453 (base), this chain has id 1",
+        ),
+        (
+            '[thresholds]\ninfo = 1.1\nwarning = "1.2"\n',
+            (
+                "keeper.toml: [thresholds] thresholds are out of order: info, warning, critical "
+                "must fall strictly, and these are 1.1 / 1.2 / 1.05"
+            ),
+        ),
+        (
+            "[thresholds]\ncritical = 1\n",
+            "[thresholds] critical must be above 1, where liquidation begins",
+        ),
+        (
+            "[thresholds]\ncritical = 1.0500000000000000001\n",
+            "[thresholds] critical has more than 18 decimals: '1.0500000000000000001'",
+        ),
+        (
+            '[[watch]]\naddress = "0x123"\n',
+            "[[watch]] entry 1 address must be an address, 0x and 40 hex digits, not '0x123'",
+        ),
+        (
+            '[[watch]]\naddress = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD"\n',
+            "[[watch]] entry 1 address 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD has a wrong",
+        ),
+        (
+            f'[[watch]]\naddress = "{ADDRESS}"\nchat = "slack:1"\n',
+            '[[watch]] entry 1 chat must be "telegram:" and a chat id, or "log:", not \'slack:1\'',
+        ),
+        (
+            f'[protect.a]\naccount="{ADDRESS}"\nbelow=1.2\ntarget=1.1\nmax_per_tx_usd=1\n',
+            "keeper.toml: [protect.a] target must be above below",
+        ),
+        (
+            "[signing]\narmed_chain_ids = [1]\n" + ETHEREUM,
+            (
+                "keeper.toml: [signing] arms a chain but names no key: set keystore and "
+                "passphrase_file, or leave armed_chain_ids empty to watch only"
+            ),
+        ),
+        (
+            '[signing]\narmed_chain_ids = [1]\nkeystore = "k"\npassphrase_file = "p"\n',
+            (
+                "arms a chain without a policy: max_per_tx_usd, max_per_day_usd, "
+                "max_gas_per_tx_eth, max_gas_per_day_eth must be above 0"
+            ),
+        ),
+        (
+            f'[signing]\narmed_chain_ids=[1]\nkeystore="k"\npassphrase_file="p"\n{POLICY}{ETHEREUM}',
+            "signing.keystore: there is no file k, and a chain is armed",
+        ),
+        (
+            f'[signing]\narmed_chain_ids=[10]\nkeystore="k"\npassphrase_file="p"\n{POLICY}{ETHEREUM}',
+            "signing.armed_chain_ids names 10, and no chain with this id is configured",
+        ),
+        (
+            f'[signing]\nprivate_key = "0xcafe"\n{ETHEREUM}',
+            (
+                "signing.private_key is a key in plain text, which is allowed only on chain 31337, "
+                "and 'ethereum' has id 1: use signing.keystore and signing.passphrase_file"
+            ),
+        ),
+        ("[web]\nport = 'x'\n", "keeper.toml: [web] port must be a whole number"),
+        ("[log]\nlevel = 'loud'\n", "[log] level must be 'debug', 'info', 'warning' or 'error'"),
+        ("[web\n", "keeper.toml is not valid TOML: expected ']'"),
+        ("log = 3\n", "keeper.toml: [log] must be a table of keys and values"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    refusal: Callable[..., str], text: str, expected: str
+) -> None:
+    said = refusal(text)
+
+    assert expected in said
+    assert "\n" not in said
+    for leak in ("KEY", "cafe", "pydantic", "Traceback", "validation error"):
+        assert leak not in said
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_one(refusal: Callable[..., str]) -> None:
+    said = refusal(KEEPER__CHAINS__BASE__RPC_URL="https://a")
+
+    assert said.startswith(
+        "KEEPER__CHAINS__BASE__RPC_URL: [chains.base] has no key 'rpc_url', "
+        "did you mean 'rpc_urls'?"
+    )
+
+
+def test_a_variable_that_starts_like_json_and_is_not_is_named(refusal: Callable[..., str]) -> None:
+    said = refusal(KEEPER__WATCH='[{"address": ]')
+
+    assert said == "KEEPER__WATCH starts like JSON and is not: expecting value at character 14"
+
+
+def test_a_line_of_dotenv_is_named_as_such(refusal: Callable[..., str]) -> None:
+    said = refusal(dotenv="KEEPER__WEB__PORT=many\n")
+
+    assert said == ".env: KEEPER__WEB__PORT: [web] port must be a whole number"
+
+
+def test_two_tables_for_one_chain_are_refused(refusal: Callable[..., str]) -> None:
+    twice = (
+        '[chains.mine]\nchain_id = 1\nrpc_urls = "http://a"\n'
+        f'markets = [{{name = "m", addresses_provider = "{ADDRESS}"}}]\n'
+    )
+
+    assert "both have id 1: one chain is one table" in refusal(ETHEREUM + twice)
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no file .*: write one with `keeper new-con"):
+        load(tmp_path / "absent.toml", {}, env_file=None)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keeper.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ConfigError, match=r"keeper\.toml is not a text file in UTF-8$"):
+        load(file, {}, env_file=None)
+
+
+def test_without_any_chain_the_remedy_is_said(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match="set ETHEREUM_RPC_URL="):
+        loaded().select()
+
+
+def test_an_unknown_chain_is_named_with_those_there_are(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match="no chain 'base' is configured: there is ethereum"):
+        loaded(ETHEREUM).select("base")
+
+
+# --- arming ---------------------------------------------------------------------------------
+
+
+def test_a_chain_is_armed_by_id_key_and_policy_together(loaded: Load, tmp_path: Path) -> None:
+    for name in ("key.json", "passphrase"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+
+    settings = loaded(
+        f'[signing]\narmed_chain_ids = [1]\nkeystore = "{tmp_path}/key.json"\n'
+        f'passphrase_file = "{tmp_path}/passphrase"\n{POLICY}{ETHEREUM}'
+    )
+
+    assert settings.signing.armed(1)
+    assert not settings.signing.armed(8453)
+    assert settings.signing.max_per_tx_usd == 10**8
+    assert settings.signing.max_gas_per_tx_eth == 10**18
+
+
+def test_a_plain_key_is_taken_on_the_development_chain(loaded: Load) -> None:
+    chain = (
+        f'[chains.dev]\nchain_id = 31337\nrpc_urls = "http://127.0.0.1:8545"\n'
+        f'markets = [{{name = "m", addresses_provider = "{ADDRESS}"}}]\n'
+    )
+
+    settings = loaded(chain, KEEPER__SIGNING__PRIVATE_KEY="0xcafe")
+
+    assert settings.secrets() == ("0xcafe",)
+
+
+# --- the documents --------------------------------------------------------------------------
+
+
+def test_what_is_shown_holds_no_secret(loaded: Load) -> None:
+    settings = loaded(
+        ETHEREUM,
+        KEEPER__TELEGRAM__TOKEN="12345678:canary-token",
+        KEEPER__DATABASE__URL="postgresql://keeper:canary-pw@db/keeper",
+        KEEPER__CHAINS__ETHEREUM__WS_URLS="wss://u:canary-user@node.example/canary-path",
+    )
+
+    shown = str(masked(settings)) + str(lines(settings)) + repr(settings)
+
+    assert "https://node.example" in shown
+    for canary in ("canary", "/KEY"):
+        assert canary not in shown
+
+
+def _uncommented(text: str, assignment: str) -> str:
+    return "\n".join(
+        line[1:] for line in text.splitlines() if re.match(rf"#({assignment}|\[)", line)
+    )
+
+
+def test_every_line_of_a_new_keeper_toml_can_be_uncommented(loaded: Load) -> None:
+    settings = loaded(_uncommented(toml(), r"[a-z_]+ ="))
+
+    assert settings.select()[0].chain_id == 1
+    assert settings.watch[0].label == "main"
+    for name in ("thresholds", "alerts", "oracles", "liquidate", "signing", "web", "telegram"):
+        assert getattr(settings, name) == getattr(Settings(), name), name
+
+
+def test_a_new_keeper_toml_changes_nothing_as_it_is(loaded: Load) -> None:
+    assert loaded(toml()) == Settings()
+
+
+def test_every_line_of_env_example_can_be_uncommented(loaded: Load) -> None:
+    settings = loaded(dotenv=_uncommented(env(), r"KEEPER__\w+=|[A-Z]+_URL="))
+
+    assert list(settings.protect) == ["main"]
+    for name in ("thresholds", "alerts", "oracles", "liquidate", "signing", "web", "telegram"):
+        assert getattr(settings, name) == getattr(Settings(), name), name
+
+
+def test_env_example_has_every_setting_with_one_comment_each() -> None:
+    text = (Path(__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
+
+    assert text == env(), "write it again: python -m keeper.settings.document > .env.example"
+    for section, field in Settings.model_fields.items():
+        for key in getattr(field.annotation, "model_fields", {}):
+            assert f"\n#KEEPER__{section.upper()}__{key.upper()}=" in text
+    for block in text.split("\n\n")[1:]:
+        comment, *variables = block.strip().splitlines()
+        assert comment.startswith("# ")
+        assert len(variables) == 1
