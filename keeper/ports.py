@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from keeper.errors import KeeperError
 from keeper.model import (
     Address,
     AlertState,
@@ -59,6 +60,12 @@ class Reader(Protocol):
 
     async def run_all(self, steps: Sequence[Steps[T]], block: BlockRef) -> list[T]:
         """The same for several at once, their batches merged into common packed reads."""
+        ...
+
+    async def run_all_settled(
+        self, steps: Sequence[Steps[T]], block: BlockRef
+    ) -> list[T | KeeperError]:
+        """The same, a `Steps` that raises having its error in its place."""
         ...
 
 

@@ -84,7 +84,12 @@ class HouseDesk:
         return "\n".join(lines)
 
     async def reply(self, message: Message) -> None:
-        """Put a message into the outbox and wake its drain."""
+        """Put a message into the outbox and wake its drain.
+
+        Whoever writes to the bot can be reached again: what was held for the chat is due.
+        """
+        if any(c.chat == message.chat and not c.enabled for c in await self._watches.chats()):
+            await self._outbox.enable_chat(message.chat)
         await self._outbox.put((message,))
         self._wake()
 

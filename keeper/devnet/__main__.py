@@ -97,7 +97,7 @@ async def _told_to_end() -> None:
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    if False:
+    if _somebody_may_type():
         reader = asyncio.StreamReader()
         pipe, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), sys.stdin

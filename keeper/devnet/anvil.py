@@ -10,7 +10,6 @@ vanish instead of returning to the pool, and a replacement may raise its fee by 
 import asyncio
 import atexit
 import contextlib
-import ctypes
 import os
 import re
 import signal
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +37,13 @@ _START_LIMIT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 20.0
 _BATCH: Final = 500
 _LISTENING: Final = re.compile(r"Listening on (\S+):(\d+)")
-_PR_SET_PDEATHSIG: Final = 1
+_TIE: Final = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class AnvilProcess:
@@ -57,6 +62,7 @@ class AnvilProcess:
         """
         self._process = subprocess.Popen(  # noqa: S603 - the binary the toolchain found
             [
+                *_tied_to_us(),
                 str(binary),
                 *("--port", str(port), "--host", "127.0.0.1", "--chain-id", str(chain_id)),
                 *arguments,
@@ -65,7 +71,6 @@ class AnvilProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one prepared call, nothing allocated
         )
         atexit.register(self.kill)
         self.chain_id = chain_id
@@ -156,16 +161,14 @@ class AnvilProcess:
         self._listening.set()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """A function for the child that makes the kernel kill it with us; only Linux has that."""
+def _tied_to_us() -> tuple[str, ...]:
+    """Words before a command that make the kernel kill it when we die; only Linux has that.
+
+    A step between instead of Popen's `preexec_fn`, which is not safe in a process with threads.
+    """
     if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    return ask
+        return ()
+    return (sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid()))
 
 
 class Anvil:

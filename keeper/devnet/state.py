@@ -38,7 +38,7 @@ _FRESH_S: Final = 7 * 86_400
 _BEFORE_S: Final = 7_200
 """How long before now the chain is made to begin."""
 _BUILD_GAS_LIMIT: Final = 1_000_000_000
-_KEPT: Final = 4
+_KEPT: Final = 8
 """States kept; older ones are removed."""
 
 

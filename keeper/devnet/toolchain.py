@@ -235,7 +235,8 @@ def _proven(path: Path) -> Path:
                 "Anvil needs glibc 2.35 or newer (Debian 12, Ubuntu 22.04): set ANVIL to one built "
                 "for this system."
             )
-        raise ConfigError(f"{path} does not start: {said.stderr.strip()[:_SAID_LIMIT]}")
+        why = said.stderr.strip()[:_SAID_LIMIT] or f"exit code {said.returncode}"
+        raise ConfigError(f"{path} does not start: {why}")
     _write(proof, token.encode())
     return path
 

@@ -8,17 +8,18 @@ made up for at the next block: whom it would have read stays on the list.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from keeper.alerts.actions import Refusal, refusal
-from keeper.alerts.machine import AlertKey, Policy, key_of
+from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
 from keeper.engine.market import Reading, WatchedMarket
+from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
 from keeper.engine.remedies import remedies
 from keeper.errors import ObservationError
@@ -33,16 +34,14 @@ from keeper.model import (
     Checkpoint,
     Decision,
     Declined,
-    Hash,
     Hold,
     Inventory,
-    Log,
-    LogFilter,
     MarketId,
     Message,
     Outcome,
     PassRecord,
     PositionId,
+    PriceVerdict,
     Refuse,
     Rehearsed,
     Submission,
@@ -51,7 +50,7 @@ from keeper.model import (
     Unassessable,
     Watch,
 )
-from keeper.ports import Advance, Executor, Reader, Records, Steps, Strategy
+from keeper.ports import Advance, Executor, Reader, Records, Strategy
 from keeper.risk.exact import endangered
 from keeper.strategies.purse import Purse
 from keeper.strategies.queue import queue
@@ -60,17 +59,6 @@ from keeper.units import WAD, Wad
 log = structlog.get_logger()
 
 CHECKPOINT_EVERY_BLOCKS = 250
-CHECKPOINT_DEPTH = 64
-
-
-class BlockLogs(Protocol):
-    """Event logs of one chain."""
-
-    wanted: LogFilter
-
-    async def at(self, block: BlockRef) -> tuple[Log, ...]:
-        """The wanted logs of one block, asked for by its hash."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +89,8 @@ class Pass:
     block: BlockRef
     orphaned: int
     readings: tuple[Reading, ...]
+    unread: Mapping[str, str]
+    """Markets that could not be read, and why: nothing is decided about them."""
     assessments: tuple[Assessment, ...]
     """Watched, protected and liquidatable positions."""
     decisions: tuple[Decision, ...]
@@ -137,50 +127,51 @@ class Engine:
         self.last: Pass | None = None
         self.readings: dict[str, Reading] = {}
         self._hands = hands
-        self._logs = logs
-        self._reader = reader
+        self._observer = Observer(
+            markets=markets,
+            owners={name: hand.owner for name, hand in hands.items()},
+            logs=logs,
+            reader=reader,
+            rpc_calls=rpc_calls,
+        )
         self._records = records
         self._executor = executor
         self._telling = telling
-        self._rpc_calls = rpc_calls
         self._clock = clock
         self._pace = Pace()
         self._states: dict[AlertKey, AlertState] = {}
         self._watches: tuple[Watch, ...] = ()
-        self._recent: dict[Hash, BlockRef] = {}
-        self._unheard: list[BlockRef] = []
+        self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
         self._since_checkpoint = 0
         self.covered = False
 
     async def start(self, block: BlockRef) -> None:
-        """Reconcile what was on its way, and learn every market, before the first block."""
+        """Reconcile what was on its way, and learn every market, before the first block.
+
+        Raises ObservationError when a market cannot be learnt.
+        """
         for outcome in await self._executor.recover(block):
             self._pace.ended(outcome, block.number)
         for intent in self._executor.open_intents():
             self._pace.open[intent.position] = intent
-        self._states = {key_of(s): s for s in await self._records.alert_states()}
-        await self._discover(block)
+        left = due_again(await self._records.alert_states(), block.timestamp)
+        self._states = {key_of(state): state for state in left}
+        for reason in (await self._observer.discover(block)).values():
+            raise ObservationError(reason)
 
     async def take(self, advance: Advance) -> Pass | None:
-        """Take one change of the head; None when the block could not be observed whole."""
-        started = advance.received_at
-        calls_before = self._rpc_calls()
+        """Take one change of the head; None when the block could not be observed."""
         head = advance.adopted[-1]
-        for block in advance.orphaned:
-            self._recent.pop(block.hash, None)
-            self._unheard = [b for b in self._unheard if b.hash != block.hash]
-            for market in self.markets:
-                market.unhear(block)
-        self._unheard += advance.adopted
+        self._watches = await self._records.watches()
         try:
-            readings, inventories = await self._observe(head)
+            observed = await self._observer.observe(advance, self._watched())
         except ObservationError as error:
             log.warning("pass.skipped", block=head.number, reason=str(error))
             return None
-        observed_calls = self._rpc_calls() - calls_before
-
-        assessments = self._assess(readings)
-        decisions = self._decide(readings, inventories, assessments)
+        self.readings = dict(observed.readings)
+        self._prices |= {r.view.market: r.prices for r in self.readings.values()}
+        assessments = self._assess()
+        decisions = self._decide(observed.inventories, assessments)
         decided_at = self._clock()
         submissions, broadcast_at = await self._submit(decisions, head)
         outcomes = await self._executor.settle(head)
@@ -190,79 +181,36 @@ class Engine:
         done = Pass(
             block=head,
             orphaned=len(advance.orphaned),
-            readings=tuple(readings.values()),
+            readings=tuple(self.readings.values()),
+            unread=observed.unread,
             assessments=tuple(assessments.values()),
             decisions=decisions,
             submissions=submissions,
             outcomes=outcomes,
             messages=(),
-            decision_s=decided_at - started,
-            broadcast_s=None if broadcast_at is None else broadcast_at - started,
-            rpc_calls=observed_calls,
+            decision_s=decided_at - advance.received_at,
+            broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
+            rpc_calls=observed.rpc_calls,
         )
         done = replace(done, messages=await self._record(done))
         self.last = done
         return done
 
-    # --- observing ----------------------------------------------------------------------------
-
-    async def _observe(self, head: BlockRef) -> tuple[dict[str, Reading], dict[str, Inventory]]:
-        self._watches = await self._records.watches()
+    def _watched(self) -> dict[str, frozenset[Address]]:
+        """Return the accounts that each book must hold, debt or not."""
         watched = frozenset(w.account for w in self._watches)
-        self._logs.wanted = union(m.log_filter for m in self.markets)
-        adopted = tuple(self._unheard)
-        heard = [(block, await self._logs.at(block)) for block in adopted]
-        self._unheard.clear()
-        for market in self.markets:
-            protected = frozenset(self._hands[market.id.name].protections)
-            market.watch(watched | protected)
-            for block, logs in heard:
-                market.hear(block, logs)
-        for block in adopted:
-            self._recent[block.hash] = block
-        if any(m.must_discover for m in self.markets):
-            await self._discover(head)
-
-        steps: list[Steps[Any]] = []
-        for market in self.markets:
-            steps += [market.observe(), market.rounds()]
-            if (owner := self._hands[market.id.name].owner) is not None:
-                steps.append(market.adapter.inventory(market.market, owner, head))
-        answers = iter(await self._reader.run_all(steps, head))
-
-        readings: dict[str, Reading] = {}
-        inventories: dict[str, Inventory] = {}
-        for market in self.markets:
-            name = market.id.name
-            readings[name] = market.take(head, next(answers), next(answers))
-            if self._hands[name].owner is not None:
-                inventories[name] = next(answers)
-            for account in readings[name].repaired:
-                log.warning("book.repaired", market=name, account=account, block=head.number)
-        self.readings = readings
-        return readings, inventories
-
-    async def _discover(self, block: BlockRef) -> None:
-        for market in self.markets:
-            if market.must_discover:
-                await self._reader.run(market.discover(), block)
-                log.info(
-                    "market.discovered",
-                    market=market.id.name,
-                    block=block.number,
-                    feeds=len(market.feeds),
-                )
+        return {name: watched | frozenset(hand.protections) for name, hand in self._hands.items()}
 
     # --- deciding -----------------------------------------------------------------------------
 
-    def _assess(self, readings: Mapping[str, Reading]) -> dict[PositionId, Assessment]:
+    def _assess(self) -> dict[PositionId, Assessment]:
         """Watched and protected accounts, and all that can be below 1; the greatest debt first.
 
         An account that could not be read is unknown, whatever the book still holds of it.
         """
         found: list[Assessment] = []
-        for market in self.markets:
-            reading = readings[market.id.name]
+        for market in self._read():
+            reading = self.readings[market.id.name]
             view, unread = reading.view, dict(reading.unreadable)
             danger = frozenset(endangered(market.book, view.weights(), WAD))
             readable = (market.watched | danger).difference(unread)
@@ -273,7 +221,6 @@ class Engine:
 
     def _decide(
         self,
-        readings: Mapping[str, Reading],
         inventories: Mapping[str, Inventory],
         assessments: Mapping[PositionId, Assessment],
     ) -> tuple[Decision, ...]:
@@ -300,7 +247,7 @@ class Engine:
                 continue
             hand = self._hands[name]
             strategy = hand.protections.get(account, hand.otherwise)
-            decision = strategy.decide(readings[name].view, holdings, assessment, purse)
+            decision = strategy.decide(self.readings[name].view, holdings, assessment, purse)
             if isinstance(decision, Hold):
                 self._pace.recovered(assessment.position)
             if isinstance(decision, Act):
@@ -327,7 +274,7 @@ class Engine:
     async def _record(self, done: Pass) -> tuple[Message, ...]:
         told = pass_alerts(
             block=done.block,
-            prices={m.id: self.readings[m.id.name].prices for m in self.markets},
+            prices=self._prices,
             assessments=done.assessments,
             watches=self._watches,
             states=self._states.values(),
@@ -380,17 +327,15 @@ class Engine:
     async def _checkpoint(self) -> None:
         """Save who is in each book, claiming a block deep enough to stay."""
         self._since_checkpoint += 1
-        while len(self._recent) > CHECKPOINT_DEPTH:
-            del self._recent[next(iter(self._recent))]
         if self.covered and self._since_checkpoint >= CHECKPOINT_EVERY_BLOCKS:
             await self.save_checkpoints()
 
     async def save_checkpoints(self) -> None:
         """Save every market's checkpoint now; nothing happens before history is covered."""
-        if not self.covered or not self._recent:
+        oldest = self._observer.oldest
+        if not self.covered or oldest is None:
             return
         self._since_checkpoint = 0
-        oldest = next(iter(self._recent.values()))
         for market in self.markets:
             await self._records.save_checkpoint(
                 Checkpoint(market=market.id, block=oldest, accounts=market.known())
@@ -418,6 +363,10 @@ class Engine:
                 return assessment.health_factor
         return None
 
+    def _read(self) -> tuple[WatchedMarket[Any, Any], ...]:
+        """Return the markets that were read at the last head."""
+        return tuple(m for m in self.markets if m.id.name in self.readings)
+
     def _market(self, name: str) -> WatchedMarket[Any, Any]:
         return next(m for m in self.markets if m.id.name == name)
 
@@ -432,13 +381,4 @@ def _refusals(done: Pass) -> tuple[Refusal, ...]:
     return (
         *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
         *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
-    )
-
-
-def union(filters: Iterable[LogFilter]) -> LogFilter:
-    """Return one filter that lets through what any of `filters` does."""
-    wanted = tuple(filters)
-    return LogFilter(
-        addresses=tuple(dict.fromkeys(a for f in wanted for a in f.addresses)),
-        topics0=tuple(dict.fromkeys(t for f in wanted for t in f.topics0)),
     )

@@ -11,7 +11,6 @@ and one-plan-per-position hold between processes, the caps of a day may be overs
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.node import Footing, Node, footing
 from keeper.execution.planning import ExecutionSettings, draft, fee_cap
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
+from keeper.execution.pricing import Pricing as Pricing  # noqa: PLC0414 - part of the interface
 from keeper.execution.sending import Failpoint, Sender, no_failpoint
 from keeper.execution.signer import Signer
 from keeper.execution.simulate import Simulator
@@ -62,21 +62,6 @@ ZERO: Base = Base(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pricing:
-    """What only the market knows, as pure functions that `keeper.app` binds."""
-
-    spends: Callable[[Intent, MarketView], Base | None]
-    """What the intent takes from the keeper's account, base units; None if that is not known,
-    which is a refusal.  Not asked for approvals, which spend nothing."""
-    native: Callable[[MarketView], Base | None]
-    """Base units per whole native token, or None: gas is then capped absolutely only."""
-    health_call: Callable[[Intent, MarketView], Call | None]
-    """The read of the position's health, such as ``getUserAccountData``; None: not read."""
-    health: Callable[[bytes], Wad]
-    """Decodes its answer.  Raises `BadAnswer`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Ready:
     """An intent that was encoded, simulated and planned."""
 
@@ -84,7 +69,6 @@ class _Ready:
     fees: Fees
     health_after: Wad | None
     footing: Footing
-    open_plans: tuple[OpenPlan, ...]
 
 
 class TxExecutor:
@@ -314,9 +298,7 @@ class TxExecutor:
             block=block,
             settings=self._settings,
         )
-        return _Ready(
-            plan=plan, fees=fees, health_after=health_after, footing=ground, open_plans=plans
-        )
+        return _Ready(plan=plan, fees=fees, health_after=health_after, footing=ground)
 
     def _spends(self, intent: Intent, view: MarketView) -> Base:
         if intent.kind is IntentKind.APPROVE:

@@ -20,6 +20,7 @@ import structlog
 
 from keeper.errors import DeliveryError
 from keeper.model import Message, Pending, Severity
+from keeper.notify.bundle import bundle, bundled
 from keeper.notify.pacing import LONGEST_BACKOFF_S, Pace, backoff_s, loudness, next_of
 from keeper.ports import Channel
 
@@ -137,35 +138,41 @@ class Outbox:
                 waits.append(not_before - now)
                 continue
             by_chat.setdefault(row.message.chat, []).append(row)
-        for row in sorted((next_of(mine) for mine in by_chat.values()), key=loudness):
+        wanted = ((next_of(mine), mine) for mine in by_chat.values())
+        for row, mine in sorted(wanted, key=lambda pair: loudness(pair[0])):
             chat = row.message.chat
             ready_at = max(self._pace.ready_at(chat), self._not_before.get(row.id, 0.0))
             if ready_at > now:
                 waits.append(ready_at - now)
             elif len(self._in_flight) < AT_ONCE:
                 self._pace.took(chat, now)
-                self._in_flight[chat] = asyncio.create_task(self._deliver(row))
+                self._in_flight[chat] = asyncio.create_task(self._deliver(bundle(row, mine)))
             else:
                 waits.append(POLL_S)
         return min(waits, default=None)
 
-    async def _deliver(self, row: Pending) -> None:
-        """Send one row and write down what came of it.  The top of a task: it never raises."""
-        message = row.message
+    async def _deliver(self, rows: Sequence[Pending]) -> None:
+        """Send rows as one message and write down what came of each.
+
+        The top of a task: it never raises.
+        """
+        message = bundled(rows)
         try:
             try:
                 async with asyncio.timeout(SEND_LIMIT_S):
                     await self._channel(message).send(message)
             except TimeoutError:
                 sentence = f"{message.chat} did not acknowledge within {SEND_LIMIT_S:.0f} s."
-                await self._failed(row, DeliveryError(sentence))
+                await self._failed(rows, DeliveryError(sentence))
             except DeliveryError as error:
-                await self._failed(row, error)
+                await self._failed(rows, error)
             else:
-                await self._acknowledged(row)
+                await self._acknowledged(rows)
         except Exception:
-            log.exception("message.crashed", id=row.id, chat=message.chat, kind=message.kind)
-            self._not_before[row.id] = self._clock() + backoff_s(row.attempts + 1, message.severity)
+            log.exception("message.crashed", id=rows[0].id, chat=message.chat, kind=message.kind)
+            for row in rows:
+                wait_s = backoff_s(row.attempts + 1, message.severity)
+                self._not_before[row.id] = self._clock() + wait_s
         finally:
             self._in_flight.pop(message.chat, None)
             self._waked.set()
@@ -177,27 +184,33 @@ class Outbox:
             raise DeliveryError(f"No channel is configured for {message.chat!r}.")
         return channel
 
-    async def _acknowledged(self, row: Pending) -> None:
+    async def _acknowledged(self, rows: Sequence[Pending]) -> None:
         at = self._wall()
         self.last_acknowledged_at = at
-        self._unmarked[row.id] = at
-        self._not_before.pop(row.id, None)
-        self._pace.resumed(row.message.chat)
-        await self._store.delivered(row.id, at)
-        self._unmarked.pop(row.id, None)
-        log.info(
-            "message.delivered",
-            id=row.id,
-            chat=row.message.chat,
-            kind=row.message.kind,
-            attempts=row.attempts + 1,
-        )
+        self._unmarked.update({row.id: at for row in rows})
+        self._pace.resumed(rows[0].message.chat)
+        for row in rows:
+            self._not_before.pop(row.id, None)
+            await self._store.delivered(row.id, at)
+            self._unmarked.pop(row.id, None)
+            log.info(
+                "message.delivered",
+                id=row.id,
+                chat=row.message.chat,
+                kind=row.message.kind,
+                attempts=row.attempts + 1,
+                together=len(rows),
+            )
 
-    async def _failed(self, row: Pending, error: DeliveryError) -> None:
-        message = row.message
+    async def _failed(self, rows: Sequence[Pending], error: DeliveryError) -> None:
         if error.permanent:
-            await self._disable(row, str(error))
+            await self._disable(rows[0], str(error))
             return
+        for row in rows:
+            await self._retry(row, error)
+
+    async def _retry(self, row: Pending, error: DeliveryError) -> None:
+        message = row.message
         wait_s = backoff_s(row.attempts + 1, message.severity)
         if error.retry_after_s is not None:
             wait_s = error.retry_after_s

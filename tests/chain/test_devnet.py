@@ -321,10 +321,13 @@ def test_a_devnet_kept_up_writes_its_document_and_ends_with_its_input(tmp_path: 
     assert devnet.stdin is not None
     assert devnet.stdout is not None
     with devnet:
-        first = devnet.stdout.readline()
-        there = Deployment.read(document)
-        devnet.stdin.close()
-        ended = devnet.wait(20)
+        try:
+            first = devnet.stdout.readline()
+            there = Deployment.read(document)
+            devnet.stdin.close()
+            ended = devnet.wait(20)
+        finally:
+            devnet.kill()
 
     assert first == "Aave v3.6 with 60 positions, chain 31337\n"
     assert len(there.borrowers) == 60

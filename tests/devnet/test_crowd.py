@@ -86,6 +86,17 @@ def test_nobody_starts_below_one_and_many_start_near_it() -> None:
     assert 30 < sum(health < Decimal("1.10") for health in healths) < 90
 
 
+def test_nobody_borrows_more_than_his_collateral_allows() -> None:
+    for wish in crowd(DEPLOYMENT, 200, 1):
+        limit = sum(
+            _usd(symbol, amount)
+            * (market.E_MODE_BPS[0] if wish.e_mode else market.reserve(symbol).ltv_bps)
+            for symbol, amount in wish.supplies
+        )
+
+        assert sum(_usd(symbol, amount) for symbol, amount in wish.borrows) * 10_000 < limit
+
+
 def test_nobody_borrows_what_he_supplied() -> None:
     for wish in crowd(DEPLOYMENT, 200, 1):
         supplied = {symbol for symbol, _ in wish.supplies}

@@ -119,6 +119,7 @@ async def test_what_is_acknowledged_while_the_store_is_read_is_not_sent_again() 
             rows = await super().due(now, limit)
             for _ in range(50):  # the answer is old when it arrives
                 await asyncio.sleep(0)
+            house.clock.now += 2  # longer than the pause between two messages of a chat
             return rows
 
     class Leisurely(ScriptedChannel):

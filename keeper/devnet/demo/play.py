@@ -25,6 +25,7 @@ from keeper.devnet.demo.verdict import Verdict, judge
 from keeper.devnet.network import Devnet, start
 from keeper.errors import ConfigError, KeeperError
 from keeper.store.database import Database
+from keeper.store.outbox import SqlOutbox
 
 COVER_S = 60.0
 
@@ -100,6 +101,7 @@ async def _play(options: argparse.Namespace, started: float) -> int:
 
 
 async def _act(
+    *,
     options: argparse.Namespace,
     devnet: Devnet,
     house: House,
@@ -121,13 +123,18 @@ async def _act(
     async def told() -> Verdict:
         await asyncio.wait_for(service.opened.wait(), COVER_S)
         await asyncio.wait_for(covered.wait(), COVER_S)
-        await Story(
-            devnet=devnet, house=house, service=service, chronicle=chronicle, bot=bot, show=show
-        ).tell()
-        await _delivered(service, house, show)
-        engine = service.watchers[0].engine
-        assert engine is not None
         async with await Database.open(house.settings.database.url) as database:
+            await Story(
+                devnet=devnet,
+                house=house,
+                service=service,
+                chronicle=chronicle,
+                bot=bot,
+                show=show,
+                outbox=SqlOutbox(database),
+            ).tell()
+            engine = service.watchers[0].engine
+            assert engine is not None
             return await judge(
                 devnet=devnet,
                 house=house,
@@ -152,19 +159,6 @@ async def _act(
     if options.json is not None:
         options.json.write_text(json.dumps(verdict.document(), indent=2) + "\n", encoding="utf-8")
     return verdict
-
-
-async def _delivered(service: Service, house: House, show: Show) -> None:
-    """Wait until every message was acknowledged: one a second to each chat."""
-    async with await Database.open(house.settings.database.url) as database:
-        from keeper.store.outbox import SqlOutbox  # noqa: PLC0415
-
-        outbox = SqlOutbox(database)
-        until = time.monotonic() + COVER_S
-        while (await outbox.counts()).pending and time.monotonic() < until:
-            service.wake()
-            show.messages()
-            await asyncio.sleep(0.2)
 
 
 async def _stay(

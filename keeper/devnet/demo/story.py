@@ -12,6 +12,7 @@ from keeper.devnet.demo.show import Show
 from keeper.devnet.network import Devnet
 from keeper.engine.engine import Pass
 from keeper.errors import KeeperError
+from keeper.store.outbox import SqlOutbox
 
 BLOCK_S = 12
 PATIENCE_S = 30.0
@@ -45,6 +46,7 @@ class Story:
         chronicle: Chronicle,
         bot: BotApi,
         show: Show,
+        outbox: SqlOutbox,
     ) -> None:
         """The service runs already."""
         self._devnet = devnet
@@ -53,6 +55,7 @@ class Story:
         self._chronicle = chronicle
         self._bot = bot
         self._show = show
+        self._outbox = outbox
         self._start_price = Decimal(0)
 
     async def tell(self) -> None:
@@ -62,32 +65,40 @@ class Story:
         self._show.chapter("Quiet blocks: everybody is read, nobody is disturbed")
         await self._introduce()
         await self.ticks(3)
+        await self._heard()
 
         self._show.chapter("ETH falls in steps")
         for percent in (97, 94, 91):
             await self._eth_at(percent)
+        await self._heard()
 
         self._show.chapter("Alice comes near the edge and is topped up")
         await self._eth_at(88)
         await self.ticks(2)
         await self._reorg()
         await self._until_idle()
+        await self._heard()
 
         self._show.chapter("ETH/USD stops answering: health that uses it is unknown")
         await self._stale()
+        await self._heard()
+
         self._show.chapter("The feed answers again, lower: Bob's debt is repaid")
         await self._eth_at(86)
         await self._until_idle()
+        await self._heard()
 
         self._show.chapter("Crash")
         await self._eth_at(70)
         await self._until_idle()
+        await self._heard()
 
         self._show.chapter("Calm: what was cured is said once")
         await self._refresh()
         for _ in range(14):
             await self.tick(60)
         await self._until_idle()
+        await self._heard()
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -131,6 +142,15 @@ class Story:
             if executor is not None and not executor.open_intents() and not done.submissions:
                 return
         raise KeeperError(f"The keeper was not done after {most} blocks.")
+
+    async def _heard(self) -> None:
+        """Wait until every message was acknowledged: one a second goes to each chat."""
+        until = time.monotonic() + PATIENCE_S
+        while (await self._outbox.counts()).pending and time.monotonic() < until:
+            self._service.wake()
+            self._show.messages()
+            await asyncio.sleep(0.1)
+        self._show.messages()
 
     # --- events -------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from keeper.devnet.demo.house import CONFIRMATIONS, House
 from keeper.devnet.demo.story import Chronicle
 from keeper.devnet.network import Devnet
 from keeper.engine.engine import Engine
-from keeper.model import Address, Declined, IntentKind, Refuse, Submitted
+from keeper.model import Address, Assessed, Declined, IntentKind, Refuse, Submitted
 from keeper.store.actions import Action, SqlActions
 from keeper.store.database import Database
 from keeper.store.outbox import OutboxCounts, SqlOutbox
@@ -265,9 +265,12 @@ async def _liquidated(devnet: Devnet) -> set[Address]:
 
 
 def _refused(chronicle: Chronicle) -> dict[Address, str]:
-    """Return the last reason given for each account that was refused or declined."""
+    """Return the last reason given for each account that was refused or declined and needs it."""
     reasons: dict[Address, str] = {}
     for done in chronicle.passes:
+        for found in done.assessments:
+            if isinstance(found, Assessed) and found.health_factor >= WAD:
+                reasons.pop(found.position.account, None)
         for decision in done.decisions:
             if isinstance(decision, Refuse):
                 reasons[decision.position.account] = decision.reason
