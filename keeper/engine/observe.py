@@ -103,7 +103,9 @@ class Observer:
                 unread[name] = str(failed)
                 continue
             readings[name] = market.take(head, seen, rounds)
-            if isinstance(inventory, Inventory):
+            if isinstance(inventory, KeeperError):
+                log.warning("inventory.unread", market=name, reason=str(inventory))
+            elif inventory is not None:
                 inventories[name] = inventory
         _report(head, readings, unread)
         if not readings:
