@@ -1,5 +1,6 @@
 """The presets: made from the address book, complete, and each name used once."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -69,8 +70,6 @@ def test_other_things_in_the_book_are_left_out() -> None:
 
 @pytest.mark.skipif(not BOOK.exists(), reason="the address book is not beside the checkout")
 def test_the_presets_are_what_the_script_makes_of_the_book() -> None:
-    import gzip
-
     book = json.loads(gzip.decompress(BOOK.read_bytes()))
 
     shipped = json.loads((Path(presets.__file__).parent / "aave_v3.json").read_text())

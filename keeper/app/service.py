@@ -18,7 +18,7 @@ from keeper.app.watcher import Watcher, alert_policy
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Pass
 from keeper.errors import ConfigError
-from keeper.model import BlockRef, Hash, PassRecord
+from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
 from keeper.notify.bot import TelegramBot
 from keeper.notify.log import LogChannel
 from keeper.notify.outbox import Outbox
@@ -35,6 +35,7 @@ from keeper.web.server import WebServer
 log = structlog.get_logger()
 
 FAULTS_EVERY_S = 2.0
+GAS_EVERY_S = 60.0
 FLUSH_S = 5.0
 
 
@@ -220,8 +221,13 @@ class Service:
     async def _watch_ourselves(self, database: Database, store: SqlOutbox) -> None:
         """Silence is a fault: say when a chain is not watched, or sending was disarmed."""
         records = SqlRecords(database)
+        gas_read_at = -GAS_EVERY_S
         while True:
             await asyncio.sleep(FAULTS_EVERY_S)
+            if time.monotonic() - gas_read_at >= GAS_EVERY_S:
+                gas_read_at = time.monotonic()
+                for watcher in self.watchers:
+                    await watcher.read_gas()
             self.metrics.outbox((await store.counts()).pending)
             states = await records.alert_states()
             for watcher in self.watchers:
@@ -253,8 +259,23 @@ def _faults(watcher: Watcher) -> tuple[Fault, ...]:
         age_s = time.monotonic() - watcher.last_pass_at
         if age_s > watcher.silence_limit_s:
             found.append(Fault(part="heads", sentence=f"no block was taken for {age_s:.0f} s"))
-    if watcher.executor is not None and watcher.executor.disarmed_reason:
-        found.append(Fault(part="signer", sentence=watcher.executor.disarmed_reason))
+    executor, engine = watcher.executor, watcher.engine
+    if executor is not None and executor.disarmed_reason:
+        found.append(Fault(part="signer", sentence=executor.disarmed_reason))
+    least = watcher.settings.signing.min_gas_balance_eth
+    if executor is not None and executor.armed and (watcher.gas_wei or least) < least:
+        found.append(
+            Fault(
+                part="gas",
+                sentence=f"{watcher.gas_wei} wei are left for gas, the least is {least}: fund it",
+                level=AlertLevel.WARNING,
+            )
+        )
+    if engine is not None and engine.last is not None:
+        found += [
+            Fault(part=f"market {name}", sentence=reason)
+            for name, reason in engine.last.unread.items()
+        ]
     return tuple(found)
 
 

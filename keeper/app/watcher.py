@@ -24,6 +24,7 @@ from keeper.execution.planning import ExecutionSettings
 from keeper.execution.progress import ProgressRules
 from keeper.execution.signer import KeystoreSigner, Signer
 from keeper.model import (
+    Address,
     AuditEvent,
     BlockRef,
     Declined,
@@ -36,6 +37,7 @@ from keeper.settings import Chain, Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.records import SqlRecords
+from keeper.units import Wei
 
 log = structlog.get_logger()
 
@@ -102,8 +104,11 @@ class Watcher:
         self.last_pass_at: float | None = None
         """Monotonic seconds of the last finished pass."""
         self.progress: dict[str, Progress] = {}
+        self.gas_wei: Wei | None = None
+        """What the key has for gas, as last read; None without a key."""
         self._records = SqlRecords(database)
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
+        self._owner: Address | None = None
         self._on_pass = on_pass
         self._on_progress = on_progress
 
@@ -133,7 +138,7 @@ class Watcher:
                 signer=signer,
                 on_settled=self._on_settled,
             )
-            owner = None if signer is None else signer.address
+            self._owner = owner = None if signer is None else signer.address
             engine = Engine(
                 markets=tuple(chain.markets.values()),
                 hands={
@@ -223,6 +228,13 @@ class Watcher:
     def head(self) -> BlockRef | None:
         """Return the last block a pass was finished on."""
         return None if self.engine is None or self.engine.last is None else self.engine.last.block
+
+    async def read_gas(self) -> None:
+        """Read what the key has for gas; an unreadable node leaves the last answer."""
+        if self.chain is None or self._owner is None:
+            return
+        with contextlib.suppress(ObservationError):
+            self.gas_wei = await self.chain.rpc.balance(self._owner)
 
     @property
     def silence_limit_s(self) -> float:

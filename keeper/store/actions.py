@@ -11,6 +11,7 @@ from keeper.store.database import Database
 from keeper.store.history import first_since
 from keeper.store.rows import attempt, plan_of, receipt_of, rehearsed_intent, wad
 from keeper.store.tables import AttemptRow, IntentRow, RehearsalRow
+from keeper.store.whole import whole_class
 from keeper.units import Wad, Wei
 
 
@@ -48,6 +49,7 @@ class Action:
         return Wei(self.receipt.gas_used * self.receipt.effective_gas_price_wei)
 
 
+@whole_class
 class SqlActions:
     """Reads the journal and the rehearsals of every chain."""
 

@@ -21,6 +21,7 @@ from keeper.store.database import Database
 from keeper.store.rows import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Damaged, Unfit, canonical
+from keeper.store.whole import whole
 
 GENESIS: Final = Hash(f"0x{'0' * 64}")
 """What the first row has for the hash before it."""
@@ -112,6 +113,7 @@ async def head(session: AsyncSession) -> Anchor:
     return Anchor(count=row[0], head=Hash(row[1])) if row else Anchor(count=0, head=GENESIS)
 
 
+@whole
 async def verify(database: Database, anchor: Anchor | None = None) -> Verified | Broken:
     """Walk the whole trail; with `anchor`, also check that it still goes through there."""
     seq, prev = 0, GENESIS
@@ -140,6 +142,7 @@ async def verify(database: Database, anchor: Anchor | None = None) -> Verified |
     return Verified(count=seq, head=prev)
 
 
+@whole
 async def trail(database: Database, limit: int) -> tuple[Audited, ...]:
     """The last `limit` rows, newest first."""
     async with database.read("audit.trail") as session:

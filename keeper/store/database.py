@@ -121,6 +121,7 @@ class Database:
     async def write(self, name: str) -> AsyncIterator[AsyncSession]:
         """One exclusive, durable transaction: committed when the block ends, else nothing happened.
 
+        Run it under `keeper.store.whole`, so that a cancelled caller does not break it off.
         Never one inside another: the inner one would wait for the outer one.
         `name` is ``noun.verb`` and names the failpoints ``<name>.before_commit`` and
         ``<name>.after_commit``.  Raises `JournalError` when the database does not take it.

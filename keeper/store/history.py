@@ -11,6 +11,7 @@ from keeper.model import Address, Hash, MarketId, PositionId
 from keeper.store.database import Database
 from keeper.store.rows import base, wad
 from keeper.store.tables import DecisionRow, HistoryRow, RehearsalRow
+from keeper.store.whole import whole_class
 from keeper.units import Base, Wad
 
 _BATCH: Final = 5_000
@@ -46,6 +47,7 @@ class Decided:
     reason: str
 
 
+@whole_class
 class SqlHistory:
     """Reads and prunes what passes left."""
 

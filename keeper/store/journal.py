@@ -50,6 +50,7 @@ from keeper.store.rows import (
 )
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
+from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing
 from keeper.units import UINT256_MAX, Base, Wei
 
@@ -68,6 +69,7 @@ _FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
 """Which states a state may follow; `SqlJournal.unmined` alone goes back."""
 
 
+@whole_class
 class SqlJournal:
     """The plans of one chain."""
 

@@ -21,6 +21,7 @@ from keeper.store.database import Database
 from keeper.store.rows import message as message_of
 from keeper.store.rows import outbox_row
 from keeper.store.tables import ChatRow, OutboxRow
+from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ async def put(session: AsyncSession, messages: Iterable[Message], *, at: float) 
     await insert_missing(session, rows, ("key",))
 
 
+@whole_class
 class SqlOutbox:
     """What the notifier drains."""
 

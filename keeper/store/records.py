@@ -17,22 +17,23 @@ from keeper.model import (
 )
 from keeper.store import audit, outbox
 from keeper.store.database import Database
+from keeper.store.packing import checkpoint_of, checkpoint_row
 from keeper.store.rows import (
     alert_row,
     alert_state,
-    checkpoint_of,
-    checkpoint_row,
     decision_row,
     history_row,
     watch,
 )
 from keeper.store.tables import AlertRow, ChatRow, CheckpointRow, WatchRow
 from keeper.store.types import Damaged
+from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace
 
 log = structlog.get_logger(__name__)
 
 
+@whole_class
 class SqlRecords:
     """Watches in, passes out."""
 

@@ -6,7 +6,6 @@ here are the checks that span several fields.
 """
 
 import hashlib
-import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -22,13 +21,11 @@ from keeper.model import (
     Assessment,
     Attempt,
     BlockRef,
-    Checkpoint,
     Declined,
     Fees,
     Hash,
     Hold,
     Intent,
-    MarketId,
     Message,
     OpenPlan,
     Plan,
@@ -43,7 +40,6 @@ from keeper.model import (
 from keeper.store.tables import (
     AlertRow,
     AttemptRow,
-    CheckpointRow,
     DecisionRow,
     HistoryRow,
     IntentRow,
@@ -359,54 +355,7 @@ def watch(row: WatchRow) -> Watch:
     )
 
 
-# --- checkpoints ----------------------------------------------------------------------------
-
-
-def checkpoint_row(checkpoint: Checkpoint, *, at: float) -> CheckpointRow:
-    """The row of a checkpoint.  Takes about half a second for a million accounts."""
-    try:
-        packed = b"".join(bytes.fromhex(account[2:]) for account in checkpoint.accounts)
-    except (TypeError, ValueError) as error:
-        raise Unfit(f"checkpoints.accounts: {error}; nothing was written") from error
-    if len(packed) != _ADDRESS_BYTES * len(checkpoint.accounts):
-        raise Unfit(
-            f"checkpoints.accounts: one is not {_ADDRESS_BYTES} bytes long; nothing was written"
-        )
-    accounts = zlib.compress(packed, level=1)
-    block = document(checkpoint.block)
-    market = checkpoint.market
-    return CheckpointRow(
-        chain_id=market.chain_id,
-        market=market.name,
-        protocol=market.protocol,
-        block=block,
-        accounts=accounts,
-        checksum=_checksum(market, block, accounts),
-        saved_at=at,
-    )
-
-
-def checkpoint_of(row: CheckpointRow, market: MarketId) -> Checkpoint:
-    """The checkpoint.  Raises `Damaged` unless every byte is as it was written."""
-    if row.checksum != _checksum(market, row.block, row.accounts):
-        raise Damaged(f"checkpoints: that of {market.name} does not match its checksum")
-    packed = zlib.decompress(row.accounts)
-    digits = packed.hex()
-    size = 2 * _ADDRESS_BYTES
-    return Checkpoint(
-        market=market,
-        block=read_document("checkpoints.block", row.block, BlockRef),
-        accounts=tuple(
-            Address(f"0x{digits[start : start + size]}") for start in range(0, len(digits), size)
-        ),
-    )
-
-
-def _checksum(market: MarketId, block: Any, accounts: bytes) -> str:
-    told = [market.chain_id, market.name, market.protocol, block]
-    body = hashlib.sha256(canonical(told).encode())
-    body.update(accounts)
-    return f"0x{body.hexdigest()}"
+# --- readings ------------------------------------------------------------------------------
 
 
 def base(value: int | None) -> Base | None:

@@ -22,6 +22,7 @@ from keeper.store.database import Database
 from keeper.store.location import SqliteFile
 from keeper.store.migrate import revision
 from keeper.store.tables import OPEN, IntentRow, MetaRow, Table
+from keeper.store.whole import whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Checked:
     faults: tuple[str, ...]
 
 
+@whole
 async def info(database: Database) -> Info:
     """Count everything; takes a moment on a large database."""
     async with database.read("upkeep.info") as session:
@@ -86,6 +88,7 @@ async def info(database: Database) -> Info:
         )
 
 
+@whole
 async def check(database: Database) -> Checked:
     """Look at every page (SQLite), every reference and the whole audit trail."""
     faults: list[str] = []
@@ -104,6 +107,7 @@ async def check(database: Database) -> Checked:
     return Checked(audit_count=anchor.count, audit_head=anchor.head, faults=tuple(faults))
 
 
+@whole
 async def backup(database: Database, path: Path) -> int:
     """Write a consistent copy while the keeper runs, check it, and return its size in bytes.
 
@@ -139,6 +143,7 @@ def _copy(source: Path, path: Path) -> int:
     return path.stat().st_size
 
 
+@whole
 async def bind_chain(database: Database, chain_id: int, genesis: Hash) -> None:
     """Say which chain of this id the journal is about; the first call decides.
 

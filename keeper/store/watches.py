@@ -16,6 +16,7 @@ from keeper.store import audit
 from keeper.store.database import Database
 from keeper.store.rows import label_key, watch, watch_row
 from keeper.store.tables import BotRow, ChatRow, WatchRow
+from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace
 
 
@@ -60,6 +61,7 @@ class Chat:
     """Why it is disabled, or empty."""
 
 
+@whole_class
 class SqlWatches:
     """Watches and chats."""
 

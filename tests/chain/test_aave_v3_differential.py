@@ -1,4 +1,4 @@
-"""Our numbers against the deployed Aave v3.6: wei for wei, or the test fails.
+"""Our numbers against the deployed Aave v3.6 and v3.0.2: wei for wei, or the test fails.
 
 The contract's answers come by plain calls and `eth_simulateV1`, decoded by eth_abi; ours come from
 the adapter's own packed reads.  Nothing is shared but the chain.
@@ -6,7 +6,7 @@ the adapter's own packed reads.  Nothing is shared but the chain.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from keeper.model import (
     PositionId,
     Returned,
     Side,
+    Unassessable,
 )
 from keeper.ports import Steps
 from keeper.protocols.aave_v3.adapter import AaveV3
@@ -218,6 +219,13 @@ def liquidated(result: dict[str, Any]) -> tuple[int, int]:
     return covered, seized
 
 
+@pytest.fixture(params=["devnet", "devnet_v3_0"])
+def either(request: pytest.FixtureRequest) -> Devnet:
+    """Both ends of the arithmetic by revision: 3.6 with 60 accounts, 3.0.2 with 40."""
+    found: Devnet = request.getfixturevalue(request.param)
+    return found
+
+
 # --- tests ------------------------------------------------------------------------------------
 
 
@@ -257,19 +265,21 @@ async def test_what_is_not_a_provider_is_said_in_a_sentence(devnet: Devnet, wron
 
 
 async def test_every_health_factor_is_the_pools_after_random_prices_and_times(
-    devnet: Devnet,
+    either: Devnet,
 ) -> None:
     chance = random.Random(20261121)
-    feeds = {f.name: Decimal(f.price) for f in devnet.deployment.feeds}
+    feeds = {f.name: Decimal(f.price) for f in either.deployment.feeds}
     for _ in range(8):
         moved = {
             name: (price * Decimal(repr(chance.uniform(0.55, 1.35)))).quantize(Decimal("1e-8"))
             for name, price in feeds.items()
         }
-        await devnet.anvil.increase_time(chance.choice((1, 13, 3_601, 86_400, 40_000_000)))
-        await devnet.push_prices(moved)
+        await either.anvil.increase_time(chance.choice((1, 13, 3_601, 86_400, 40_000_000)))
+        await either.push_prices(moved)
 
-        assert await assert_equal_to_the_pool(devnet, await see(devnet)) == 59
+        assert (
+            await assert_equal_to_the_pool(either, await see(either)) == len(either.borrowers) - 1
+        )
 
 
 async def test_it_stays_equal_when_governance_changes_thresholds_and_e_modes(
@@ -307,10 +317,10 @@ async def crash(devnet: Devnet, eth: str, btc: str) -> Seen:
 
 @pytest.mark.parametrize(("eth", "btc"), [("0.937", "0.951"), ("0.83", "0.9"), ("0.6", "0.7")])
 async def test_every_liquidation_takes_and_gives_what_we_say(
-    devnet: Devnet, eth: str, btc: str
+    either: Devnet, eth: str, btc: str
 ) -> None:
-    keeper = await approve_everything(devnet)
-    seen = await crash(devnet, eth, btc)
+    keeper = await approve_everything(either)
+    seen = await crash(either, eth, btc)
     at = seen.block.timestamp + 12
     view, tried = seen.view(at), 0
     for account, holdings in seen.holdings.items():
@@ -318,7 +328,7 @@ async def test_every_liquidation_takes_and_gives_what_we_say(
             for cut in (of, view.liquidation_at_most(holdings, of, Raw(of.debt_to_cover // 3 + 1))):
                 if cut is None:
                     continue
-                covered, seized = await liquidate(devnet, keeper, at, seen, account, cut)
+                covered, seized = await liquidate(either, keeper, at, seen, account, cut)
 
                 assert (covered, seized) == (cut.debt_to_cover, cut.seized)
                 tried += 1
@@ -340,9 +350,9 @@ async def liquidate(
     return liquidated(result)
 
 
-async def test_a_whole_liquidation_moves_the_balances_we_say(devnet: Devnet) -> None:
-    keeper = await approve_everything(devnet)
-    seen = await crash(devnet, "0.7", "0.7")
+async def test_a_whole_liquidation_moves_the_balances_we_say(either: Devnet) -> None:
+    keeper = await approve_everything(either)
+    seen = await crash(either, "0.7", "0.7")
     at = seen.block.timestamp + 12
     view = seen.view(at)
     of, holdings = max(
@@ -360,16 +370,16 @@ async def test_a_whole_liquidation_moves_the_balances_we_say(devnet: Devnet) -> 
         )
     )
     before = await run(
-        devnet.anvil, seen.adapter.inventory(seen.market, keeper, seen.block), seen.block
+        either.anvil, seen.adapter.inventory(seen.market, keeper, seen.block), seen.block
     )
 
-    await devnet.anvil.set_time(at)
-    sent = await devnet.anvil.send(keeper, target, data)
-    while await devnet.anvil.receipt(sent) is None:
-        await devnet.anvil.mine()
+    await either.anvil.set_time(at)
+    sent = await either.anvil.send(keeper, target, data)
+    while await either.anvil.receipt(sent) is None:
+        await either.anvil.mine()
 
-    block = await block_of(devnet.anvil)
-    after = await run(devnet.anvil, seen.adapter.inventory(seen.market, keeper, block), block)
+    block = await block_of(either.anvil)
+    after = await run(either.anvil, seen.adapter.inventory(seen.market, keeper, block), block)
     paid, got = of.debt.asset.address, of.collateral.asset.address
     assert block.timestamp == at
     assert before.balances[paid] - after.balances[paid] == of.debt_to_cover
@@ -417,9 +427,9 @@ async def test_a_wei_more_than_the_largest_part_leaves_dust(devnet: Devnet) -> N
     assert tried > 0
 
 
-async def test_what_we_call_healthy_the_pool_refuses_to_liquidate(devnet: Devnet) -> None:
-    keeper = await approve_everything(devnet)
-    seen = await crash(devnet, "0.9", "0.9")
+async def test_what_we_call_healthy_the_pool_refuses_to_liquidate(either: Devnet) -> None:
+    keeper = await approve_everything(either)
+    seen = await crash(either, "0.9", "0.9")
     at = seen.block.timestamp + 12
     view = seen.view(at)
     for account, holdings in seen.holdings.items():
@@ -430,7 +440,7 @@ async def test_what_we_call_healthy_the_pool_refuses_to_liquidate(devnet: Devnet
         if not debts:
             continue
         call = encode_call(
-            devnet.artifacts.get("IPool"),
+            either.artifacts.get("IPool"),
             "liquidationCall",
             collaterals[0].asset.address,
             debts[0].asset.address,
@@ -438,7 +448,7 @@ async def test_what_we_call_healthy_the_pool_refuses_to_liquidate(devnet: Devnet
             UINT256_MAX,
             False,
         )
-        (result,) = await simulate(devnet, at, (keeper, devnet.deployment.pool, call))
+        (result,) = await simulate(either, at, (keeper, either.deployment.pool, call))
 
         healthy = assessed.health_factor >= WAD
         assert bool(view.liquidations(holdings)) is not healthy
@@ -447,10 +457,10 @@ async def test_what_we_call_healthy_the_pool_refuses_to_liquidate(devnet: Devnet
 
 
 async def test_the_least_supply_reaches_the_target_and_a_wei_less_does_not(
-    devnet: Devnet,
+    either: Devnet,
 ) -> None:
-    keeper = await approve_everything(devnet)
-    seen = await see(devnet)
+    keeper = await approve_everything(either)
+    seen = await see(either)
     at = seen.block.timestamp + 12
     view, tried = seen.view(at), 0
     for account, holdings in list(seen.holdings.items())[:25]:
@@ -468,7 +478,7 @@ async def test_the_least_supply_reaches_the_target_and_a_wei_less_does_not(
                 wanted = intent(
                     IntentKind.TOP_UP, account, seen, asset=leg.asset, amount=Raw(amount)
                 )
-                after = await health_after(devnet, keeper, at, account, view.encode(wanted))
+                after = await health_after(either, keeper, at, account, view.encode(wanted))
 
                 assert (after >= target) is reaches
             tried += 1
@@ -476,10 +486,10 @@ async def test_the_least_supply_reaches_the_target_and_a_wei_less_does_not(
 
 
 async def test_the_least_repayment_reaches_the_target_and_a_wei_less_does_not(
-    devnet: Devnet,
+    either: Devnet,
 ) -> None:
-    keeper = await approve_everything(devnet)
-    seen = await see(devnet)
+    keeper = await approve_everything(either)
+    seen = await see(either)
     at = seen.block.timestamp + 12
     view, tried = seen.view(at), 0
     for account, holdings in list(seen.holdings.items())[:25]:
@@ -495,18 +505,18 @@ async def test_the_least_repayment_reaches_the_target_and_a_wei_less_does_not(
                 wanted = intent(
                     IntentKind.REPAY, account, seen, asset=leg.asset, amount=Raw(amount)
                 )
-                after = await health_after(devnet, keeper, at, account, view.encode(wanted))
+                after = await health_after(either, keeper, at, account, view.encode(wanted))
 
                 assert (after >= target) is reaches
             tried += 1
     assert tried > 20
 
 
-async def test_repaying_the_whole_balance_leaves_no_debt(devnet: Devnet) -> None:
-    keeper = await approve_everything(devnet)
-    seen = await see(devnet)
+async def test_repaying_the_whole_balance_leaves_no_debt(either: Devnet) -> None:
+    keeper = await approve_everything(either)
+    seen = await see(either)
     at = seen.block.timestamp + 12
-    alice = devnet.deployment.account("alice").address
+    alice = either.deployment.account("alice").address
     view, holdings = seen.view(at), seen.holdings[alice]
     assessed = view.assess(holdings)
     assert isinstance(assessed, Assessed)
@@ -514,7 +524,7 @@ async def test_repaying_the_whole_balance_leaves_no_debt(devnet: Devnet) -> None
     whole = view.repay_to_reach(holdings, debt, Wad(UINT256_MAX))
 
     wanted = intent(IntentKind.REPAY, alice, seen, asset=debt.asset, amount=whole)
-    after = await health_after(devnet, keeper, at, alice, view.encode(wanted))
+    after = await health_after(either, keeper, at, alice, view.encode(wanted))
 
     assert whole == debt.balance
     assert after == UINT256_MAX
@@ -617,13 +627,13 @@ async def logs_of(devnet: Devnet, seen: Seen, block: BlockRef) -> tuple[Log, ...
     )
 
 
-async def test_the_screen_misses_nobody_whom_the_pool_calls_unhealthy(devnet: Devnet) -> None:
-    seen = await crash(devnet, "0.81", "0.85")
+async def test_the_screen_misses_nobody_whom_the_pool_calls_unhealthy(either: Devnet) -> None:
+    seen = await crash(either, "0.81", "0.85")
     book = Book()
     for holdings in seen.holdings.values():
         book.put(holdings)
     everyone = list(seen.holdings)
-    theirs = await devnet.account_data_of(everyone, hex(seen.block.number))
+    theirs = await either.account_data_of(everyone, hex(seen.block.number))
     below = {a for a, data in zip(everyone, theirs, strict=True) if data[5] < WAD}
 
     found = set(endangered(book, seen.view().weights(), WAD))
@@ -644,3 +654,55 @@ async def test_one_failing_price_source_costs_only_those_who_use_it(devnet: Devn
         uses = any(e.reserve == usdc for e in holdings.entries)
         assert answers_[account].ok is not uses
     assert {x.ok for x in answers_.values()} == {True, False}
+
+
+async def test_an_e_mode_with_a_price_of_its_own_is_computed_but_not_relied_upon(
+    devnet_v3_0: Devnet,
+) -> None:
+    """Up to 3.1 a category may price its assets itself; nobody watches that source's age."""
+    there, admin = devnet_v3_0.deployment, devnet_v3_0.deployment.account("deployer").address
+    await devnet_v3_0.as_account(
+        admin,
+        there.configurator,
+        "v3.0.2/PoolConfigurator",
+        "setEModeCategory",
+        *(1, 9_000, 9_300, 10_100, there.reserve("WBTC").asset, "BTC for ETH"),
+    )
+    seen = await see(devnet_v3_0)
+    users = [h for h in seen.holdings.values() if h.e_mode == 1]
+    theirs = await devnet_v3_0.account_data_of([h.account for h in users], hex(seen.block.number))
+    view = seen.view()
+
+    assert users
+    for holdings, data in zip(users, theirs, strict=True):
+        ours = view.contract_health(holdings)
+        assert (ours.collateral, ours.debt, ours.health_factor) == (data[0], data[1], data[5])
+        assessed = view.assess(holdings)
+        assert isinstance(assessed, Unassessable)
+        assert "a source of its own" in assessed.reason
+    assert await assert_equal_to_the_pool_but(devnet_v3_0, seen, users) > 10
+
+
+async def assert_equal_to_the_pool_but(
+    devnet: Devnet, seen: Seen, left_out: Sequence[Holdings]
+) -> int:
+    others = [h for h in seen.holdings.values() if h not in left_out]
+    return await assert_equal_to_the_pool(
+        devnet, replace(seen, observed=replace(seen.observed, holdings=tuple(others)))
+    )
+
+
+async def test_a_stable_rate_debt_is_unreadable_and_not_ignored(devnet_v3_0: Devnet) -> None:
+    """A stand-in balance under the stable debt token: the devnet lends at variable rates only."""
+    seen = await see(devnet_v3_0)
+    alice = devnet_v3_0.deployment.account("alice").address
+    usdc = next(r for r in seen.market.reserves if r.asset.symbol == "USDC")
+    assert usdc.stable_debt_token is not None
+    # any call answers 5: PUSH1 5, PUSH1 0, MSTORE, PUSH1 32, PUSH1 0, RETURN
+    await devnet_v3_0.anvil.set_code(usdc.stable_debt_token, bytes.fromhex("600560005260206000f3"))
+
+    steps = seen.adapter.observe(seen.market, (alice,), lambda _: None)
+    observed = await run(devnet_v3_0.anvil, steps, seen.block)
+
+    assert observed.holdings == ()
+    assert "stable-rate debt" in observed.unreadable[0][1]

@@ -54,7 +54,7 @@ def test_the_head_line_names_the_block() -> None:
 
 
 def test_foreign_text_has_no_markup_and_no_control_characters() -> None:
-    assert output.escape("[red]US\x1b[2JDC\u202e") == r"\[red]US?\[2JDC?"
+    assert output.escape("[red]US\x1b[2JDC\u202e") == r"\[red]US?[2JDC?"
 
 
 def test_json_keeps_every_digit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +74,7 @@ def test_without_json_a_person_is_answered(capsys: pytest.CaptureFixture[str]) -
 
     output.emit({}, as_json=False, render=render)
 
-    assert "aave-v3  0x52..9f   1.061" in capsys.readouterr().out
+    assert "aave-v3  0x52..9f    1.061" in capsys.readouterr().out
 
 
 def test_addresses_are_shown_as_people_compare_them() -> None:

@@ -22,6 +22,7 @@ from keeper.store.audit import (
     verify,
 )
 from keeper.store.database import Database
+from keeper.store.rows import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Unfit
 from keeper.units import UINT256_MAX
@@ -72,6 +73,20 @@ async def test_a_changed_row_is_found(database: Database, column: str, value: An
         )
 
     assert await verify(database) == Broken(seq=3, reason="it was changed after it was written")
+
+
+async def test_a_row_that_was_forged_with_a_fitting_hash_is_found_by_the_next(
+    database: Database,
+) -> None:
+    await some(database)
+    async with database.write("test.forge") as session:
+        row = await session.get(AuditRow, 3)
+        assert row is not None
+        row.fields = '{"n":9}'
+        row.hash = digest([3, row.at_ms, row.event, row.fields, row.prev_hash])
+
+    reason = "it does not follow from the row before it"
+    assert await verify(database) == Broken(seq=4, reason=reason)
 
 
 async def test_a_removed_row_is_found(database: Database) -> None:

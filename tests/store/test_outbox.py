@@ -77,6 +77,7 @@ async def test_a_late_failure_does_not_undo_a_delivery(outbox: SqlOutbox, clock:
     await outbox.delivered(pending.id, clock())
     await outbox.failed(pending.id, clock(), "timed out")
     await outbox.delivered(pending.id, clock() + 5)
+    await outbox.failed(pending.id, None, "400")
 
     assert await keys(outbox, clock() + 1e6) == []
     assert (await outbox.counts()).delivered == 1

@@ -1,0 +1,75 @@
+"""`python -m bench [NAME...]`: one JSON object a line on standard output and nothing else.
+
+NAME is a group, an id or a bench; without one all run.  Progress goes to standard error.  The exit
+code is 0 when everything ran, whatever the figures say.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator
+
+from bench.line import say
+from keeper import log
+
+GROUPS = {
+    "risk": {
+        "R1": "full_revaluation",
+        "R3": "scaling",
+        "M1": "memory",
+        "X1": "flags",
+    },
+    "chain": {
+        "D1": "decode",
+        "P1": "scan",
+        "P2": "rpc_calls",
+        "X2": "health_factors",
+    },
+    "execution": {
+        "L1": "latency",
+    },
+}
+"""Group to id to the module of this folder that measures it."""
+
+
+def main() -> None:
+    """Run what was asked for."""
+    options = _options()
+    if options.list:
+        for group, benches in GROUPS.items():
+            for id_, module in benches.items():
+                print(f"{group:10} {id_:3} {module}")
+        return
+    log.set_up(style="text", level="error", stream=sys.stderr)
+    for module in _wanted(options.names):
+        for line in importlib.import_module(f"bench.{module}").run():
+            print(line.json(), flush=True)
+    say("done")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__.partition("\n\n")[2])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(GROUPS)}, or an id")
+    parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
+    options = parser.parse_args()
+    known = {
+        word.lower()
+        for group, benches in GROUPS.items()
+        for word in (group, *benches, *benches.values())
+    }
+    for name in options.names:
+        if name.lower() not in known:
+            parser.error(f"there is no benchmark {name!r}: --list says what there is")
+    return options
+
+
+def _wanted(names: list[str]) -> Iterator[str]:
+    asked = {name.lower() for name in names}
+    for group, benches in GROUPS.items():
+        for id_, module in benches.items():
+            if not asked or asked & {group, id_.lower(), module}:
+                yield module
+
+
+if __name__ == "__main__":
+    main()
