@@ -12,7 +12,7 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.app.chain import OpenChain
 from keeper.app.hands import asset_named
 from keeper.app.look import held_by, read_accounts
-from keeper.app.watcher import executor_for, signer_for
+from keeper.app.watcher import bind, executor_for, signer_for
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, ExecutionError
 from keeper.execution.executor import TxExecutor
@@ -196,6 +196,7 @@ async def carry_out(
 
     Raises ConfigError when sending is asked for and the chain is not armed.
     """
+    await bind(database, chain)
     journal = SqlJournal(database, chain_id=chain.config.chain_id)
     signer = await signer_for(settings, chain.config)
     operators = settings.operator_chats()
@@ -225,8 +226,8 @@ async def carry_out(
             on_settled=settled,
         )
     submission = await executor.submit(planned.intent, planned.view)
+    await journal.record_submission(submission)
     if isinstance(submission, Rehearsed | Declined):
-        await journal.record_submission(submission)
         return submission, None
     if not wait:
         return submission, None

@@ -27,16 +27,15 @@ from keeper.model import (
     Address,
     AuditEvent,
     BlockRef,
-    Declined,
     Message,
     Outcome,
-    Rehearsed,
     Watch,
 )
 from keeper.settings import Chain, Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.records import SqlRecords
+from keeper.store.upkeep import bind_chain
 from keeper.units import Wei
 
 log = structlog.get_logger()
@@ -73,13 +72,28 @@ def executor_for(
         pricing=pricing_of(chain.config, chain.markets),
         on_settled=on_settled,
         settings=ExecutionSettings(
-            progress=ProgressRules(confirmations=chain.config.confirmations)
+            progress=ProgressRules(confirmations=chain.config.confirmations),
+            adopt_nonce=settings.signing.adopt_nonce,
         ),
         kill_switch=settings.signing.kill_switch_file,
     )
     if settings.signing.armed(chain.config.chain_id):
         executor.arm(chain.config.chain_id)
     return executor
+
+
+async def bind(database: Database, chain: OpenChain) -> None:
+    """Hold the database to this very chain, by its first block: a devnet made anew is another.
+
+    Raises ConfigError when it belongs to another one.  A node that has forgotten its first block is
+    taken at its chain id's word.
+    """
+    try:
+        genesis = await chain.rpc.block(0)
+    except ObservationError as error:
+        log.warning("chain.unbound", chain=chain.config.name, reason=str(error))
+        return
+    await bind_chain(database, chain.config.chain_id, genesis.hash)
 
 
 class Watcher:
@@ -106,6 +120,7 @@ class Watcher:
         self.progress: dict[str, Progress] = {}
         self.gas_wei: Wei | None = None
         """What the key has for gas, as last read; None without a key."""
+        self._database = database
         self._records = SqlRecords(database)
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
         self._owner: Address | None = None
@@ -131,6 +146,7 @@ class Watcher:
     async def _watch(self) -> None:
         signer = await signer_for(self.settings, self.config)
         async with open_chain(self.settings, self.config) as chain:
+            await bind(self._database, chain)
             executor = executor_for(
                 self.settings,
                 chain,
@@ -183,8 +199,7 @@ class Watcher:
                 if done is None:
                     continue
                 for submission in done.submissions:
-                    if isinstance(submission, Rehearsed | Declined):
-                        await self._journal.record_submission(submission)
+                    await self._journal.record_submission(submission)
                 self.last_pass_at = time.monotonic()
                 self._on_pass(self.name, done)
 

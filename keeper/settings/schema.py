@@ -32,6 +32,7 @@ from keeper.settings.values import (
     HttpUrls,
     Ids,
     Names,
+    OptionalInt,
     OptionalPath,
     OptionalSecret,
     UsdValue,
@@ -363,6 +364,10 @@ class Signing(Section):
     )
     min_gas_balance_eth: EthValue = Field(
         Wei(10**16), description="Below this balance of the chain's coin an alarm is raised."
+    )
+    adopt_nonce: OptionalInt = Field(
+        None,
+        description="You vouch for the key's transactions below this nonce; see executor.disarmed.",
     )
     kill_switch_file: Path = Field(
         Path("keeper.stop"), description="While this file exists nothing is signed."

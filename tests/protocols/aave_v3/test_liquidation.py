@@ -1,0 +1,146 @@
+"""Close factor, seizure and dust by numbers; the chain's own answers are in tests/chain."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from keeper.protocols.aave_v3.liquidation import (
+    MIN_LEFTOVER_BASE,
+    Pair,
+    largest,
+    leaves_dust,
+    most_debt,
+    seizure,
+)
+from keeper.protocols.aave_v3.rules import rules_for
+from keeper.units import Base, Bps, Raw, Wad
+
+V3_2, V3_3, V3_4, V3_6, V3_7 = (rules_for(r) for r in (5, 7, 8, 10, 11))
+USD = 10**8
+
+BIG = Pair(
+    collateral=Raw(10**19),
+    collateral_value=Base(35_123_72819530),
+    collateral_price=Base(351_237_281_953),
+    collateral_unit=10**18,
+    bonus=Bps(10_500),
+    protocol_fee=Bps(1_000),
+    debt=Raw(30_000_123_457),
+    debt_value=Base(29_997_68551307),
+    debt_price=Base(99_991_873),
+    debt_unit=10**6,
+)
+ABOVE_95, AT_95 = Wad(950_000_000_000_000_001), Wad(950_000_000_000_000_000)
+
+
+def test_up_to_3_2_half_of_that_debt_until_health_095() -> None:
+    assert most_debt(V3_2, BIG, ABOVE_95, Base(BIG.debt_value * 3)) == 15_000_061_729  # half up
+    assert most_debt(V3_2, BIG, AT_95, BIG.debt_value) == BIG.debt
+
+
+def test_from_3_3_half_of_the_total_debt_of_big_positions() -> None:
+    # half of 29,997.68551307 dollars is 14,998.842756535 -> ...54 half up, in USDC, floored
+    assert most_debt(V3_6, BIG, ABOVE_95, BIG.debt_value) == 1_499_884_275_654 * 10**6 // 99_991_873
+    assert most_debt(V3_6, BIG, AT_95, BIG.debt_value) == BIG.debt
+    # the reserve's debt is no more than half of the total: all of it
+    assert most_debt(V3_6, BIG, ABOVE_95, Base(BIG.debt_value * 2)) == BIG.debt
+
+
+@pytest.mark.parametrize("small", ["collateral_value", "debt_value"])
+def test_from_3_3_nothing_protects_what_is_below_two_thousand(small: str) -> None:
+    at = replace(BIG, **{small: Base(2_000 * USD)})
+    below = replace(BIG, **{small: Base(2_000 * USD - 1)})
+
+    assert most_debt(V3_6, below, ABOVE_95, BIG.debt_value) == BIG.debt
+    assert most_debt(V3_6, at, ABOVE_95, Base(2_000 * USD)) < BIG.debt
+
+
+def test_a_seizure_takes_the_bonus_and_the_fee_is_of_the_bonus_only() -> None:
+    # 1,000 USDC at 0.99991873 buy 0.284684663... WETH, with 5 % 0.298918896...
+    base = 99_991_873 * 10**9 * 10**18 // (351_237_281_953 * 10**6)
+    taken = (base * 10_500 + 5_000) // 10_000
+    bonus = taken - (taken * 10_000 + 5_250) // 10_500
+    fee = (bonus * 1_000 + 5_000) // 10_000
+
+    of = seizure(V3_6, BIG, Raw(10**9))
+
+    assert (of.debt, of.seized, of.fee) == (10**9, taken - fee, fee)
+
+
+def test_too_little_collateral_limits_the_debt_rounded_up_from_3_5() -> None:
+    poor = replace(BIG, collateral=Raw(10**18 + 1))
+    # 3,512.37281953 dollars of WETH are 3,512.658282... USDC, less the bonus 3,345.388840...
+    worth = 351_237_281_953 * (10**18 + 1) * 10**6 // (99_991_873 * 10**18)
+
+    before, after = seizure(V3_4, poor, poor.debt), seizure(V3_6, poor, poor.debt)
+
+    assert after.debt == -(-worth * 10_000 // 10_500)
+    assert before.debt == (worth * 10_000 + 5_250) // 10_500
+    assert after.seized + after.fee == poor.collateral
+
+
+def test_3_7_floors_the_bonus() -> None:
+    pair = replace(BIG, protocol_fee=Bps(0), collateral_unit=1, debt_unit=1)
+    pair = replace(pair, collateral_price=Base(1), debt_price=Base(1), collateral=Raw(10**9))
+
+    # 30 * 1.05 = 31.5
+    assert seizure(V3_6, pair, Raw(30)).seized == 32
+    assert seizure(V3_7, pair, Raw(30)).seized == 31
+
+
+def test_dust_is_no_concern_before_3_3() -> None:
+    almost = seizure(V3_2, BIG, Raw(BIG.debt - 1))
+
+    assert not leaves_dust(V3_2, BIG, almost)
+    assert leaves_dust(V3_3, BIG, almost)
+
+
+def test_all_of_the_debt_or_all_of_the_collateral_leaves_no_dust() -> None:
+    poor = replace(BIG, collateral=Raw(10**18))
+
+    assert not leaves_dust(V3_6, BIG, seizure(V3_6, BIG, BIG.debt))
+    assert not leaves_dust(V3_6, poor, seizure(V3_6, poor, poor.debt))
+
+
+@pytest.mark.parametrize("revision", [1, 3, 5, 7, 8, 9, 10, 11])
+@given(
+    collateral=st.integers(1, 10**22),
+    debt=st.integers(1, 10**13),
+    share=st.integers(1, 10_000),
+    price=st.integers(1, 10**14),
+)
+def test_the_largest_seizure_is_legal_and_within_its_limit(
+    revision: int, collateral: int, debt: int, share: int, price: int
+) -> None:
+    rules = rules_for(revision)
+    pair = replace(BIG, collateral=Raw(collateral), debt=Raw(debt), collateral_price=Base(price))
+    limit = Raw(debt * share // 10_000)
+
+    of = largest(rules, pair, limit)
+
+    if of is None:
+        return
+    assert 0 < of.debt <= limit
+    assert 0 < of.seized <= of.seized + of.fee <= collateral
+    assert not leaves_dust(rules, pair, of)
+
+
+@given(debt=st.integers(10**10, 10**12), cut=st.integers(1, 2 * 10**9))
+def test_a_wei_more_than_the_largest_part_would_leave_dust(debt: int, cut: int) -> None:
+    pair = replace(BIG, debt=Raw(debt), collateral=Raw(10**24))
+    limit = Raw(debt - cut)
+
+    of = largest(V3_6, pair, limit)
+
+    assert of is not None
+    assume(of.debt < limit)
+    assert leaves_dust(V3_6, pair, seizure(V3_6, pair, Raw(of.debt + 1)))
+    left = -(-(debt - of.debt) * BIG.debt_price // BIG.debt_unit)
+    assert left >= MIN_LEFTOVER_BASE
+
+
+@pytest.mark.parametrize("broken", ["collateral_price", "debt_price", "bonus"])
+def test_nothing_is_legal_at_a_price_or_a_bonus_of_zero(broken: str) -> None:
+    assert largest(V3_6, replace(BIG, **{broken: 0}), BIG.debt) is None

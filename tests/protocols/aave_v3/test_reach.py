@@ -1,0 +1,176 @@
+"""Inverses, by computing forwards again: reached, and by no less."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from keeper.model import Assessed, Holdings, Leg, Side
+from keeper.protocols.aave_v3.math import scaled_for
+from keeper.protocols.aave_v3.reach import least
+from keeper.protocols.aave_v3.view import View
+from keeper.units import UINT256_MAX, WAD, Raw, Wad
+
+from . import builders as b
+
+REVISIONS = (1, 5, 7, 8, 9, 10, 11)
+
+
+def assessed(view: View, holdings: Holdings) -> Assessed:
+    found = view.assess(holdings)
+    assert isinstance(found, Assessed), found
+    return found
+
+
+def after(view: View, holdings: Holdings, leg: Leg, amount: int) -> Wad:
+    """The health factor after supplying into or repaying `leg`, by the forward arithmetic."""
+    rules, now = view.of.rules, view.reserves[leg.reserve]
+    entries = []
+    for entry in holdings.entries:
+        scaled = entry.scaled
+        if (entry.reserve, entry.side) == (leg.reserve, leg.side):
+            if leg.side is Side.COLLATERAL:
+                scaled += scaled_for(amount, now.liquidity_index, rules.supply_scaled)
+            else:
+                scaled -= min(scaled, scaled_for(amount, now.debt_index, rules.repay_scaled))
+        entries.append(replace(entry, scaled=scaled))
+    return assessed(view, replace(holdings, entries=tuple(entries))).health_factor
+
+
+def leg_of(found: Assessed, reserve: int, side: Side) -> Leg:
+    return next(x for x in found.legs if (x.reserve, x.side) == (reserve, side))
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_least_finds_the_first_that_holds(first: int, low: int) -> None:
+    found = least(low, 10**9, lambda n: n >= first)
+
+    assert found == max(first, low)
+
+
+def test_least_is_none_where_nothing_holds() -> None:
+    assert least(0, 1_000, lambda n: n > 1_000) is None
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@given(
+    weth=st.integers(10**15, 10**23),
+    lst=st.integers(0, 10**22),
+    usdc=st.integers(10**5, 10**13),
+    permille=st.integers(1_001, 4_000),
+    e_mode=st.sampled_from([0, b.ETH_CORRELATED]),
+)
+def test_the_least_supply_reaches_the_target(
+    revision: int, weth: int, lst: int, usdc: int, permille: int, e_mode: int
+) -> None:
+    view = b.view(revision)
+    holdings = b.holdings(
+        b.collateral(b.WETH, weth), b.debt(b.USDC, usdc), b.collateral(b.LST, lst), e_mode=e_mode
+    )
+    found = assessed(view, holdings)
+    target = Wad(found.health_factor * permille // 1_000)
+    assume(10**9 < target < 10**27)
+    for reserve in (b.WETH, b.LST):
+        leg = leg_of(found, reserve, Side.COLLATERAL)
+
+        amount = view.supply_to_reach(holdings, leg, target)
+
+        assert amount is not None
+        assert after(view, holdings, leg, amount) >= target
+        assert amount == 0 or after(view, holdings, leg, amount - 1) < target
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@given(
+    weth=st.integers(10**15, 10**23),
+    usdc=st.integers(10**5, 10**13),
+    dai=st.integers(0, 10**22),
+    permille=st.integers(1_001, 9_000),
+)
+def test_the_least_repayment_reaches_the_target_or_is_the_whole_balance(
+    revision: int, weth: int, usdc: int, dai: int, permille: int
+) -> None:
+    view = b.view(revision)
+    holdings = b.holdings(b.collateral(b.WETH, weth), b.debt(b.USDC, usdc), b.debt(b.DAI, dai))
+    found = assessed(view, holdings)
+    target = Wad(found.health_factor * permille // 1_000)
+    for reserve in (b.USDC, b.DAI):
+        leg = leg_of(found, reserve, Side.DEBT)
+
+        amount = view.repay_to_reach(holdings, leg, target)
+
+        assert 0 <= amount <= leg.balance
+        if amount < leg.balance:
+            assert after(view, holdings, leg, amount) >= target
+        assert amount == 0 or after(view, holdings, leg, amount - 1) < target
+
+
+def test_up_to_3_4_a_supply_of_a_lower_threshold_can_lower_the_health_factor() -> None:
+    """Why the inverse goes from step to step of the floored average threshold."""
+    view = b.view(8)
+    holdings = b.holdings(
+        b.collateral(b.WETH, 10**18), b.collateral(b.DAI, 10**18), b.debt(b.USDC, 10**9)
+    )
+    leg = leg_of(assessed(view, holdings), b.DAI, Side.COLLATERAL)
+    path = [after(view, holdings, leg, a) for a in range(0, 40 * 10**18, 10**16)]
+    assert any(y < x for x, y in pairwise(path))
+    target = Wad(path[0] + 3 * 10**15)
+
+    amount = view.supply_to_reach(holdings, leg, target)
+
+    assert amount
+    assert after(view, holdings, leg, amount) >= target
+    assert all(after(view, holdings, leg, a) < target for a in range(0, amount, amount // 977))
+
+
+def test_nothing_is_needed_where_the_target_is_reached() -> None:
+    view = b.view()
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    found = assessed(view, holdings)
+    supplied, owed = found.legs
+
+    assert view.supply_to_reach(holdings, supplied, found.health_factor) == 0
+    assert view.repay_to_reach(holdings, owed, found.health_factor) == 0
+    assert view.repay_to_reach(holdings, owed, Wad(UINT256_MAX)) == owed.balance
+
+
+@pytest.mark.parametrize("flag", ["frozen", "paused", "inactive"])
+def test_no_supply_goes_into_a_reserve_that_takes_none(flag: str) -> None:
+    config = replace(
+        b.CONFIGURATIONS[b.WETH],
+        **{"inactive": {"active": False}}.get(flag, {flag: True}),
+    )
+    view = b.view(states={b.WETH: b.state(b.WETH, config)})
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    leg = assessed(view, holdings).legs[0]
+
+    assert view.supply_to_reach(holdings, leg, Wad(4 * WAD)) is None
+
+
+def test_no_supply_goes_over_the_cap() -> None:
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    free = b.view()
+    leg = assessed(free, holdings).legs[0]
+    wanted = free.supply_to_reach(holdings, leg, Wad(4 * WAD))
+    assert wanted
+    supplied = free.reserves[b.WETH].liquidity_index * (10**24 + 10**15 + 7) // 10**27
+    enough = -(-(supplied + wanted + 2) // 10**18)
+
+    def capped(tokens: int) -> Raw | None:
+        config = replace(b.CONFIGURATIONS[b.WETH], supply_cap=tokens)
+        view = b.view(states={b.WETH: b.state(b.WETH, config)})
+        return view.supply_to_reach(holdings, leg, Wad(4 * WAD))
+
+    assert capped(enough) == wanted
+    assert capped(enough - 1) is None
+
+
+def test_a_leg_the_account_does_not_have_is_no_way_out() -> None:
+    view = b.view()
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    other = assessed(view, b.holdings(b.collateral(b.DAI, 1), b.debt(b.DAI, 1))).legs
+
+    assert view.supply_to_reach(holdings, other[0], Wad(4 * WAD)) is None
+    assert view.repay_to_reach(holdings, other[1], Wad(4 * WAD)) == 0
