@@ -5,14 +5,15 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from keeper.app.chain import open_chain
+from keeper.app.act import carry_out, plan_approval
+from keeper.app.chain import OpenChain, open_chain
 from keeper.app.look import read_market
 from keeper.app.watcher import Watcher
 from keeper.devnet.abi import encode_call
@@ -20,7 +21,7 @@ from keeper.devnet.network import Devnet
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine, Pass
 from keeper.engine.market import WatchedMarket
-from keeper.model import Address, Holdings
+from keeper.model import Address, Holdings, Submitted
 from keeper.settings import Settings, load
 from keeper.store.database import Database
 from keeper.store.records import SqlRecords
@@ -104,25 +105,46 @@ class Watching:
             await asyncio.sleep(0.01)
 
 
+Happening = Callable[[], Awaitable[None]]
+
+
+class SlowWatcher(Watcher):
+    """One to whom something happens between opening the chain and following its heads."""
+
+    while_opening: Happening | None = None
+
+    async def _follow(self, chain: OpenChain, engine: Engine) -> None:
+        if self.while_opening is not None:
+            await self.while_opening()
+        await super()._follow(chain, engine)
+
+
 @asynccontextmanager
-async def watching(devnet: Devnet, settings: Settings) -> AsyncIterator[Watching]:
-    """Run a watcher until history is covered and everybody found there is in the book."""
+async def watching(
+    devnet: Devnet, settings: Settings, while_opening: Happening | None = None
+) -> AsyncIterator[Watching]:
+    """Run a watcher until history is covered and everybody found there is in the book.
+
+    `while_opening` happens after the chain was opened and before heads are followed.
+    """
     await devnet.anvil.set_automine(on=False)
     async with await Database.open(settings.database.url) as database:
         passes: list[Pass] = []
         progress: list[Progress] = []
-        watcher = Watcher(
+        watcher = SlowWatcher(
             settings,
             settings.select()[0],
             database,
             on_pass=lambda _, done: passes.append(done),
             on_progress=progress.append,
         )
+        watcher.while_opening = while_opening
         task = asyncio.create_task(watcher.run())
         here = Watching(devnet, settings, watcher, task, passes, progress)
         try:
             await here.until(lambda: watcher.engine is not None and watcher.engine.covered)
             await here.until(lambda: bool(passes))
+            await here.seen()
             await here.tick()
             while here.market.backlog:
                 await here.tick()
@@ -131,6 +153,20 @@ async def watching(devnet: Devnet, settings: Settings) -> AsyncIterator[Watching
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def approve_everything(devnet: Devnet, settings: Settings) -> None:
+    """Let the Pool take what the configured key has, by the path of ``keeper approve --send``."""
+    async with (
+        await Database.open(settings.database.url) as database,
+        open_chain(settings, settings.select()[0]) as chain,
+    ):
+        for reserve in devnet.deployment.reserves:
+            planned = await plan_approval(chain, chain.market(), reserve.symbol, None)
+            submission, _ = await carry_out(
+                settings, chain, database, planned, send=True, wait=False
+            )
+            assert isinstance(submission, Submitted), submission
 
 
 def book_of(market: WatchedMarket[Any, Any]) -> dict[Address, Holdings]:
@@ -196,6 +232,18 @@ class Crowd:
             receipts = [await self.devnet.anvil.receipt(one) for one in sent]  # type: ignore[arg-type]
             counts[name] = sum(r is not None and r["status"] == "0x1" for r in receipts)
         return counts
+
+    async def arrive(self, stranger: Address) -> None:
+        """Somebody whom history does not know borrows; mined with the next block."""
+        deployment = self.devnet.deployment
+        await self.devnet.anvil.set_balance(stranger, 10**18)
+        weth, usdc = (deployment.reserve(symbol).asset for symbol in ("WETH", "USDC"))
+        for sender, to, data in (
+            self._pool(self.whale, "supply", weth, 10**18, stranger, 0),
+            self._pool(stranger, "setUserUseReserveAsCollateral", weth, True),  # noqa: FBT003
+            self._pool(stranger, "borrow", usdc, 1_234_567_891, 2, 0, stranger),
+        ):
+            await self.devnet.anvil.send(sender, to, data, gas=1_500_000)
 
     def _someone(self) -> Address:
         return self.chance.choice(self.devnet.borrowers).address

@@ -40,15 +40,25 @@ class House:
 
 
 async def set_up(
-    devnet: Devnet, folder: Path, bot_url: str, bot_token: str, environ: Mapping[str, str]
+    *,
+    devnet: Devnet,
+    folder: Path,
+    database: str | None,
+    bot: tuple[str, str],
+    environ: Mapping[str, str],
 ) -> House:
-    """Make a key, fund it, write the configuration, and approve the Pool for what it may spend."""
+    """Make a key, fund it, write the configuration, and approve the Pool for what it may spend.
+
+    `database`: a URL, or None for a SQLite file in `folder`.  `bot`: URL and token of the stand-in,
+    unused when `environ` holds a real token.
+    """
+    url = database or f"sqlite:///{folder / 'keeper.sqlite3'}"
     keeper = await _fund(devnet, folder)
     carol = await _near_the_edge(devnet)
     real = bool(environ.get("KEEPER__TELEGRAM__TOKEN"))
     config = folder / "keeper.toml"
     config.write_text(
-        _toml(devnet.deployment, folder, carol, None if real else (bot_url, bot_token)),
+        _toml(devnet.deployment, folder, url, carol, None if real else bot),
         encoding="utf-8",
     )
     telegram = {k: v for k, v in environ.items() if k.startswith("KEEPER__TELEGRAM__")}
@@ -82,18 +92,20 @@ async def _near_the_edge(devnet: Devnet) -> Address:
     return min(accounts, key=lambda a: (abs(healths[a] - 118 * _ETHER // 100), a))
 
 
-def _toml(deployment: Deployment, folder: Path, carol: Address, bot: tuple[str, str] | None) -> str:
+def _toml(
+    deployment: Deployment, folder: Path, url: str, carol: Address, bot: tuple[str, str] | None
+) -> str:
     """Return the configuration; what is real is left to the environment."""
     quoted = json.dumps
     alice, bob = deployment.account("alice").address, deployment.account("bob").address
     heartbeats = "\n".join(f'"{f.proxy}" = {f.heartbeat_s}' for f in deployment.feeds)
     telegram = ""
     if bot is not None:
-        url, token = bot
+        api_url, token = bot
         telegram = f"""
 [telegram]
 token = {quoted(token)}
-api_url = {quoted(url)}
+api_url = {quoted(api_url)}
 operator_chats = [{OPERATOR}]
 allowed_chats = [{ALICE}, {BOB}, {CAROL}]
 """
@@ -117,7 +129,7 @@ max_per_tx_usd = "250000"
     )
     return f"""# The keeper of the demo, for chain {deployment.chain_id} only.
 [database]
-url = {quoted(f"sqlite:///{folder / 'keeper.sqlite3'}")}
+url = {quoted(url)}
 
 [log]
 level = "error"

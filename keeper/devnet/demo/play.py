@@ -52,6 +52,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
     parser.add_argument("--positions", type=int, default=200, help="borrowers (default: 200)")
+    parser.add_argument(
+        "--database", metavar="URL", help="an empty PostgreSQL database instead of SQLite"
+    )
     parser.add_argument("--stay", action="store_true", help="keep chain and keeper running after")
     return parser.parse_args()
 
@@ -66,7 +69,13 @@ async def _play(options: argparse.Namespace, started: float) -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-demo-")))
             bot = await stack.enter_async_context(BotApi().serve())
             log.set_up(style="text", level="error", secrets=(TOKEN,))
-            house = await set_up(devnet, folder, bot.url, TOKEN, os.environ)
+            house = await set_up(
+                devnet=devnet,
+                folder=folder,
+                database=options.database,
+                bot=(bot.url, TOKEN),
+                environ=os.environ,
+            )
             log.hide(house.settings.secrets())
             chronicle = Chronicle()
             covered = asyncio.Event()
