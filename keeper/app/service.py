@@ -272,6 +272,14 @@ def _faults(watcher: Watcher) -> tuple[Fault, ...]:
             )
         )
     if engine is not None and engine.last is not None:
+        behind_s = engine.last.behind_s
+        if behind_s > watcher.behind_limit_s:
+            found.append(
+                Fault(
+                    part="node",
+                    sentence=f"its newest block is {behind_s:.0f} s old: nothing is decided on it",
+                )
+            )
         found += [
             Fault(part=f"market {name}", sentence=reason)
             for name, reason in engine.last.unread.items()

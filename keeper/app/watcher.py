@@ -171,6 +171,7 @@ class Watcher:
                     policy=alert_policy(self.settings),
                 ),
                 rpc_calls=chain.observing_calls,
+                behind_after_s=self.behind_limit_s,
             )
             self.chain, self.engine, self.executor = chain, engine, executor
             await engine.start(chain.head)
@@ -250,6 +251,11 @@ class Watcher:
             return
         with contextlib.suppress(ObservationError):
             self.gas_wei = await self.chain.rpc.balance(self._owner)
+
+    @property
+    def behind_limit_s(self) -> float:
+        """How old the head's own timestamp may be before nothing is decided on it."""
+        return max(120.0, 10 * self.config.block_time_s)
 
     @property
     def silence_limit_s(self) -> float:
