@@ -7,6 +7,7 @@ watched from the first block on.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -32,6 +33,7 @@ from keeper.model import (
     Watch,
 )
 from keeper.settings import Chain, Settings
+from keeper.settings.schema import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.records import SqlRecords
@@ -254,7 +256,12 @@ class Watcher:
 
     @property
     def behind_limit_s(self) -> float:
-        """How old the head's own timestamp may be before nothing is decided on it."""
+        """How old the head's own timestamp may be before nothing is decided on it.
+
+        A development chain keeps its own time: there is no limit.
+        """
+        if self.config.chain_id == DEV_CHAIN_ID:
+            return math.inf
         return max(120.0, 10 * self.config.block_time_s)
 
     @property
