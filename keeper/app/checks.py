@@ -69,7 +69,7 @@ def warning(what: str, said: str, remedy: str = "") -> Finding:
 def failed(what: str, said: object, remedy: str = "") -> Finding:
     """It does not work.  An error that begins with what was looked at says it once only."""
     text = str(said)
-    for known in (*what.split(": "), what.split()[-1]):
+    for known in (*what.split(": "), what.rsplit(maxsplit=1)[-1]):
         text = text.removeprefix(f"{known}: ").removeprefix(f"{known} ")
     return Finding(state=State.FAILED, what=what, said=text, remedy=remedy)
 
