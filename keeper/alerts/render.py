@@ -310,7 +310,9 @@ def feed_well(verdict: FeedVerdict | None) -> str:
 
 
 def price_trouble(verdict: PriceVerdict) -> str:
-    """Return ``unusable: `` and the reason."""
+    """Return ``unusable: `` and the reason, or ``doubted: `` where it is still gone by."""
+    if verdict.usable and verdict.suspicions:
+        return f"doubted: {reason_text(verdict.suspicions[0].reason)}"
     return f"unusable: {reason_text(verdict.reason)}"
 
 

@@ -174,7 +174,7 @@ def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Troub
                 )
                 for feed in bad
             ]
-            if not bad and not verdict.usable:
+            if not bad and (verdict.suspicions or not verdict.usable):
                 fresh.append(
                     Trouble(
                         subject=f"{market.chain_id}:{market.name}:{verdict.asset.address}",

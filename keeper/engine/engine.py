@@ -35,6 +35,7 @@ from keeper.model import (
     Decision,
     Declined,
     Hold,
+    Holdings,
     Inventory,
     MarketId,
     Message,
@@ -52,6 +53,7 @@ from keeper.model import (
 )
 from keeper.ports import Advance, Executor, Reader, Records, Strategy
 from keeper.risk.exact import endangered
+from keeper.strategies.holding import held_back
 from keeper.strategies.purse import Purse
 from keeper.strategies.queue import queue
 from keeper.units import WAD, Wad
@@ -245,9 +247,13 @@ class Engine:
             holdings = self._market(name).holdings(account)
             if holdings is None:
                 continue
-            hand = self._hands[name]
-            strategy = hand.protections.get(account, hand.otherwise)
-            decision = strategy.decide(self.readings[name].view, holdings, assessment, purse)
+            reading, hand = self.readings[name], self._hands[name]
+            if (strategy := hand.protections.get(account)) is not None:
+                view, known = reading.protecting, _by_protocol(reading, holdings, assessment)
+                decision = strategy.decide(view, holdings, known, purse)
+            else:
+                decision = hand.otherwise.decide(reading.view, holdings, assessment, purse)
+                decision = held_back(decision, assessment, reading.held)
             if isinstance(decision, Hold):
                 self._pace.recovered(assessment.position)
             if isinstance(decision, Act):
@@ -369,6 +375,14 @@ class Engine:
 
     def _market(self, name: str) -> WatchedMarket[Any, Any]:
         return next(m for m in self.markets if m.id.name == name)
+
+
+def _by_protocol(reading: Reading, holdings: Holdings, assessment: Assessment) -> Assessment:
+    """Return the health that a protection goes by: a doubted price may serve, an account that
+    could not be read may not."""
+    if assessment.ok or holdings.account in dict(reading.unreadable):
+        return assessment
+    return reading.protecting.assess(holdings)
 
 
 def _unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:
