@@ -21,6 +21,7 @@ from keeper.alerts.render import Remedies
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
+from keeper.engine.prices import PriceLog
 from keeper.engine.remedies import remedies
 from keeper.errors import ObservationError
 from keeper.model import (
@@ -144,6 +145,7 @@ class Engine:
         self._states: dict[AlertKey, AlertState] = {}
         self._watches: tuple[Watch, ...] = ()
         self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
+        self._price_log = PriceLog()
         self._since_checkpoint = 0
         self.covered = False
 
@@ -306,6 +308,11 @@ class Engine:
             PassRecord(
                 block=done.block,
                 history=done.assessments,
+                prices=tuple(
+                    kept
+                    for r in done.readings
+                    for kept in self._price_log.worth_keeping(r.view.market, r.block, r.prices)
+                ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
                 messages=told.messages,
