@@ -41,6 +41,10 @@ def test_transaction_hashes_stay_readable() -> None:
     assert log.redact(f"tx {KEY}") == f"tx {KEY}"
 
 
+def _fail(text: str) -> None:
+    raise RuntimeError(text)
+
+
 @pytest.mark.parametrize("style", ["json", "text"])
 def test_planted_secrets_reach_no_line(style: str) -> None:
     out = io.StringIO()
@@ -51,7 +55,7 @@ def test_planted_secrets_reach_no_line(style: str) -> None:
     ours.warning(f"said in the event itself {TOKEN}")
     theirs.warning("POST %s with %s", f"https://api.telegram.org/bot{TOKEN}/getMe", KEY)
     try:
-        raise RuntimeError(f"could not use {KEY} at {URL}")
+        _fail(f"could not use {KEY} at {URL}")
     except RuntimeError:
         ours.exception("task.died")
         theirs.exception("task died")

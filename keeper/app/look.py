@@ -6,7 +6,7 @@ from typing import Any
 from keeper.app.chain import OpenChain
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import ConfigError
-from keeper.model import Address, Assessment, BlockRef, Holdings, Unassessable
+from keeper.model import Address, Assessment, BlockRef, Holdings, PositionId, Unassessable
 from keeper.protocols.aave_v3.market import AccountData
 
 
@@ -40,19 +40,16 @@ def held_by(market: WatchedMarket[Any, Any], reading: Reading, account: Address)
 
 
 def assessments(market: WatchedMarket[Any, Any], reading: Reading) -> tuple[Assessment, ...]:
-    """Return the exact assessment of every account of the book; an unreadable one is unknown."""
+    """Return the exact assessment of every account read; one that could not be is unknown."""
     unread = dict(reading.unreadable)
     found: list[Assessment] = []
     for account in market.book.accounts():
         holdings = market.holdings(account)
-        if holdings is None:
-            continue
-        assessed = reading.view.assess(holdings)
-        if account in unread:
-            assessed = Unassessable(
-                position=assessed.position, block=reading.block, reason=unread[account]
-            )
-        found.append(assessed)
+        if holdings is not None and account not in unread:
+            found.append(reading.view.assess(holdings))
+    for account, reason in unread.items():
+        position = PositionId(market=market.id, account=account)
+        found.append(Unassessable(position=position, block=reading.block, reason=reason))
     return tuple(found)
 
 

@@ -113,7 +113,11 @@ class Service:
             version=self._version,
         )
         web = WebServer(
-            status, self.metrics, host=self.settings.web.host, port=self.settings.web.port
+            status,
+            self.metrics,
+            host=self.settings.web.host,
+            port=self.settings.web.port,
+            hosts=self.settings.web.hosts,
         )
         try:
             if self.settings.web.enabled:
@@ -215,7 +219,6 @@ class Service:
             intent = outcome.plan.intent
             metrics.action(intent.position.market.name, intent.kind, type(outcome).__name__.lower())
         self.wake()
-        systemd.notify("WATCHDOG=1")
         self._told_pass(name, done)
 
     async def _watch_ourselves(self, database: Database, store: SqlOutbox) -> None:
@@ -229,6 +232,7 @@ class Service:
                 for watcher in self.watchers:
                     await watcher.read_gas()
             self.metrics.outbox((await store.counts()).pending)
+            systemd.notify("WATCHDOG=1")
             states = await records.alert_states()
             for watcher in self.watchers:
                 told = pass_faults(
@@ -272,6 +276,14 @@ def _faults(watcher: Watcher) -> tuple[Fault, ...]:
             )
         )
     if engine is not None and engine.last is not None:
+        behind_s = engine.last.behind_s
+        if behind_s > watcher.behind_limit_s:
+            found.append(
+                Fault(
+                    part="node",
+                    sentence=f"its newest block is {behind_s:.0f} s old: nothing is decided on it",
+                )
+            )
         found += [
             Fault(part=f"market {name}", sentence=reason)
             for name, reason in engine.last.unread.items()

@@ -7,6 +7,7 @@ watched from the first block on.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -34,6 +35,7 @@ from keeper.model import (
 )
 from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
+from keeper.settings.schema import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.records import SqlRecords
@@ -183,6 +185,7 @@ class Watcher:
                     policy=alert_policy(self.settings),
                 ),
                 rpc_calls=chain.observing_calls,
+                behind_after_s=self.behind_limit_s,
             )
             self.chain, self.engine, self.executor = chain, engine, executor
             await engine.start(chain.head)
@@ -265,6 +268,16 @@ class Watcher:
             return
         with contextlib.suppress(ObservationError):
             self.gas_wei = await self.chain.rpc.balance(self._owner)
+
+    @property
+    def behind_limit_s(self) -> float:
+        """How old the head's own timestamp may be before nothing is decided on it.
+
+        A development chain keeps its own time: there is no limit.
+        """
+        if self.config.chain_id == DEV_CHAIN_ID:
+            return math.inf
+        return max(120.0, 10 * self.config.block_time_s)
 
     @property
     def silence_limit_s(self) -> float:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from keeper.cli import config
+from keeper.cli import actions, config, db, explain, oracles, positions, watch
 from keeper.cli.context import Invocation, hoist
 from keeper.errors import ConfigError, KeeperError
 
@@ -56,7 +56,8 @@ def _common(
     context.obj = Invocation(config=config_file, chain=chain, as_json=as_json, verbose=verbose)
 
 
-config.register(app)
+for _module in (positions, explain, oracles, actions, watch, db, config):
+    _module.register(app)
 
 
 def version() -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNKNOWN = "unknown"
+PIPE_WIDTH = 400
 
 
 def emit(document: Any, *, as_json: bool, render: Callable[["Console"], None]) -> None:
@@ -30,10 +31,14 @@ def emit(document: Any, *, as_json: bool, render: Callable[["Console"], None]) -
 
 
 def console() -> "Console":
-    """Standard output for people: no wrapping of numbers, no guessed highlights."""
+    """Standard output for people: no wrapping of numbers, no guessed highlights.
+
+    A file or a pipe is as wide as its longest line: nothing is cut there.
+    """
     from rich.console import Console  # noqa: PLC0415 - slow to import
 
-    return Console(highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> "Table":

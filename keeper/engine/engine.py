@@ -94,6 +94,8 @@ class Pass:
     readings: tuple[Reading, ...]
     unread: Mapping[str, str]
     """Markets that could not be read, and why: nothing is decided about them."""
+    behind_s: float
+    """Age of the block by the machine's clock: a node that is not synced serves old ones."""
     assessments: tuple[Assessment, ...]
     """Watched, protected and liquidatable positions."""
     decisions: tuple[Decision, ...]
@@ -123,9 +125,14 @@ class Engine:
         executor: Executor,
         telling: Telling,
         rpc_calls: Callable[[], int],
+        behind_after_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`hands` by market name; `rpc_calls` counts the requests that observing made so far."""
+        """`hands` by market name; `rpc_calls` counts the requests that observing made so far.
+
+        `behind_after_s`: nothing is decided on a head that is older than this by `wall`.
+        """
         self.markets = tuple(markets)
         self.last: Pass | None = None
         self.readings: dict[str, Reading] = {}
@@ -141,6 +148,8 @@ class Engine:
         self._executor = executor
         self._telling = telling
         self._clock = clock
+        self._wall = wall
+        self._behind_after_s = behind_after_s
         self._pace = Pace()
         self._states: dict[AlertKey, AlertState] = {}
         self._watches: tuple[Watch, ...] = ()
@@ -175,7 +184,12 @@ class Engine:
         self.readings = dict(observed.readings)
         self._prices |= {r.view.market: r.prices for r in self.readings.values()}
         assessments = self._assess()
-        decisions = self._decide(observed.inventories, assessments)
+        behind_s = self._wall() - head.timestamp
+        if behind_s > self._behind_after_s:
+            log.warning("head.behind", block=head.number, behind_s=round(behind_s))
+            decisions: tuple[Decision, ...] = ()
+        else:
+            decisions = self._decide(observed.inventories, assessments)
         decided_at = self._clock()
         submissions, broadcast_at = await self._submit(decisions, head)
         outcomes = await self._executor.settle(head)
@@ -187,6 +201,7 @@ class Engine:
             orphaned=len(advance.orphaned),
             readings=tuple(self.readings.values()),
             unread=observed.unread,
+            behind_s=max(0.0, behind_s),
             assessments=tuple(assessments.values()),
             decisions=decisions,
             submissions=submissions,
@@ -249,19 +264,22 @@ class Engine:
             holdings = self._market(name).holdings(account)
             if holdings is None:
                 continue
-            reading, hand = self.readings[name], self._hands[name]
-            if (strategy := hand.protections.get(account)) is not None:
-                view, known = reading.protecting, _by_protocol(reading, holdings, assessment)
-                decision = strategy.decide(view, holdings, known, purse)
-            else:
-                decision = hand.otherwise.decide(reading.view, holdings, assessment, purse)
-                decision = held_back(decision, assessment, reading.held)
+            decision = self._ask(name, holdings, assessment, purse)
             if isinstance(decision, Hold):
                 self._pace.recovered(assessment.position)
             if isinstance(decision, Act):
                 purse.take(decision.intent.asset.address, decision.intent.amount)
             decisions.append(decision)
         return tuple(decisions)
+
+    def _ask(self, name: str, holdings: Holdings, assessment: Assessment, purse: Purse) -> Decision:
+        """Return the decision of the account's strategy, on prices as far as they may serve it."""
+        reading, hand = self.readings[name], self._hands[name]
+        if (strategy := hand.protections.get(holdings.account)) is not None:
+            known = _by_protocol(reading, holdings, assessment)
+            return strategy.decide(reading.protecting, holdings, known, purse)
+        decision = hand.otherwise.decide(reading.view, holdings, assessment, purse)
+        return held_back(decision, assessment, reading.held)
 
     async def _submit(
         self, decisions: Sequence[Decision], head: BlockRef

@@ -87,6 +87,9 @@ class Web(Section):
         "127.0.0.1", description="The address it listens on; the page has no login of its own."
     )
     port: int = Field(8787, ge=0, le=65535, description="The port it listens on; 0 takes any.")
+    hosts: Names = Field(
+        (), description="Further names it may be asked under, such as a scraper's container."
+    )
 
 
 class Telegram(Section):

@@ -152,6 +152,7 @@ async def test_armed_it_liquidates_each_dangerous_account_once(
 [liquidate]
 enabled = true
 min_profit_usd = "1"
+max_debt_usd = "2000000"
 [signing]
 armed_chain_ids = [31337]
 private_key = "{keeper.private_key}"

@@ -240,7 +240,7 @@ class Crowd:
         weth, usdc = (deployment.reserve(symbol).asset for symbol in ("WETH", "USDC"))
         for sender, to, data in (
             self._pool(self.whale, "supply", weth, 10**18, stranger, 0),
-            self._pool(stranger, "setUserUseReserveAsCollateral", weth, True),  # noqa: FBT003
+            self._pool(stranger, "setUserUseReserveAsCollateral", weth, True),
             self._pool(stranger, "borrow", usdc, 1_234_567_891, 2, 0, stranger),
         ):
             await self.devnet.anvil.send(sender, to, data, gas=1_500_000)

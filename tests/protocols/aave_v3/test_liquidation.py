@@ -1,6 +1,7 @@
 """Close factor, seizure and dust by numbers; the chain's own answers are in tests/chain."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -50,8 +51,9 @@ def test_from_3_3_half_of_the_total_debt_of_big_positions() -> None:
 
 @pytest.mark.parametrize("small", ["collateral_value", "debt_value"])
 def test_from_3_3_nothing_protects_what_is_below_two_thousand(small: str) -> None:
-    at = replace(BIG, **{small: Base(2_000 * USD)})
-    below = replace(BIG, **{small: Base(2_000 * USD - 1)})
+    bound: dict[str, Any] = {small: Base(2_000 * USD)}
+    less: dict[str, Any] = {small: Base(2_000 * USD - 1)}
+    at, below = replace(BIG, **bound), replace(BIG, **less)
 
     assert most_debt(V3_6, below, ABOVE_95, BIG.debt_value) == BIG.debt
     assert most_debt(V3_6, at, ABOVE_95, Base(2_000 * USD)) < BIG.debt
@@ -143,4 +145,6 @@ def test_a_wei_more_than_the_largest_part_would_leave_dust(debt: int, cut: int) 
 
 @pytest.mark.parametrize("broken", ["collateral_price", "debt_price", "bonus"])
 def test_nothing_is_legal_at_a_price_or_a_bonus_of_zero(broken: str) -> None:
-    assert largest(V3_6, replace(BIG, **{broken: 0}), BIG.debt) is None
+    zero: dict[str, Any] = {broken: 0}
+
+    assert largest(V3_6, replace(BIG, **zero), BIG.debt) is None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -138,10 +139,8 @@ def test_nothing_is_needed_where_the_target_is_reached() -> None:
 
 @pytest.mark.parametrize("flag", ["frozen", "paused", "inactive"])
 def test_no_supply_goes_into_a_reserve_that_takes_none(flag: str) -> None:
-    config = replace(
-        b.CONFIGURATIONS[b.WETH],
-        **{"inactive": {"active": False}}.get(flag, {flag: True}),
-    )
+    changed: dict[str, Any] = {"active": False} if flag == "inactive" else {flag: True}
+    config = replace(b.CONFIGURATIONS[b.WETH], **changed)
     view = b.view(states={b.WETH: b.state(b.WETH, config)})
     holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
     leg = assessed(view, holdings).legs[0]
