@@ -48,9 +48,7 @@ def accounts(made: Made, count: int, number: int = 1) -> Iterator[Holdings]:
         health = 0.97 + 2.03 * chance.random() ** 1.2
         for i in debts:
             usd = capacity / health / len(debts)
-            entries.append(
-                Entry(reserve=i, side=Side.DEBT, scaled=max(1, int(usd / values[i][1])))
-            )
+            entries.append(Entry(reserve=i, side=Side.DEBT, scaled=max(1, int(usd / values[i][1]))))
         entries.sort(key=lambda e: e.reserve)
         yield Holdings(account=address(index), e_mode=e_mode, entries=tuple(entries))
 

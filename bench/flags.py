@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from bench import crowd, naive
 from bench.line import Line, say, spread
-from bench.market import Made, make
-from keeper.model import Assessed, Entry, Holdings, Side
+from bench.market import make
+from keeper.model import Address, Assessed, Entry, Holdings, Side
 from keeper.risk.book import Book
 from keeper.risk.exact import endangered
 from keeper.risk.screen import screen
@@ -72,7 +72,7 @@ def _one_book(number: int) -> Counts:
     made = make(RESERVES, revision, 77 + number)
     drawn = tuple(crowd.accounts(made, ACCOUNTS, number))
     of = naive.reserves(made)
-    tuned = [_tuned(chance, h, made, of, old=revision == 1) for h in drawn]
+    tuned = [_tuned(chance, h, of, old=revision == 1) for h in drawn]
     book = Book()
     for holdings in drawn[::2]:
         book.put(holdings)
@@ -101,9 +101,7 @@ def _one_book(number: int) -> Counts:
     )
 
 
-def _tuned(
-    chance: random.Random, holdings: Holdings, made: Made, of: naive.Reserves, *, old: bool
-) -> Holdings:
+def _tuned(chance: random.Random, holdings: Holdings, of: naive.Reserves, *, old: bool) -> Holdings:
     """The account with its first debt sized to a health factor just about 1."""
     [row] = naive.rows((holdings,))
     e_mode, collaterals, debts = row
@@ -114,7 +112,9 @@ def _tuned(
     if old:
         weighted = _old_weighted(row, of)
     first, *others = debts
-    owed = sum(-(-scaled * of.debt_index[i] // RAY) * of.price[i] // of.unit[i] for i, scaled in others)
+    owed = sum(
+        -(-scaled * of.debt_index[i] // RAY) * of.price[i] // of.unit[i] for i, scaled in others
+    )
     left = max(1, weighted // 10_000 - owed)
     i, _ = first
     scaled = left * of.unit[i] * RAY // (of.price[i] * of.debt_index[i])
@@ -145,12 +145,12 @@ def _old_weighted(row: naive.Row, of: naive.Reserves) -> int:
     return total * (weighted // total) if total else 0
 
 
-def _different(held: Sequence[Holdings], truth: Sequence[bool], said: set[str]) -> int:
+def _different(held: Sequence[Holdings], truth: Sequence[bool], said: set[Address]) -> int:
     return sum((h.account in said) != flag for h, flag in zip(held, truth, strict=True))
 
 
-def _known(book: Book, account: str) -> Holdings:
-    holdings = book.get(account)  # type: ignore[arg-type]
+def _known(book: Book, account: Address) -> Holdings:
+    holdings = book.get(account)
     assert holdings is not None
     return holdings
 

@@ -92,9 +92,7 @@ def flags_new(held: Sequence[Row], of: Reserves) -> list[bool]:
             weighted += scaled * supply_index[i] // RAY * price[i] // unit[i] * threshold[i]
         for i, scaled in debts:
             debt -= -(-scaled * debt_index[i] // RAY) * -price[i] // unit[i]
-        found.append(
-            debt > 0 and (weighted * WAD + debt // 2) // debt // 10_000 < WAD
-        )
+        found.append(debt > 0 and (weighted * WAD + debt // 2) // debt // 10_000 < WAD)
     return found
 
 
@@ -127,8 +125,5 @@ def _binomial(rate: int, seconds: int) -> int:
     cube = (square * rate + HALF) // RAY // YEAR
     pairs = seconds * (seconds - 1)
     return (
-        RAY
-        + rate * seconds // YEAR
-        + pairs * square // 2
-        + pairs * max(0, seconds - 2) * cube // 6
+        RAY + rate * seconds // YEAR + pairs * square // 2 + pairs * max(0, seconds - 2) * cube // 6
     )

@@ -18,6 +18,7 @@ from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of, policy_of, pricing_of
 from keeper.app.oracles import board_of
+from keeper.chain.branch import Advance
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine, Pass, Telling
 from keeper.errors import ObservationError
@@ -211,15 +212,21 @@ class Watcher:
                 await engine.save_checkpoints()
 
     async def _follow(self, chain: OpenChain, engine: Engine) -> None:
-        async with contextlib.aclosing(chain.heads.follow(None)) as advances:
+        """Take the head that the markets were learnt at, then every change after it, gap or not."""
+        first = Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic())
+        await self._take(engine, first)
+        async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
             async for advance in advances:
-                done = await engine.take(advance)
-                if done is None:
-                    continue
-                for submission in done.submissions:
-                    await self._journal.record_submission(submission)
-                self.last_pass_at = time.monotonic()
-                self._on_pass(self.name, done)
+                await self._take(engine, advance)
+
+    async def _take(self, engine: Engine, advance: Advance) -> None:
+        done = await engine.take(advance)
+        if done is None:
+            return
+        for submission in done.submissions:
+            await self._journal.record_submission(submission)
+        self.last_pass_at = time.monotonic()
+        self._on_pass(self.name, done)
 
     async def _cover(self, chain: OpenChain, engine: Engine) -> None:
         """Find every borrower of every market, beside the heads; tried again until it is done."""

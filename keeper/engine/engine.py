@@ -244,6 +244,7 @@ class Engine:
         assessments: Mapping[PositionId, Assessment],
     ) -> tuple[Decision, ...]:
         decisions: list[Decision] = []
+        self._pace.forget_all_but(assessments)
         purses = {name: Purse(inventory) for name, inventory in inventories.items()}
         for intent in self._pace.open.values():
             if (purse := purses.get(intent.position.market.name)) is not None:
@@ -259,14 +260,15 @@ class Engine:
             name, account = assessment.position.market.name, assessment.position.account
             if (purse := purses.get(name)) is None:
                 continue
-            if self._pace.held(assessment.position, assessment.block.number):
+            market = self._market(name)
+            position, block = assessment.position, assessment.block.number
+            if position in self._pace.open or (held := market.holdings(account)) is None:
                 continue
-            holdings = self._market(name).holdings(account)
-            if holdings is None:
-                continue
-            decision = self._ask(name, holdings, assessment, purse)
+            decision = self._ask(name, held, assessment, purse)
             if isinstance(decision, Hold):
-                self._pace.recovered(assessment.position)
+                self._pace.recovered(position)
+            if self._pace.held(position, block):
+                continue
             if isinstance(decision, Act):
                 purse.take(decision.intent.asset.address, decision.intent.amount)
             decisions.append(decision)

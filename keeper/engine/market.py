@@ -29,6 +29,7 @@ from keeper.model import (
     MarketId,
     PriceVerdict,
     Source,
+    Touched,
 )
 from keeper.oracles.judge import JudgeRules
 from keeper.oracles.trace import TraceRules
@@ -93,8 +94,8 @@ class WatchedMarket(Generic[M, Obs]):
         self.oracles = WatchedOracles(rules, adapter.id.chain_id)
         self._market: M | None = None
         self._sweep_per_block = sweep_per_block
-        self._sweep: deque[Address] = deque()
-        self._touched_at: dict[Hash, frozenset[Address]] = {}
+        self._swept_to = 0
+        self._heard: dict[Hash, Touched] = {}
         self._to_read: set[Address] = set()
         self._backlog: deque[Address] = deque()
         self._swept: frozenset[Address] = frozenset()
@@ -151,17 +152,27 @@ class WatchedMarket(Generic[M, Obs]):
         """Take one block's logs: whom they touch is read, a change of parameters discovered."""
         touched = self.adapter.touched(self.market, tuple(logs))
         self.must_discover |= touched.parameters
-        known = {a for a in touched.accounts if a in self.watched or self.book.get(a) is not None}
-        accounts = frozenset(known) | touched.borrowers
-        self._touched_at[block.hash] = accounts
-        while len(self._touched_at) > REMEMBERED_BLOCKS:
-            del self._touched_at[next(iter(self._touched_at))]
-        self._to_read |= accounts
+        self._heard[block.hash] = touched
+        while len(self._heard) > REMEMBERED_BLOCKS:
+            del self._heard[next(iter(self._heard))]
+        self._to_read |= self._known(touched) | touched.borrowers
 
     def unhear(self, block: BlockRef) -> None:
-        """Take back an orphaned block: whom it touched is read again on the branch that won."""
-        self._to_read |= self._touched_at.pop(block.hash, frozenset())
-        self.must_discover = True
+        """Take back an orphaned block: whom it touched is read again on the branch that won.
+
+        A block that was never heard, from before the start, may have touched anybody.
+        """
+        touched = self._heard.pop(block.hash, None)
+        if touched is None:
+            self._backlog.extend(self.book.accounts())
+            self.must_discover = True
+            return
+        self.must_discover |= touched.parameters
+        self._to_read |= self._known(touched) | touched.borrowers
+
+    def _known(self, touched: Touched) -> set[Address]:
+        """Return those touched whom the book holds or people watch."""
+        return {a for a in touched.accounts if a in self.watched or a in self.book}
 
     def admit(self, accounts: Iterable[Address]) -> None:
         """Queue accounts found in history: at most `READ_PER_BLOCK` of them enter at each block."""
@@ -183,7 +194,7 @@ class WatchedMarket(Generic[M, Obs]):
         """Indices, prices and every account on the list, with the sweep's share of the others."""
         for _ in range(min(READ_PER_BLOCK, len(self._backlog))):
             self._to_read.add(self._backlog.popleft())
-        self._swept = frozenset(self._next_swept()) - self._to_read
+        self._swept = self._next_swept() - self._to_read
         asked = tuple(sorted(self._to_read | self._swept))
         return self.adapter.observe(self.market, asked, self.book.get)
 
@@ -225,11 +236,15 @@ class WatchedMarket(Generic[M, Obs]):
             rotated=judged.rotated,
         )
 
-    def _next_swept(self) -> list[Address]:
-        if not self._sweep:
-            self._sweep.extend(self.book.accounts())
-        share = min(self._sweep_per_block, len(self._sweep))
-        return [self._sweep.popleft() for _ in range(share)]
+    def _next_swept(self) -> frozenset[Address]:
+        """Return the sweep's share of the book, going round row by row."""
+        swept: set[Address] = set()
+        for _ in range(min(self._sweep_per_block, self.book.rows)):
+            self._swept_to = (self._swept_to + 1) % self.book.rows
+            account = self.book.account(self._swept_to)
+            if account in self.book:
+                swept.add(account)
+        return frozenset(swept)
 
     def holdings(self, account: Address) -> Holdings | None:
         """What the book holds of `account`; None if nobody ever looked."""

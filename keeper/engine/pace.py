@@ -4,6 +4,7 @@ A cool-down begins only after an attempt that failed, never before one, and ends
 is healthy again.  Counted in blocks: the chain's own clock.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from keeper.model import (
@@ -62,3 +63,8 @@ class Pace:
     def recovered(self, position: PositionId) -> None:
         """The position is out of danger: no cool-down outlives it."""
         self._waits.pop(position, None)
+
+    def forget_all_but(self, seen: Container[PositionId]) -> None:
+        """End the cool-downs of positions that nobody needs to look at any more."""
+        for position in [p for p in self._waits if p not in seen]:
+            del self._waits[position]

@@ -282,6 +282,33 @@ async def test_every_health_factor_is_the_pools_after_random_prices_and_times(
         )
 
 
+async def test_indices_are_accrued_to_the_last_digit(either: Devnet) -> None:
+    """Health factors hide the last digits of an index; the Pool tells them."""
+    pool, abi = either.deployment.pool, either.artifacts.get("IPool")
+    for elapsed_s in (1, 12, 3_607, 86_413, 31_536_011, 157_680_017):
+        seen = await see(either)
+        at = seen.block.timestamp + elapsed_s
+        view = seen.view(at)
+        for reserve in seen.market.reserves:
+            asked = [
+                (pool, pool, encode_call(abi, function, reserve.asset.address))
+                for function in (
+                    "getReserveNormalizedIncome",
+                    "getReserveNormalizedVariableDebt",
+                )
+            ]
+            said = await simulate(either, at, *asked)
+
+            now = view.reserves[reserve.id]
+            assert [int(x["returnData"], 16) for x in said] == [
+                now.liquidity_index,
+                now.debt_index,
+            ]
+        # a little of everything at these new indices
+        await either.anvil.increase_time(7_777)
+        await either.refresh_feeds()
+
+
 async def test_it_stays_equal_when_governance_changes_thresholds_and_e_modes(
     devnet: Devnet,
 ) -> None:

@@ -53,7 +53,7 @@ def test_what_can_be_configured_is_what_there_is() -> None:
     ],
 )
 def test_nonsense_is_no_price(name: str, body: bytes) -> None:
-    with pytest.raises(BadAnswer, match="^it answered"):
+    with pytest.raises(BadAnswer, match=r"^it answered"):
         price_in(EXCHANGES[name], body)
 
 

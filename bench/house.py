@@ -1,0 +1,183 @@
+"""The keeper on a devnet with real Aave v3.6, for benchmarks: as it runs, block by block.
+
+`watched` starts both, waits until every borrower is in the book, and hands out a `House`.  More
+borrowers can be made at any time, by real transactions.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from bench.line import say
+from keeper.app.act import carry_out, plan_approval
+from keeper.app.chain import open_chain
+from keeper.app.watcher import Watcher
+from keeper.devnet.abi import encode_call
+from keeper.devnet.network import Devnet, Stage
+from keeper.devnet.seed import seed
+from keeper.engine.engine import Engine, Pass
+from keeper.engine.market import WatchedMarket
+from keeper.model import Submitted
+from keeper.settings import Settings, load
+from keeper.store.database import Database
+
+MARKET: Final = "bench"
+BLOCK_S: Final = 12
+PATIENCE_S: Final = 120.0
+
+
+@dataclass(slots=True)
+class House:
+    """A devnet and the keeper that watches it."""
+
+    devnet: Devnet
+    watcher: Watcher
+    task: asyncio.Task[None]
+    passes: list[Pass] = field(default_factory=list)
+    chance: random.Random = field(default_factory=lambda: random.Random(4))
+
+    @property
+    def engine(self) -> Engine:
+        """The chain's engine."""
+        assert self.watcher.engine is not None
+        return self.watcher.engine
+
+    @property
+    def market(self) -> WatchedMarket[Any, Any]:
+        """Its only market."""
+        return self.engine.markets[0]
+
+    @property
+    def borrowers(self) -> int:
+        """How many accounts the book holds."""
+        return len(self.market.book)
+
+    async def tick(self, seconds: int = BLOCK_S) -> Pass:
+        """Mine one block and wait until the keeper has taken it."""
+        anvil = self.devnet.anvil
+        await anvil.set_time(await anvil.timestamp() + seconds)
+        await anvil.mine()
+        return await self.seen()
+
+    async def seen(self) -> Pass:
+        """Wait for the pass on the present head."""
+        asked = await self.devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        head = asked["hash"]
+        await self.until(lambda: bool(self.passes) and self.passes[-1].block.hash == head)
+        return self.passes[-1]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait; an error of the keeper ends the wait."""
+        ends_at = time.monotonic() + PATIENCE_S
+        while not condition():
+            if self.task.done():
+                self.task.result()
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"the keeper was not there within {PATIENCE_S:.0f} s")
+            await asyncio.sleep(0.002)
+
+    async def settle_in(self) -> None:
+        """Mine until everybody who was found is in the book."""
+        await self.tick()
+        while self.market.backlog:
+            await self.tick()
+        await self.tick()
+
+    async def grow(self, borrowers: int, number: int = 11) -> None:
+        """Make that many more borrowers and let the keeper meet them."""
+        say(f"making {borrowers:,} more borrowers by real transactions")
+        devnet = self.devnet
+        await devnet.anvil.set_automine(on=True)
+        await seed(devnet.anvil, devnet.artifacts, devnet.deployment, borrowers, number)
+        await devnet.anvil.set_automine(on=False)
+        await self.settle_in()
+
+    async def push_eth(self, factor: Decimal) -> None:
+        """A round of ETH/USD, mined with the next block."""
+        price = await self.devnet.price("ETH/USD") * factor
+        await self.devnet.push_price("ETH/USD", price.quantize(Decimal("0.00000001")))
+
+    async def touch(self, many: int) -> None:
+        """Supply a little for that many borrowers, mined with the next block."""
+        deployment = self.devnet.deployment
+        whale = deployment.account("whale").address
+        pool = self.devnet.artifacts.get("IPool")
+        weth = deployment.reserve("WETH").asset
+        for who in self.chance.choices([b.address for b in deployment.borrowers], k=many):
+            data = encode_call(pool, "supply", weth, 10**15, who, 0)
+            await self.devnet.anvil.send(whale, deployment.pool, data, gas=1_000_000)
+
+
+@asynccontextmanager
+async def watched(stage: Stage, more: str = "", *, approve: bool = False) -> AsyncIterator[House]:
+    """Run the keeper on the devnet of `stage`; `more` is further configuration."""
+    async with AsyncExitStack() as stack:
+        devnet = await stack.enter_async_context(stage.devnet())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-bench-")))
+        settings = _settings(devnet, folder, more)
+        database = await stack.enter_async_context(await Database.open(settings.database.url))
+        if approve:
+            await _approve(devnet, settings, database)
+        await devnet.anvil.set_automine(on=False)
+        passes: list[Pass] = []
+        watcher = Watcher(
+            settings,
+            settings.select()[0],
+            database,
+            on_pass=lambda _, done: passes.append(done),
+            on_progress=lambda _: None,
+        )
+        task = asyncio.create_task(watcher.run())
+        house = House(devnet, watcher, task, passes)
+        try:
+            await house.until(lambda: watcher.engine is not None and watcher.engine.covered)
+            await house.until(lambda: bool(passes))
+            await house.settle_in()
+            yield house
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _settings(devnet: Devnet, folder: Path, more: str) -> Settings:
+    there = devnet.deployment
+    heartbeats = "\n".join(f'"{f.proxy}" = {f.heartbeat_s}' for f in there.feeds)
+    config = folder / "keeper.toml"
+    config.write_text(
+        f"""
+[database]
+url = {json.dumps(f"sqlite:///{folder / 'keeper.sqlite3'}")}
+[chains.devnet]
+chain_id = {there.chain_id}
+rpc_urls = ["{there.rpc_url}"]
+ws_urls = ["{there.ws_url}"]
+calls_per_second = 100000
+confirmations = 2
+block_time_s = 12
+markets = [{{ name = "{MARKET}", addresses_provider = "{there.addresses_provider}" }}]
+[oracles.heartbeats_s]
+{heartbeats}
+{more}
+""",
+        encoding="utf-8",
+    )
+    return load(config, {}, env_file=None)
+
+
+async def _approve(devnet: Devnet, settings: Settings, database: Database) -> None:
+    """Let the Pool take what the configured key has, by the path of ``keeper approve --send``."""
+    async with open_chain(settings, settings.select()[0]) as chain:
+        for reserve in devnet.deployment.reserves:
+            planned = await plan_approval(chain, chain.market(), reserve.symbol, None)
+            done, _ = await carry_out(settings, chain, database, planned, send=True, wait=False)
+            assert isinstance(done, Submitted), done

@@ -1,0 +1,225 @@
+"""What a checkpoint may claim, and what is believed of one."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from keeper.engine.coverage import Progress, cover
+from keeper.engine.engine import CHECKPOINT_EVERY_BLOCKS
+from keeper.engine.observe import REMEMBERED
+from keeper.errors import ObservationError
+from keeper.model import Address, BlockRef, Checkpoint, Hash, Log, LogFilter
+from tests.engine.fakes import ALICE, BOB, CAROL, MARKET, Chain, Records, Story, watched_market
+
+HEALTHY = (3, 1_517)
+
+
+class History:
+    """A chain's past in ranges of three blocks; satisfies `coverage.History`."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.asked: list[tuple[int, int]] = []
+        self.bisected = 0
+        self.fails_after: int | None = None
+
+    async def backfill(
+        self, wanted: LogFilter, from_block: int, to_block: int
+    ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
+        for first in range(from_block, to_block + 1, 3):
+            last = min(first + 2, to_block)
+            if self.fails_after is not None and last > self.fails_after:
+                raise ObservationError("the node has had enough")
+            self.asked.append((first, last))
+            blocks = [b for b in self.chain.canonical if first <= b.number <= last]
+            logs = tuple(log for b in blocks for log in self.chain.states[b.hash].logs)
+            yield first, last, tuple(log for log in logs if log.topics[0] in wanted.topics0)
+
+    async def deployment_block(self, address: Address) -> int:
+        self.bisected += 1
+        return self.chain.canonical[0].number
+
+    async def block(self, number: int) -> BlockRef:
+        for block in self.chain.canonical:
+            if block.number == number:
+                return block
+        raise ObservationError(f"there is no block {number}")
+
+
+async def covered(
+    chain: Chain, records: Records, history: History, start_block: int | None = None
+) -> tuple[set[Address], list[Progress]]:
+    """Cover a fresh market; return whom it knows and what was said on the way."""
+    market = watched_market()
+    market._market = "discovered"
+    said: list[Progress] = []
+    await cover(
+        market,
+        history,
+        records,
+        upto=chain.head,
+        start_block=start_block,
+        on_progress=said.append,
+    )
+    return set(market.known()), said
+
+
+def grown() -> Chain:
+    """Ten blocks; ALICE borrows in the second and BOB in the eighth."""
+    chain = Chain()
+    for n in range(1, 10):
+        chain.mine(moved={2: {ALICE: HEALTHY}, 8: {BOB: HEALTHY}}.get(n, {}))
+    return chain
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+async def test_history_finds_every_borrower_and_leaves_a_checkpoint_of_them() -> None:
+    chain, records = grown(), Records([])
+    history = History(chain)
+
+    known, said = await covered(chain, records, history)
+
+    assert known == {ALICE, BOB}
+    assert history.asked == [(100, 102), (103, 105), (106, 108), (109, 109)]
+    [kept] = records.checkpoints
+    assert kept == Checkpoint(market=MARKET, block=chain.head, accounts=tuple(sorted(known)))
+    assert (said[0].fraction, said[-1].fraction, said[-1].complete) == (0.0, 1.0, True)
+    assert not said[0].resumed
+
+
+async def test_a_start_block_that_is_told_is_not_looked_for() -> None:
+    chain = grown()
+    history = History(chain)
+
+    await covered(chain, Records([]), history, start_block=104)
+
+    assert history.bisected == 0
+    assert history.asked[0] == (104, 106)
+
+
+async def test_it_resumes_after_the_checkpoints_block_with_its_accounts() -> None:
+    chain, records = grown(), Records([])
+    there = chain.canonical[6]
+    await records.save_checkpoint(Checkpoint(market=MARKET, block=there, accounts=(ALICE, CAROL)))
+    history = History(chain)
+
+    known, said = await covered(chain, records, history)
+
+    assert history.asked == [(107, 109)]
+    assert known == {ALICE, BOB, CAROL}
+    assert said[0].resumed
+
+
+async def test_a_checkpoint_of_a_block_that_is_not_canonical_is_discarded() -> None:
+    chain, records = grown(), Records([])
+    other = replace(chain.canonical[6], hash=Hash("0x" + "0f" * 32))
+    await records.save_checkpoint(Checkpoint(market=MARKET, block=other, accounts=(CAROL,)))
+    history = History(chain)
+
+    with structlog.testing.capture_logs() as logs:
+        known, said = await covered(chain, records, history)
+
+    assert known == {ALICE, BOB}
+    assert history.asked[0] == (100, 102)
+    assert not said[0].resumed
+    assert [entry["event"] for entry in logs] == ["checkpoint.discarded"]
+
+
+async def test_a_checkpoint_ahead_of_the_chain_is_discarded() -> None:
+    chain, records = grown(), Records([])
+    ahead = replace(chain.head, number=chain.head.number + 1)
+    await records.save_checkpoint(Checkpoint(market=MARKET, block=ahead, accounts=(CAROL,)))
+
+    known, _ = await covered(chain, records, History(chain))
+
+    assert known == {ALICE, BOB}
+
+
+async def test_a_checkpoint_whose_block_the_node_does_not_have_is_discarded() -> None:
+    chain, records = grown(), Records([])
+    unknown = replace(chain.head, number=50)
+    await records.save_checkpoint(Checkpoint(market=MARKET, block=unknown, accounts=(CAROL,)))
+
+    known, _ = await covered(chain, records, History(chain))
+
+    assert known == {ALICE, BOB}
+
+
+async def test_a_checkpoint_of_the_head_leaves_nothing_to_read() -> None:
+    chain, records = grown(), Records([])
+    await records.save_checkpoint(
+        Checkpoint(market=MARKET, block=chain.head, accounts=(ALICE, BOB))
+    )
+    history = History(chain)
+
+    known, said = await covered(chain, records, history)
+
+    assert history.asked == []
+    assert known == {ALICE, BOB}
+    assert said[-1].complete
+
+
+async def test_a_history_that_breaks_off_claims_nothing_it_has_not_read() -> None:
+    chain, records = grown(), Records([])
+    history = History(chain)
+    history.fails_after = 105
+
+    with pytest.raises(ObservationError, match="had enough"):
+        await covered(chain, records, history)
+
+    assert records.checkpoints == []
+
+
+# --- as blocks pass ---------------------------------------------------------------------------
+
+
+async def test_a_checkpoint_claims_a_block_that_is_buried_deep() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    story.engine.covered = True
+    for _ in range(CHECKPOINT_EVERY_BLOCKS):
+        await story.mine()
+
+    [kept] = story.records.checkpoints
+    head = story.records.kept[-1].block.number
+    assert kept.accounts == (ALICE,)
+    assert head - kept.block.number >= REMEMBERED - 2
+
+
+async def test_nothing_is_claimed_before_history_is_covered() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    for _ in range(CHECKPOINT_EVERY_BLOCKS + 1):
+        await story.mine()
+    await story.engine.save_checkpoints()
+
+    assert story.records.checkpoints == []
+
+
+async def test_an_orphaned_block_is_never_claimed() -> None:
+    story = Story()
+    await story.engine.start(story.chain.head)
+    await story.mine(moved={ALICE: HEALTHY})
+    story.engine.covered = True
+    orphaned = story.chain.drop(1)
+    await story.take(story.chain.mine(), orphaned=orphaned)
+
+    await story.engine.save_checkpoints()
+
+    [kept] = story.records.checkpoints
+    assert kept.block == story.chain.head
+
+
+async def test_those_still_waiting_to_be_read_are_in_the_checkpoint() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    story.engine.covered = True
+    story.market.admit((BOB,))
+
+    await story.engine.save_checkpoints()
+
+    assert set(story.records.checkpoints[-1].accounts) == {ALICE, BOB}

@@ -1,0 +1,69 @@
+"""Reads that no log asked for: what was missed is found, put right, and said."""
+
+import structlog
+
+from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, Story, done, holdings, position
+
+HEALTHY = (3, 1_517)
+CHANGED = (3, 2_900)
+
+
+async def test_the_sweep_repairs_an_account_that_changed_without_a_log_and_says_so() -> None:
+    story = Story(sweep_per_block=1)
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+    repaired = []
+    with structlog.testing.capture_logs() as logs:
+        await story.mine(moved={BOB: CHANGED}, silently=True)
+        for _ in range(3):
+            repaired += [r.repaired for r in done(await story.mine()).readings]
+
+    assert story.market.holdings(BOB) == holdings(BOB, *CHANGED)
+    said = [entry for entry in logs if entry["event"] == "book.repaired"]
+    assert [entry["account"] for entry in said] == [BOB]
+    assert said[0]["log_level"] == "warning"
+
+
+async def test_a_whole_round_of_the_sweep_reads_everybody_once() -> None:
+    story = Story(sweep_per_block=2)
+    people = (ALICE, BOB, CAROL, DAVE)
+    await story.begin(dict.fromkeys(people, HEALTHY))
+    reads = len(story.reader.accounts)
+
+    for _ in range(2):
+        await story.mine()
+
+    assert set().union(*story.reader.accounts[reads:]) == set(people)
+    assert [len(asked) for asked in story.reader.accounts[reads:]] == [2, 2]
+
+
+async def test_an_account_that_a_log_spoke_of_is_not_called_repaired() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+
+    passed = done(await story.mine(moved={ALICE: CHANGED}))
+
+    assert story.market.holdings(ALICE) == holdings(ALICE, *CHANGED)
+    assert passed.readings[0].repaired == ()
+
+
+async def test_what_the_sweep_finds_is_acted_on_in_the_same_pass() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+
+    await story.mine(moved={ALICE: (1, 5_000)}, silently=True)
+
+    assert story.acted_on() == [ALICE]
+
+
+async def test_borrowers_found_in_history_enter_the_book_at_the_next_block() -> None:
+    story = Story()
+    await story.begin()
+    story.chain.mine(moved={ALICE: HEALTHY, BOB: (1, 5_000)}, silently=True)
+    story.market.admit((ALICE, BOB))
+    assert story.market.backlog == 2
+
+    passed = done(await story.take(story.chain.head))
+
+    assert story.market.backlog == 0
+    assert [a.position for a in passed.assessments] == [position(BOB)]
+    assert story.market.holdings(ALICE) == holdings(ALICE, *HEALTHY)
