@@ -130,53 +130,62 @@ def test_an_answer_beside_the_bound_is_one() -> None:
 # --- jumps ----------------------------------------------------------------------------------
 
 
+def level(believed: int, at: int = NOW - 12, **more: int) -> Level:
+    return Level(believed=believed, seen_at=at, **more)
+
+
 def told(before: Level | None, answer: int, at: int = NOW) -> tuple[Level | None, str]:
     return step(before, answer, block(at), band_percent=20, hold_s=600)
 
 
 def test_a_step_within_the_band_is_believed() -> None:
     # 100 -> 80 is exactly 20 %
-    assert told(Level(believed=100_00), 80_00) == (Level(believed=80_00), "")
+    assert told(level(100_00), 80_00) == (level(80_00, NOW), "")
 
 
 def test_a_step_beyond_the_band_is_not_and_says_both_numbers() -> None:
-    level, why = told(Level(believed=351_237_281_953), 112_000_000)
+    jumped, why = told(level(351_237_281_953), 112_000_000)
 
-    assert why == ("the answer went from 351237281953 to 112000000, -100.0 %, the band is 20 %")
-    assert level == Level(believed=351_237_281_953, jumped_to=112_000_000, since=NOW)
+    assert why == "the answer went from 351237281953 to 112000000, -100.0 %, the band is 20 %"
+    assert jumped == level(351_237_281_953, NOW, jumped_to=112_000_000, since=NOW)
 
 
 def test_a_thousandfold_step_is_said_as_times() -> None:
-    assert "1,000.0 times as much" in told(Level(believed=99_990_000), 99_990_000_000)[1]
+    assert "1,000.0 times as much" in told(level(99_990_000), 99_990_000_000)[1]
 
 
 def test_a_jump_is_believed_when_it_has_lasted() -> None:
-    jumped, first = told(Level(believed=100_00), 50_00)
+    jumped, first = told(level(100_00), 50_00)
     still, second = told(jumped, 51_00, NOW + 599)
     settled, third = told(still, 52_00, NOW + 600)
 
     assert first
     assert second
-    assert (settled, third) == (Level(believed=52_00), "")
+    assert (settled, third) == (level(52_00, NOW + 600), "")
 
 
 def test_a_jump_that_goes_on_jumping_starts_anew() -> None:
-    jumped, _ = told(Level(believed=100_00), 50_00)
+    jumped, _ = told(level(100_00), 50_00)
     again, why = told(jumped, 10_00, NOW + 600)
 
     assert why
-    assert again == Level(believed=100_00, jumped_to=10_00, since=NOW + 600)
+    assert again == level(100_00, NOW + 600, jumped_to=10_00, since=NOW + 600)
 
 
 def test_a_jump_back_is_believed_at_once() -> None:
-    jumped, _ = told(Level(believed=100_00), 50_00)
+    jumped, _ = told(level(100_00), 50_00)
 
-    assert told(jumped, 99_00, NOW + 12) == (Level(believed=99_00), "")
+    assert told(jumped, 99_00, NOW + 12) == (level(99_00, NOW + 12), "")
+
+
+def test_nobody_who_was_away_knows_a_jump_from_a_fall() -> None:
+    assert told(level(100_00, NOW - 1_800), 50_00)[1]
+    assert told(level(100_00, NOW - 1_801), 50_00) == (level(50_00, NOW), "")
 
 
 def test_zero_is_no_level_to_jump_to() -> None:
     assert told(None, 0) == (None, "")
-    assert told(Level(believed=7), -3) == (Level(believed=7), "")
+    assert told(level(7), -3) == (level(7), "")
 
 
 def test_on_a_jump_nobody_is_liquidated_and_health_is_the_protocols() -> None:
