@@ -386,14 +386,14 @@ class PriceVerdict:
         """Why nothing at all may be done on this price; empty if something may."""
         if not self.suspicions:
             return self.reason
-        return self._first(Stance.HOLD_ALL)
+        return next((s.reason for s in self.suspicions if s.stance is Stance.HOLD_ALL), "")
 
     @property
     def hold_liquidations(self) -> str:
-        """Why nobody may be liquidated on this price; empty if they may."""
+        """Why nobody may be liquidated on this price, all of it; empty if they may."""
         if not self.suspicions:
             return self.reason
-        return self._first(Stance.HOLD_ALL, Stance.PROTECT_ANYWAY, Stance.HOLD_LIQUIDATIONS)
+        return "; ".join(s.reason for s in self.suspicions if s.stance is not Stance.ALERT)
 
     @property
     def difference_bps(self) -> int | None:
@@ -402,9 +402,6 @@ class PriceVerdict:
         if self.price is None or there is None or there <= 0:
             return None
         return (self.price - there) * 10_000 // there
-
-    def _first(self, *stances: Stance) -> str:
-        return next((s.reason for s in self.suspicions if s.stance in stances), "")
 
 
 # --- risk -----------------------------------------------------------------------------------
