@@ -4,9 +4,12 @@ The same executor, journal and policy as `keeper run`: a command has no short wa
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.app.chain import OpenChain
@@ -14,7 +17,7 @@ from keeper.app.hands import asset_named
 from keeper.app.look import held_by, read_accounts
 from keeper.app.watcher import bind, executor_for, signer_for
 from keeper.engine.market import WatchedMarket
-from keeper.errors import ConfigError, ExecutionError
+from keeper.errors import ConfigError, ExecutionError, ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.model import (
     Address,
@@ -22,15 +25,14 @@ from keeper.model import (
     Asset,
     AuditEvent,
     BlockRef,
-    Declined,
     Intent,
     IntentKind,
     Inventory,
     Leg,
     Message,
+    OpenPlan,
     Outcome,
     PositionId,
-    Rehearsed,
     Side,
     Submission,
     Submitted,
@@ -46,7 +48,13 @@ from keeper.strategies.protect import loss_if_liquidated
 from keeper.strategies.purse import Purse
 from keeper.units import UINT256_MAX, Base, Raw, Wad
 
+log = structlog.get_logger(__name__)
+
 POLL_S = 0.5
+AMOUNT = re.compile(r"([0-9]{1,78}|[0-9]{1,3}(,[0-9]{3}){1,25})(\.[0-9]+)?|\.[0-9]+", re.ASCII)
+
+OnBlock = Callable[[BlockRef, OpenPlan | None], None]
+"""Told each new head while waiting, and how far the plan is; None: not in the journal any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +107,8 @@ async def plan_protection(
         if amount is None
         else parse_amount(amount, leg.asset)
     )
+    if raw <= 0 and amount is not None:
+        raise ConfigError(f"{amount} {leg.asset.symbol} is nothing: name an amount above 0.")
     if raw <= 0:
         raise ExecutionError(
             f"{account} is at or above the target already: nothing needs to be done."
@@ -190,12 +200,16 @@ async def carry_out(
     *,
     send: bool,
     wait: bool = True,
-    on_block: Callable[[BlockRef], None] = lambda _: None,
+    on_sent: Callable[[Submission], None] = lambda _: None,
+    on_block: OnBlock = lambda _block, _plan: None,
 ) -> tuple[Submission, Outcome | None]:
     """Rehearse `planned`, or send it and, with `wait`, follow it until it is settled.
 
-    Raises ConfigError when sending is asked for and the chain is not armed.
+    `on_sent` is told what became of it before the wait.  Raises ConfigError when sending is asked
+    for and the chain is not armed, or not for this kind of action.
     """
+    if send:
+        _require_permission(settings, chain, planned.intent.kind)
     await bind(database, chain)
     journal = SqlJournal(database, chain_id=chain.config.chain_id)
     signer = await signer_for(settings, chain.config)
@@ -210,11 +224,6 @@ async def carry_out(
         return messages, (event,)
 
     executor = executor_for(settings, chain, journal=journal, signer=signer, on_settled=settled)
-    if send and not executor.armed:
-        raise ConfigError(
-            f"{chain.config.name} is not armed: set signing.armed_chain_ids, a keystore and the "
-            "caps, or leave --send out to rehearse only."
-        )
     if not send and executor.armed:
         executor = executor_for(
             settings.model_copy(
@@ -227,38 +236,69 @@ async def carry_out(
         )
     submission = await executor.submit(planned.intent, planned.view)
     await journal.record_submission(submission)
-    if isinstance(submission, Rehearsed | Declined):
+    on_sent(submission)
+    if not wait or not isinstance(submission, Submitted):
         return submission, None
-    if not wait:
-        return submission, None
-    return submission, await _settled(chain, executor, submission, on_block)
+    return submission, await _settled(chain, executor, journal, submission, on_block)
+
+
+def _require_permission(settings: Settings, chain: OpenChain, kind: IntentKind) -> None:
+    """Say what is missing in the configuration before the policy refuses in its own words."""
+    name = chain.config.name
+    if not settings.signing.armed(chain.config.chain_id):
+        raise ConfigError(
+            f"{name} is not armed: set signing.armed_chain_ids, a keystore and the caps, "
+            "or leave --send out to rehearse only."
+        )
+    if kind in (IntentKind.TOP_UP, IntentKind.REPAY) and not settings.protect:
+        raise ConfigError(
+            f"The key may sign no {kind}: add the account under [protect.NAME], or leave --send "
+            "out to rehearse only."
+        )
+    if kind is IntentKind.LIQUIDATE and not settings.liquidate.enabled:
+        raise ConfigError(
+            "The key may sign no liquidation: set liquidate.enabled, or leave --send out to "
+            "rehearse only."
+        )
 
 
 async def _settled(
     chain: OpenChain,
     executor: TxExecutor,
+    journal: SqlJournal,
     submitted: Submitted,
-    on_block: Callable[[BlockRef], None],
+    on_block: OnBlock,
 ) -> Outcome:
-    """Follow the transaction, head by head, to its end; the executor bumps and re-sends."""
+    """Follow the transaction, head by head, to its end; the executor bumps and re-sends.
+
+    A node that does not answer is asked again: what was sent is on its way whatever it says.
+    """
     wanted = submitted.intent.intent_id
     last = chain.head
     while True:
-        head = await chain.rpc.block("latest")
+        try:
+            head = await chain.rpc.block("latest")
+        except ObservationError as error:
+            log.warning("head.unread", reason=str(error))
+            head = last
         if head.hash != last.hash:
             last = head
-            on_block(head)
             for outcome in await executor.settle(head):
                 if outcome.plan.intent.intent_id == wanted and not isinstance(outcome, Unknown):
                     return outcome
+            plans = await journal.open_plans(submitted.open_plan.signer)
+            on_block(head, next((p for p in plans if p.plan.intent.intent_id == wanted), None))
         await asyncio.sleep(POLL_S)
 
 
 def parse_amount(text: str, asset: Asset) -> Raw:
-    """Return ``"1,250.5"`` of `asset` in raw units.  Raises ConfigError for anything else."""
-    whole, dot, part = text.replace(",", "").strip().partition(".")
-    if not (whole + part).isascii() or not (whole + part).isdigit() or (dot and not part):
+    """Return ``"1,250.5"`` of `asset` in raw units.  Raises ConfigError for anything else.
+
+    Commas only between groups of three: ``1,5`` is one and a half to some and fifteen to others.
+    """
+    if AMOUNT.fullmatch(text.strip()) is None:
         raise ConfigError(f"{text!r} is not an amount of {asset.symbol}: write it like 1250.5.")
+    whole, _, part = text.replace(",", "").strip().partition(".")
     if len(part) > asset.decimals:
         raise ConfigError(
             f"{text} {asset.symbol} is finer than the token: it has {asset.decimals} decimals."

@@ -14,7 +14,7 @@ from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, RpcError
 from keeper.model import Address, BlockRef, Log, LogFilter
 from keeper.ports import Records
 from keeper.settings import Chain, Settings
@@ -102,7 +102,7 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
     does not answer.
     """
     limits = Limits(calls_per_second=chain.calls_per_second)
-    async with await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits) as rpc:
+    async with await _nodes(chain, limits) as rpc:
         reader = LensReader(rpc)
         head = await rpc.block("latest")
         opened = OpenChain(
@@ -116,6 +116,17 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
             await reader.run(market.discover(), head)
             opened.markets[market.id.name] = market
         yield opened
+
+
+async def _nodes(chain: Chain, limits: Limits) -> Rpc:
+    """Connect to the chain's nodes; where none answers, say what to do about it."""
+    try:
+        return await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits)
+    except RpcError as error:
+        raise RpcError(
+            f"{str(error).rstrip('.')}: correct rpc_urls of chain {chain.name!r}, or wait until "
+            "the node answers."
+        ) from error
 
 
 def watched_markets(settings: Settings, chain: Chain) -> tuple[WatchedMarket[Any, Any], ...]:

@@ -31,16 +31,21 @@ class Invocation:
 
     def settings(self) -> "Settings":
         """Load the settings and set up the log.  Raises ConfigError."""
-        from keeper import log  # noqa: PLC0415 - commands import late
-        from keeper.settings import load  # noqa: PLC0415
+        from keeper.settings import load  # noqa: PLC0415 - commands import late
 
         settings = load(self.config, os.environ)
+        self.log_again(settings)
+        return settings
+
+    def log_again(self, settings: "Settings") -> None:
+        """Set up the log on what standard error is now: a progress bar takes its place."""
+        from keeper import log  # noqa: PLC0415
+
         log.set_up(
             style=settings.log.format,
             level="debug" if self.verbose else settings.log.level,
             secrets=settings.secrets(),
         )
-        return settings
 
     def chains(self, settings: "Settings") -> tuple["Chain", ...]:
         """The chains to work on, by ``--chain``.  Raises ConfigError where there is none."""

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from keeper.cli import actions, config, db, explain, oracles, positions, watch
+from keeper.cli import (
+    act,
+    actions,
+    check,
+    config,
+    db,
+    explain,
+    oracles,
+    positions,
+    watch,
+)
+from keeper.cli import run as running
 from keeper.cli.context import Invocation, hoist
 from keeper.errors import ConfigError, KeeperError
 
@@ -56,7 +67,7 @@ def _common(
     context.obj = Invocation(config=config_file, chain=chain, as_json=as_json, verbose=verbose)
 
 
-for _module in (positions, explain, oracles, actions, watch, db, config):
+for _module in (running, check, positions, explain, oracles, act, watch, actions, db, config):
     _module.register(app)
 
 

@@ -23,9 +23,10 @@ def emit(document: Any, *, as_json: bool, render: Callable[["Console"], None]) -
     """Print `document` as JSON, or let `render` print it for a person.
 
     Integers beyond 2**53 must be decimal strings in `document` already: JSON readers lose digits.
+    Only ASCII is written: a token's symbol may hold what steers a terminal, or cannot be encoded.
     """
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     render(console())
 

@@ -38,6 +38,8 @@ from keeper.risk.book import Book
 
 REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
+DISCOVER_EVERY_BLOCKS = 1_000
+"""Parameters are learnt again now and then although no log spoke of them."""
 
 M = TypeVar("M")
 Obs = TypeVar("Obs", bound=Observation)
@@ -95,6 +97,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._market: M | None = None
         self._sweep_per_block = sweep_per_block
         self._swept_to = 0
+        self._takes = 0
         self._heard: dict[Hash, Touched] = {}
         self._to_read: set[Address] = set()
         self._backlog: deque[Address] = deque()
@@ -214,6 +217,9 @@ class WatchedMarket(Generic[M, Obs]):
             self._unreadable.pop(holdings.account, None)
         self._unreadable.update(seen.unreadable)
         self._to_read = set(self._unreadable)
+
+        self._takes += 1
+        self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
 
         reserves = tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
         answers = tuple(seen.prices[reserve] for reserve in reserves)

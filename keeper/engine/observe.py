@@ -101,6 +101,7 @@ class Observer:
             failed = next((a for a in (seen, rounds) if isinstance(a, KeeperError)), None)
             if failed is not None:
                 unread[name] = str(failed)
+                market.must_discover = True
                 continue
             readings[name] = market.take(head, seen, rounds)
             if isinstance(inventory, KeeperError):

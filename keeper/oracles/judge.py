@@ -37,6 +37,8 @@ from keeper.units import Base
 BLIND = frozenset({Stance.PROTECT_ANYWAY, Stance.HOLD_ALL})
 """Under these a health factor is unknown."""
 
+LATE_SHARE = 400
+
 Doubt = tuple[FeedState, Cause, str]
 """What a feed is then, why in one word, and why in a sentence."""
 
@@ -46,7 +48,7 @@ class JudgeRules:
     """What is tolerated.  Raises ConfigError for a negative tolerance."""
 
     grace_s: int = 120
-    """Added to every heartbeat: rounds land late when the chain is busy."""
+    """Added to every heartbeat: rounds land late when the chain is busy.  0 adds nothing at all."""
     max_future_s: int = 30
     """How far ahead of the block ``updatedAt`` may be, for feeds that stamp with another clock."""
     trusted_sources: frozenset[Address] = frozenset()
@@ -77,6 +79,14 @@ class JudgeRules:
                 f"{self.max_difference_bps}, both must be above 0"
             )
 
+    def grace(self, heartbeat_s: int) -> int:
+        """Return the seconds after `heartbeat_s` in which a feed is late and not yet stale.
+
+        Daily feeds are later than hourly ones: up to 208 s in two years of stETH/ETH, so that a
+        400th of the heartbeat counts where it is more.
+        """
+        return max(self.grace_s, heartbeat_s // LATE_SHARE) if self.grace_s else 0
+
     def suspicion(self, cause: Cause, reason: str) -> Suspicion:
         """Return a doubt with the stance that is taken about its cause."""
         return Suspicion(cause=cause, stance=self.stances[cause], reason=reason)
@@ -104,7 +114,7 @@ def judge(
         doubt = (FeedState.SUSPICIOUS, Cause.INVALID, reason)
     elif reason := _bound(feed, reading.answer):
         doubt = (FeedState.SUSPICIOUS, Cause.BOUND, reason)
-    elif age_s > feed.heartbeat_s + rules.grace_s:
+    elif age_s > feed.heartbeat_s + rules.grace(feed.heartbeat_s):
         assumed = " (assumed)" if feed.heartbeat_assumed else ""
         reason = f"last answer {age_s} s old, heartbeat is {feed.heartbeat_s} s{assumed}"
         doubt = (FeedState.STALE, Cause.STALE, reason)

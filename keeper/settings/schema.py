@@ -182,7 +182,9 @@ class Oracles(Section):
     """When a price is not a price."""
 
     grace_s: int = Field(
-        120, ge=0, description="A feed is stale this long after its heartbeat was missed."
+        120,
+        ge=0,
+        description="A feed is stale this long after its heartbeat was missed; daily ones at 216.",
     )
     trusted_sources: Addresses = Field(
         (), description="Price sources believed although they cannot be traced to a feed."

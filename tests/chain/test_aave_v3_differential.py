@@ -44,7 +44,7 @@ from keeper.protocols.aave_v3.market import Market, Observed
 from keeper.protocols.aave_v3.view import View, _pair
 from keeper.risk.book import Book
 from keeper.risk.exact import endangered
-from keeper.units import UINT256_MAX, WAD, Base, Raw, Wad
+from keeper.units import RAY, UINT256_MAX, WAD, Base, Raw, Wad
 
 pytestmark = pytest.mark.chain
 
@@ -283,30 +283,32 @@ async def test_every_health_factor_is_the_pools_after_random_prices_and_times(
 
 
 async def test_indices_are_accrued_to_the_last_digit(either: Devnet) -> None:
-    """Health factors hide the last digits of an index; the Pool tells them."""
-    pool, abi = either.deployment.pool, either.artifacts.get("IPool")
-    for elapsed_s in (1, 12, 3_607, 86_413, 31_536_011, 157_680_017):
-        seen = await see(either)
+    """Health factors hide the last digits of an index; the Pool tells them, at high rates too."""
+    there, abi = either.deployment, either.artifacts.get("IPool")
+    whale = there.account("whale").address
+    for symbol in ("USDC", "DAI"):
+        r = there.reserve(symbol)
+        cash = await either.deployer.call(r.asset, "TestnetERC20", "balanceOf", r.a_token)
+        out = cash - cash // 100_000
+        await either.as_account(whale, there.pool, "IPool", "withdraw", r.asset, out, whale)
+    seen, chance = await see(either), random.Random(20261121)
+    assert max(s.debt_rate for s in seen.observed.reserves) > RAY // 5
+    for elapsed_s in (1, 2, 3, 12, *(int(10 ** chance.uniform(1, 8.3)) for _ in range(60))):
         at = seen.block.timestamp + elapsed_s
         view = seen.view(at)
-        for reserve in seen.market.reserves:
-            asked = [
-                (pool, pool, encode_call(abi, function, reserve.asset.address))
-                for function in (
-                    "getReserveNormalizedIncome",
-                    "getReserveNormalizedVariableDebt",
-                )
-            ]
-            said = await simulate(either, at, *asked)
+        asked = [
+            (whale, there.pool, encode_call(abi, function, reserve.asset.address))
+            for reserve in seen.market.reserves
+            for function in ("getReserveNormalizedIncome", "getReserveNormalizedVariableDebt")
+        ]
+        said = await simulate(either, at, *asked)
 
-            now = view.reserves[reserve.id]
-            assert [int(x["returnData"], 16) for x in said] == [
-                now.liquidity_index,
-                now.debt_index,
-            ]
-        # a little of everything at these new indices
-        await either.anvil.increase_time(7_777)
-        await either.refresh_feeds()
+        assert [int(x["returnData"], 16) for x in said] == [
+            index
+            for reserve in seen.market.reserves
+            for now in (view.reserves[reserve.id],)
+            for index in (now.liquidity_index, now.debt_index)
+        ]
 
 
 async def test_it_stays_equal_when_governance_changes_thresholds_and_e_modes(

@@ -1,4 +1,4 @@
-"""Which functions of the market the keeper ever calls, and how its Pool answers for a health factor."""
+"""Which functions of a market the keeper calls, and how its Pool answers for a health factor."""
 
 from keeper.model import Address, Call, IntentKind, Returned
 from keeper.protocols.aave_v3 import codec

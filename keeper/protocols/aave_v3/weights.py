@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keeper.model import Weights
 from keeper.protocols.aave_v3.account import ReserveNow, own_price, terms
@@ -27,48 +28,58 @@ def weights(market: Market, reserves: Mapping[int, ReserveNow]) -> Weights:
     the average threshold loses up to a basis point of the collateral, which the weight leaves out
     (so that it is never too high), and the percentage rounds by half a unit.
     """
-    rows = max(market.e_modes, default=0) + 1
     floored_average = not market.rules.one_division_health
-    collateral = np.full((rows, market.id_bound), np.nan)
+    per_raw = np.full(market.id_bound, np.nan)
+    supplied = np.full(market.id_bound, np.nan)
     debt = np.full(market.id_bound, np.nan)
-    slack = np.zeros((rows, market.id_bound))
-    debt_slack = np.zeros(market.id_bound)
     for i, now in reserves.items():
         if now.broken or now.price is None:
             continue
-        per_raw = now.price / now.unit
-        value = now.liquidity_index * now.price / (RAY * now.unit)
+        per_raw[i] = now.price / now.unit
+        supplied[i] = now.liquidity_index * now.price / (RAY * now.unit)
         debt[i] = now.debt_index * now.price / (RAY * now.unit)
-        debt_slack[i] = (per_raw + 1) * TICK
-        for e_mode in (0, *market.e_modes):
-            apply = terms(market, now.configuration, i, e_mode)
-            bps = apply.liquidation_threshold if apply.counts else 0
-            if own_price(market, now.configuration, e_mode):
-                continue
-            low = max(0, bps - 1) if floored_average else bps
-            collateral[e_mode, i] = value * low / BPS
-            slack[e_mode, i] = ((per_raw + 1) * bps / BPS + (1 if floored_average else 0)) * TICK
-    least = min(
-        (
-            bps
-            for i, now in reserves.items()
-            for e in (0, *market.e_modes)
-            if (bps := terms(market, now.configuration, i, e).liquidation_threshold) > 0
-        ),
-        default=BPS,
-    )
-    absent = [e for e in range(1, rows) if e not in market.e_modes]
-    collateral[absent] = collateral[0]
-    slack[absent] = slack[0]
+    thresholds = _thresholds(market, reserves)
+    low = np.maximum(thresholds - 1, 0) if floored_average else thresholds
+    own_slack = 1.0 if floored_average else 0.0
     return Weights(
-        collateral=collateral,
+        collateral=supplied * low / BPS,
         debt=debt,
-        collateral_slack=slack,
-        debt_slack=debt_slack,
-        collateral_excess=_excess(least) if floored_average else 0.0,
+        collateral_slack=((per_raw + 1) * thresholds / BPS + own_slack) * TICK,
+        debt_slack=(per_raw + 1) * TICK,
+        collateral_excess=_excess(thresholds) if floored_average else 0.0,
     )
 
 
-def _excess(least_bps: int) -> float:
+def _thresholds(market: Market, reserves: Mapping[int, ReserveNow]) -> NDArray[np.float64]:
+    """Return the liquidation threshold in bps by e-mode and reserve; 0 counts for nothing.
+
+    NaN where a category prices a reserve by a source of its own (up to 3.1).
+    """
+    table = np.zeros((max(market.e_modes, default=0) + 1, market.id_bound))
+    for i, now in reserves.items():
+        table[:, i] = _bps(market, now, 0)
+    for e_mode in market.e_modes:
+        for i in _members(market, reserves, e_mode):
+            own = own_price(market, reserves[i].configuration, e_mode)
+            table[e_mode, i] = np.nan if own else _bps(market, reserves[i], e_mode)
+    return table
+
+
+def _bps(market: Market, now: ReserveNow, e_mode: int) -> int:
+    apply = terms(market, now.configuration, now.reserve.id, e_mode)
+    return apply.liquidation_threshold if apply.counts else 0
+
+
+def _members(market: Market, reserves: Mapping[int, ReserveNow], e_mode: int) -> tuple[int, ...]:
+    """Return the reserves that `e_mode` may treat differently."""
+    if market.rules.e_mode_bitmaps:
+        bitmap = market.e_modes[e_mode].collateral_bitmap
+        return tuple(i for i in reserves if bitmap >> i & 1)
+    return tuple(i for i, now in reserves.items() if now.configuration.e_mode == e_mode)
+
+
+def _excess(thresholds: NDArray[np.float64]) -> float:
     """How much more a threshold is than itself less a basis point, as a fraction, at the most."""
+    positive = thresholds[thresholds > 0]
+    least_bps = float(positive.min()) if positive.size else float(BPS)
     return TICK / (least_bps - 1) if least_bps > 1 else math.inf

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from keeper.protocols.aave_v3.liquidation import (
     MIN_LEFTOVER_BASE,
     Pair,
+    Seizure,
     largest,
     leaves_dust,
     most_debt,
@@ -83,6 +84,22 @@ def test_too_little_collateral_limits_the_debt_rounded_up_from_3_5() -> None:
     assert after.seized + after.fee == poor.collateral
 
 
+def test_the_fee_and_the_bonus_it_is_of_are_rounded_half_up_to_3_6() -> None:
+    pair = replace(BIG, collateral_price=Base(1), debt_price=Base(1), debt_unit=1)
+    pair = replace(pair, collateral_unit=1, collateral=Raw(10**9), bonus=Bps(10_625))
+
+    # 1,000 with 6.25 % is 1,063 (1062.5 up); less 1,063/1.0625 = 1000.47 -> 1,000: bonus 63;
+    # a tenth of it 6.3 -> 6
+    assert seizure(V3_6, pair, Raw(1_000)).fee == 6
+    # 1,040 -> 1,105; 1,105/1.0625 = 1,040: bonus 65, a tenth 6.5 -> 7
+    assert seizure(V3_6, pair, Raw(1_040)).fee == 7
+    # 1,010 -> 1,073 (1073.125); /1.0625 = 1009.88 -> 1,010: bonus 63; 64 if floored, and half
+    # of 63 is 31.5 -> 32
+    half = replace(pair, protocol_fee=Bps(5_000))
+    assert seizure(V3_6, half, Raw(1_010)).fee == 32
+    assert seizure(V3_6, replace(pair, protocol_fee=Bps(10_000)), Raw(1_010)).fee == 63
+
+
 def test_3_7_floors_the_bonus() -> None:
     pair = replace(BIG, protocol_fee=Bps(0), collateral_unit=1, debt_unit=1)
     pair = replace(pair, collateral_price=Base(1), debt_price=Base(1), collateral=Raw(10**9))
@@ -97,6 +114,21 @@ def test_dust_is_no_concern_before_3_3() -> None:
 
     assert not leaves_dust(V3_2, BIG, almost)
     assert leaves_dust(V3_3, BIG, almost)
+
+
+def test_a_thousand_of_each_must_be_left() -> None:
+    even = replace(BIG, debt_price=Base(10**8), collateral_price=Base(10**8), debt_unit=1)
+    even = replace(even, collateral_unit=1, debt=Raw(3_000), collateral=Raw(3_000))
+
+    def leaves(debt_left: int, collateral_left: int) -> bool:
+        of = Seizure(debt=Raw(3_000 - debt_left), seized=Raw(2_993 - collateral_left), fee=Raw(7))
+        return leaves_dust(V3_6, even, of)
+
+    assert not leaves(1_000, 1_000)
+    assert leaves(999, 1_000)
+    assert leaves(1_000, 999)
+    assert not leaves(0, 1)
+    assert not leaves(1, 0)
 
 
 def test_all_of_the_debt_or_all_of_the_collateral_leaves_no_dust() -> None:

@@ -62,6 +62,27 @@ def test_debt_interest_stays_between_linear_and_exponential(rate: int, elapsed_s
     assert linear - 2 <= binomial <= taylor + 2
 
 
+def test_the_binomial_to_its_last_digit() -> None:
+    # 90 % a year for 100,003 seconds: three terms of (1 + rate / year) ** seconds
+    rate, elapsed = 9 * RAY // 10, 100_003
+    square = 81 * RAY // 100 // SECONDS_PER_YEAR**2
+    cube = (square * 9 + 5) // 10 // SECONDS_PER_YEAR
+    second = 100_003 * 100_002 * square // 2
+    third = 100_003 * 100_002 * 100_001 * cube // 6
+
+    assert debt_index_at(V3_0, RAY, rate, elapsed) == (
+        RAY + rate * elapsed // SECONDS_PER_YEAR + second + third
+    )
+
+
+def test_a_second_has_no_second_term_and_two_no_third() -> None:
+    rate = 40 * RAY
+    square = 1_600 * RAY // SECONDS_PER_YEAR**2
+
+    assert debt_index_at(V3_0, RAY, rate, 1) == RAY + rate // SECONDS_PER_YEAR
+    assert debt_index_at(V3_0, RAY, rate, 2) == RAY + 2 * rate // SECONDS_PER_YEAR + square
+
+
 def test_nothing_compounds_in_no_time() -> None:
     for revision in (1, 8, 10):
         assert debt_index_at(rules_for(revision), RAY + 7, RAY, 0) == RAY + 7

@@ -48,6 +48,17 @@ def test_rounding_turned_in_favour_of_the_protocol_with_3_5() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("revision", "rounding"), [(1, Rounding.HALF_UP), (8, Rounding.HALF_UP), (9, Rounding.DOWN)]
+)
+def test_what_is_paid_in_is_scaled_half_up_and_from_3_5_down(
+    revision: int, rounding: Rounding
+) -> None:
+    rules = rules_for(revision)
+
+    assert (rules.supply_scaled, rules.repay_scaled) == (rounding, rounding)
+
+
 def test_the_binomial_ended_with_3_4_and_the_old_close_factor_with_3_3() -> None:
     assert not rules_for(7).compounds_by_taylor
     assert rules_for(8).compounds_by_taylor

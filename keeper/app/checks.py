@@ -1,0 +1,411 @@
+"""What ``keeper check`` looks at, and what each answer means.
+
+A check never ends the next one: whatever it raises becomes its own line.  Nothing is sent and
+nothing is signed; the key is opened, as `keeper run` would open it.
+"""
+
+import asyncio
+import stat
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from keeper.app.chain import watched_markets
+from keeper.app.registry import NATIVE
+from keeper.app.watcher import signer_for
+from keeper.chain.provider import Limits
+from keeper.chain.reader import LensReader
+from keeper.chain.rpc import Rpc
+from keeper.chain.subscription import Mailbox, Subscription
+from keeper.chain.urls import redact
+from keeper.engine.market import Reading, WatchedMarket
+from keeper.errors import ConfigError, DeliveryError, KeeperError, ObservationError
+from keeper.model import Address, Asset, BlockRef, Inventory
+from keeper.settings import Chain, Settings
+from keeper.store.database import Database
+from keeper.store.upkeep import bind_chain, info
+from keeper.strategies.text import have, symbol
+from keeper.units import Raw
+
+LATE_BLOCKS: Final = 10
+"""A head older than so many blocks, and than a minute, is late."""
+WS_S: Final = 10.0
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of ``keeper check``."""
+
+    state: State
+    what: str
+    """What was looked at: ``devnet: node http://127.0.0.1:8545``."""
+    said: str
+    """What was found."""
+    remedy: str = ""
+    """What to do about it; empty where nothing needs to be done or `said` says it already."""
+
+
+def ok(what: str, said: str) -> Finding:
+    """All is well."""
+    return Finding(state=State.OK, what=what, said=said)
+
+
+def warning(what: str, said: str, remedy: str = "") -> Finding:
+    """It works, and somebody should look at it."""
+    return Finding(state=State.WARNING, what=what, said=said, remedy=remedy)
+
+
+def failed(what: str, said: object, remedy: str = "") -> Finding:
+    """It does not work.  An error that begins with what was looked at says it once only."""
+    text = str(said)
+    for known in (*what.split(": "), what.rsplit(maxsplit=1)[-1]):
+        text = text.removeprefix(f"{known}: ").removeprefix(f"{known} ")
+    return Finding(state=State.FAILED, what=what, said=text, remedy=remedy)
+
+
+async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterator[Finding]:
+    """Yield a finding for everything that `keeper run` needs, in the order it needs it."""
+    genesis: dict[int, BlockRef] = {}
+    chains: tuple[Chain, ...] = ()
+    try:
+        chains = settings.select(chain)
+    except ConfigError as error:
+        yield failed("configuration", error)
+    for each in chains:
+        async for finding in _chain(settings, each, genesis):
+            yield finding
+    async for finding in _database(settings, genesis):
+        yield finding
+    async for finding in _telegram(settings):
+        yield finding
+
+
+# --- chain ----------------------------------------------------------------------------------
+
+
+async def _chain(
+    settings: Settings, chain: Chain, genesis: dict[int, BlockRef]
+) -> AsyncIterator[Finding]:
+    reachable = []
+    for url in chain.rpc_urls:
+        finding = await _node(chain, url)
+        yield finding
+        if finding.state is not State.FAILED:
+            reachable.append(url)
+    async for finding in _websockets(chain):
+        yield finding
+    owner: Address | None = None
+    async for finding, address in _key(settings, chain):
+        owner = address or owner
+        yield finding
+    if not reachable:
+        return
+    try:
+        async with await Rpc.open(
+            reachable, chain.chain_id, limits=Limits(calls_per_second=chain.calls_per_second)
+        ) as rpc:
+            head = await rpc.block("latest")
+            async for finding in _on_chain(settings, chain, rpc, head, owner):
+                yield finding
+            genesis[chain.chain_id] = await rpc.block(0)
+    except KeeperError as error:
+        yield failed(f"{chain.name}: reading", error)
+
+
+async def _on_chain(
+    settings: Settings, chain: Chain, rpc: Rpc, head: BlockRef, owner: Address | None
+) -> AsyncIterator[Finding]:
+    if owner is not None:
+        yield await _gas(settings, chain, rpc, owner)
+    try:
+        markets = watched_markets(settings, chain)
+    except ConfigError as error:
+        yield failed(f"{chain.name}: markets", error)
+        return
+    reader = LensReader(rpc)
+    for market in markets:
+        async for finding in _market(
+            settings, chain=chain, reader=reader, market=market, head=head, owner=owner
+        ):
+            yield finding
+
+
+async def _node(chain: Chain, url: str) -> Finding:
+    what = f"{chain.name}: node {redact(url)}"
+    began_at = time.monotonic()
+    try:
+        async with await Rpc.open((url,), chain.chain_id, attempts=1) as rpc:
+            head = await rpc.block("latest")
+            took_ms = int((time.monotonic() - began_at) * 1000)
+    except ConfigError as error:
+        return failed(what, error)
+    except KeeperError as error:
+        return failed(what, error, "correct rpc_urls of the chain, or wait for the node")
+    age_s = max(0, int(time.time()) - head.timestamp)
+    said = f"chain {chain.chain_id}, block {head.number:,}, {age_s} s old, answered in {took_ms} ms"
+    if age_s > max(60.0, LATE_BLOCKS * chain.block_time_s):
+        return warning(what, said, "the head is late: is the node in sync?")
+    return ok(what, said)
+
+
+async def _websockets(chain: Chain) -> AsyncIterator[Finding]:
+    if not chain.ws_urls:
+        yield warning(
+            f"{chain.name}: WebSocket",
+            "none is configured, so new blocks are polled for over HTTP",
+            "set ws_urls to hear of a block as soon as the node does",
+        )
+    for url in chain.ws_urls:
+        what = f"{chain.name}: WebSocket {redact(url)}"
+        try:
+            async with asyncio.timeout(WS_S):
+                await Subscription((url,), chain.chain_id, Mailbox()).check()
+        except ConfigError as error:
+            yield failed(what, error)
+        except TimeoutError:
+            yield failed(what, f"did not answer within {WS_S:g} s", "correct ws_urls")
+        except KeeperError as error:
+            yield failed(what, error, "correct ws_urls; without any, blocks are polled for")
+        else:
+            yield ok(what, f"chain {chain.chain_id}, it answers")
+
+
+# --- key and money ----------------------------------------------------------------------------
+
+
+async def _key(settings: Settings, chain: Chain) -> AsyncIterator[tuple[Finding, Address | None]]:
+    signing = settings.signing
+    what = f"{chain.name}: key"
+    armed = signing.armed(chain.chain_id)
+    try:
+        signer = await signer_for(settings, chain)
+    except ConfigError as error:
+        yield failed(what, error), None
+        return
+    if signer is None:
+        yield ok(what, "none: it watches and sends nothing"), None
+        return
+    said = f"{signer.address}, {'armed' if armed else 'not armed: it rehearses and sends nothing'}"
+    yield ok(what, said), signer.address
+    for name, file in (
+        ("keystore", signing.keystore),
+        ("passphrase_file", signing.passphrase_file),
+    ):
+        loose = None if file is None else await asyncio.to_thread(_readable_by_others, file)
+        if loose:
+            yield warning(f"signing.{name}", loose, f"chmod 600 {file}"), None
+    if armed and await asyncio.to_thread(signing.kill_switch_file.exists):
+        yield (
+            failed(
+                "signing.kill_switch_file",
+                f"{signing.kill_switch_file} is there, so nothing is signed",
+                "remove it when it is safe to send again",
+            ),
+            None,
+        )
+
+
+def _readable_by_others(file: Path) -> str:
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        return f"{file} cannot be looked at: {error.strerror}"
+    others = mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return f"others may read or change {file}" if others else ""
+
+
+async def _gas(settings: Settings, chain: Chain, rpc: Rpc, owner: Address) -> Finding:
+    what = f"{chain.name}: gas"
+    try:
+        held = await rpc.balance(owner)
+    except ObservationError as error:
+        return failed(what, error)
+    coin = NATIVE.get(chain.chain_id, "WETH").removeprefix("W")
+    said = have(Raw(held), Asset(address=owner, symbol=coin, decimals=18))
+    least = settings.signing.min_gas_balance_eth
+    if held < least and settings.signing.armed(chain.chain_id):
+        least_said = have(Raw(least), Asset(address=owner, symbol=coin, decimals=18))
+        return failed(
+            what,
+            f"{said}, below signing.min_gas_balance_eth ({least_said}): nothing will be signed",
+            f"send some to {owner}",
+        )
+    return ok(what, f"{said} in {owner}")
+
+
+# --- market -----------------------------------------------------------------------------------
+
+
+async def _market(
+    settings: Settings,
+    *,
+    chain: Chain,
+    reader: LensReader,
+    market: WatchedMarket[Any, Any],
+    head: BlockRef,
+    owner: Address | None,
+) -> AsyncIterator[Finding]:
+    name = market.id.name
+    try:
+        await reader.run(market.discover(), head)
+        seen, rounds = await reader.run_all([market.observe(), market.rounds()], head)
+    except KeeperError as error:
+        yield failed(f"{name}: contracts", error)
+        return
+    reading = market.take(head, seen, rounds)
+    yield ok(f"{name}: contracts", _described(market))
+    async for finding in _prices(market, reading):
+        yield finding
+    if owner is None:
+        return
+    try:
+        steps = market.adapter.inventory(market.market, owner, head)
+        inventory: Inventory = await reader.run(steps, head)
+    except KeeperError as error:
+        yield failed(f"{name}: inventory", error)
+        return
+    async for finding in _inventory(settings, chain, market, inventory):
+        yield finding
+
+
+def _described(market: WatchedMarket[Any, Any]) -> str:
+    of = market.market
+    modes = f", {len(of.e_modes)} e-modes" if of.e_modes else ""
+    return (
+        f"Aave v{of.rules.release}, POOL_REVISION {of.rules.revision}, Pool {of.pool}, "
+        f"{len(of.reserves)} reserves{modes}"
+    )
+
+
+async def _prices(market: WatchedMarket[Any, Any], reading: Reading) -> AsyncIterator[Finding]:
+    what = f"{market.id.name}: prices"
+    bad = [price for price in reading.prices if not price.usable]
+    good = len(reading.prices) - len(bad)
+    assumed = [feed.description for feed in market.feeds if feed.heartbeat_assumed]
+    yield ok(what, f"{good} of {len(reading.prices)} are usable, from {len(market.feeds)} feeds")
+    for price in bad:
+        remedy = (
+            f"add {price.source.address} to oracles.trusted_sources if you trust it"
+            if price.source.untraced
+            else "positions that use it are unknown until the feed answers"
+        )
+        yield warning(f"{market.id.name}: price of {symbol(price.asset)}", price.reason, remedy)
+    if assumed:
+        yield warning(
+            what,
+            f"the heartbeat of {_listed(assumed)} is not published and assumed",
+            "set it under [oracles.heartbeats_s]",
+        )
+
+
+async def _inventory(
+    settings: Settings, chain: Chain, market: WatchedMarket[Any, Any], inventory: Inventory
+) -> AsyncIterator[Finding]:
+    """Say what there is to spend, and which allowance is missing for it."""
+    what = f"{market.id.name}: inventory"
+    acts = settings.protect or settings.liquidate.enabled
+    assets = {asset.address: asset for _, asset, _ in market.adapter.sources(market.market)}
+    held = {assets[a]: raw for a, raw in inventory.balances.items() if raw > 0}
+    if not held:
+        said = f"{inventory.owner} holds none of the market's tokens"
+        if acts and settings.signing.armed(chain.chain_id):
+            yield warning(what, f"{said}: it can pay for nothing", "send it what it shall spend")
+        else:
+            yield ok(what, said)
+        return
+    yield ok(what, ", ".join(have(raw, asset) for asset, raw in held.items()))
+    for asset, raw in held.items():
+        allowed = inventory.allowances.get(asset.address, Raw(0))
+        if allowed >= raw:
+            continue
+        several = f" --market {market.id.name}" if len(chain.markets) > 1 else ""
+        yield warning(
+            f"{market.id.name}: allowance of {symbol(asset)}",
+            f"the Pool may take {have(allowed, asset)} of {have(raw, asset)}",
+            f"keeper approve {symbol(asset)}{several} --send",
+        )
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+# --- database and Telegram --------------------------------------------------------------------
+
+
+async def _database(settings: Settings, genesis: dict[int, BlockRef]) -> AsyncIterator[Finding]:
+    try:
+        async with await Database.open(settings.database.url) as database:
+            told = await info(database)
+            said = f"{told.shown}, {told.engine}, schema {told.revision}, {told.size_bytes:,} bytes"
+            yield ok("database", said)
+            if told.open_plans:
+                yield warning(
+                    "database: journal",
+                    f"{told.open_plans} transactions are on their way",
+                    "`keeper run` follows them to their end; `keeper actions` lists them",
+                )
+            for chain_id, block in genesis.items():
+                try:
+                    await bind_chain(database, chain_id, block.hash)
+                except ConfigError as error:
+                    yield failed(f"database: chain {chain_id}", error)
+    except KeeperError as error:
+        yield failed("database", error)
+
+
+async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
+    token = settings.telegram.token
+    if token is None:
+        yield ok("telegram", "off: messages go to the log; set telegram.token to switch it on")
+        return
+    from telegram.error import BadRequest, Forbidden, TelegramError  # noqa: PLC0415 - only with a token
+
+    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415
+
+    try:
+        api = TelegramApi(token.get_secret_value(), settings.telegram.api_url)
+    except ConfigError as error:
+        yield failed("telegram", error)
+        return
+    async with api:
+        try:
+            yield ok("telegram", f"the bot is @{await api.identify()}")
+        except (ConfigError, DeliveryError) as error:
+            yield failed("telegram", error)
+            return
+        chats = tuple(
+            dict.fromkeys((*settings.telegram.operator_chats, *settings.telegram.allowed_chats))
+        )
+        if not settings.telegram.operator_chats:
+            yield warning(
+                "telegram: operators",
+                "nobody hears about oracles and faults",
+                "set telegram.operator_chats",
+            )
+        for chat in chats:
+            what = f"telegram: chat {chat}"
+            try:
+                await api.bot.send_chat_action(chat_id=chat, action="typing")
+            except (BadRequest, Forbidden) as error:
+                yield failed(
+                    what,
+                    f"the bot may not write there: {api.redact(str(error))}",
+                    "send the bot /start from that chat, or correct the number",
+                )
+            except TelegramError as error:
+                yield warning(what, f"could not be asked: {api.redact(str(error))}")
+            else:
+                yield ok(what, "the bot may write there")

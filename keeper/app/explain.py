@@ -1,0 +1,129 @@
+"""One account in one market: the arithmetic, what would move it, whether the Pool agrees."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.alerts.render import Remedies
+from keeper.app.chain import OpenChain
+from keeper.app.look import pool_answers, read_accounts
+from keeper.engine.market import WatchedMarket
+from keeper.engine.remedies import remedies
+from keeper.errors import BadAnswer
+from keeper.model import (
+    Address,
+    Assessed,
+    Assessment,
+    BlockRef,
+    ContractHealth,
+    Leg,
+    MarketId,
+    PositionId,
+    PriceVerdict,
+    Side,
+    Unassessable,
+)
+from keeper.protocols.aave_v3.market import AccountData
+from keeper.units import Base, Wad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationPrice:
+    """At which price of one collateral, all else held still, the health factor is 1."""
+
+    leg: Leg
+    price: Base | None
+    """None: it never falls below 1 by this price alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One position at one block."""
+
+    market: MarketId
+    block: BlockRef
+    account: Address
+    lines: tuple[str, ...]
+    """The arithmetic."""
+    assessment: Assessment
+    has_position: bool
+    prices: tuple[PriceVerdict, ...]
+    """Of the assets it holds or owes."""
+    liquidation_prices: tuple[LiquidationPrice, ...]
+    remedies: Remedies | None
+    ours: ContractHealth | None
+    """Our arithmetic, stale prices or not; None where it cannot be computed."""
+    pool: AccountData
+    """`getUserAccountData` at the same block."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every number is the Pool's, to the wei."""
+        return self.ours is not None and (
+            self.ours.health_factor,
+            self.ours.collateral,
+            self.ours.debt,
+        ) == (self.pool.health_factor, self.pool.collateral, self.pool.debt)
+
+
+async def explain_account(
+    chain: OpenChain, market: WatchedMarket[Any, Any], account: Address
+) -> Explained:
+    """Read `account` at the chain's head and explain it.  Raises ObservationError."""
+    reading = await read_accounts(chain, market, (account,))
+    [pool] = await pool_answers(chain, market, (account,), chain.head)
+    holdings = market.holdings(account)
+    position = PositionId(market=market.id, account=account)
+    if holdings is None or account in dict(reading.unreadable):
+        why = dict(reading.unreadable).get(account, "it was not read")
+        return Explained(
+            market=market.id,
+            block=chain.head,
+            account=account,
+            lines=(f"unknown: {why}",),
+            assessment=Unassessable(position=position, block=chain.head, reason=why),
+            has_position=pool.collateral > 0 or pool.debt > 0,
+            prices=(),
+            liquidation_prices=(),
+            remedies=None,
+            ours=None,
+            pool=pool,
+        )
+    view = reading.view
+    assessment = view.assess(holdings)
+    assets = market.assets_of(account)
+    ours: ContractHealth | None
+    try:
+        ours = view.contract_health(holdings)
+    except BadAnswer:
+        ours = None
+    points: tuple[LiquidationPrice, ...] = ()
+    ways: Remedies | None = None
+    if isinstance(assessment, Assessed):
+        points = tuple(
+            LiquidationPrice(leg=leg, price=view.liquidation_price(holdings, leg))
+            for leg in assessment.legs
+            if leg.side is Side.COLLATERAL and assessment.debt > 0
+        )
+        ways = remedies(view, holdings, assessment)
+    return Explained(
+        market=market.id,
+        block=chain.head,
+        account=account,
+        lines=view.explain(holdings),
+        assessment=assessment,
+        has_position=bool(holdings.entries),
+        prices=tuple(price for price in reading.prices if price.asset.address in assets),
+        liquidation_prices=points,
+        remedies=ways,
+        ours=ours,
+        pool=pool,
+    )
+
+
+def health_of(explained: Explained) -> Wad | None:
+    """Return the health factor; None where it is unknown."""
+    match explained.assessment:
+        case Assessed(health_factor=health):
+            return health
+        case _:
+            return None

@@ -1,0 +1,187 @@
+"""``keeper actions``: what was done, tried, rehearsed and declined, the newest first."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keeper.cli.asking import asking, until_done
+from keeper.cli.output import (
+    amount,
+    checksummed,
+    emit,
+    escape,
+    health,
+    json_ready,
+    short,
+    table,
+    token,
+    usd,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keeper.store.actions import Action
+
+ENDLESS = 2**255
+"""An allowance from here on is without limit."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("actions")(actions)
+
+
+def actions(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=10_000)] = 20,
+) -> None:
+    """What was done, tried, rehearsed and declined.
+
+    `keeper explain INTENT` tells one of them in full.
+    """
+    from keeper.store.actions import SqlActions  # noqa: PLC0415 - slow to import
+    from keeper.store.database import Database  # noqa: PLC0415
+
+    invocation, settings = asking(context)
+
+    async def look() -> "tuple[Action, ...]":
+        async with await Database.open(settings.database.url) as database:
+            return await SqlActions(database).last(limit)
+
+    found = until_done(look())
+
+    def render(out: "Console") -> None:
+        if not found:
+            out.print("Nothing was done, tried or declined yet.")
+            return
+        made = table(
+            "time", "intent", "action", "position", "health", "state", "gas", "tx", "reason",
+            right=("gas",),
+        )  # fmt: skip
+        for action in found:
+            made.add_row(*(escape(cell) for cell in _cells(action)))
+        out.print(made)
+
+    document_ = {"actions": [document(action) for action in found]}
+    emit(json_ready(document_), as_json=invocation.as_json, render=render)
+
+
+def instant(seconds: int) -> str:
+    """Return ``2026-11-21 01:02:03Z``."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def spends(action: "Action") -> str:
+    """Return what the intent spends, such as ``repay 2,938.10 USDC``."""
+    intent = action.intent
+    verb = {"top_up": "supply", "repay": "repay", "liquidate": "liquidate with"}.get(
+        str(intent.kind), str(intent.kind)
+    )
+    if intent.amount >= ENDLESS:
+        return f"{verb} {intent.asset.symbol} without limit"
+    return f"{verb} {token(intent.amount, intent.asset.decimals, intent.asset.symbol)}"
+
+
+def _change(action: "Action") -> str:
+    if str(action.intent.kind) == "approve":
+        return "-"
+    after = action.observed_health
+    simulated = "" if after is not None else " simulated"
+    after = action.simulated_health if after is None else after
+    if after is None:
+        return health(action.intent.health_before)
+    return f"{health(action.intent.health_before)} → {health(after)}{simulated}"
+
+
+def _gas(action: "Action") -> str:
+    return "-" if action.gas_wei is None else amount(action.gas_wei, 18, 6)
+
+
+def _cells(action: "Action") -> tuple[str, ...]:
+    intent = action.intent
+    return (
+        instant(intent.block.timestamp),
+        intent.intent_id,
+        spends(action),
+        f"{intent.position.market.name} {short(checksummed(intent.position.account))}",
+        _change(action),
+        action.state,
+        _gas(action),
+        "-" if action.tx_hash is None else short(action.tx_hash),
+        action.reason,
+    )
+
+
+def told(action: "Action") -> list[str]:
+    """Return one action in full, a line for each fact."""
+    intent = action.intent
+    lines = [
+        f"intent {intent.intent_id}: {spends(action)}, {action.state}",
+        f"  position        {intent.position.market.name} {checksummed(intent.position.account)}",
+        f"  decided         {instant(intent.block.timestamp)}, block {intent.block.number:,}",
+        f"  reason          {action.reason}",
+        f"  health          {_change(action)}",
+        f"  value at risk   {usd(intent.value_at_risk)}",
+    ]
+    if intent.collateral is not None:
+        lines.append(
+            f"  seizes          {intent.collateral.symbol}, expected profit "
+            f"{usd(intent.expected_profit)} before gas"
+        )
+    if action.nonce is not None:
+        lines.append(f"  nonce           {action.nonce}")
+    for number, attempt in enumerate(action.attempts, 1):
+        lines.append(
+            f"  attempt {number}       {attempt.tx_hash}, at most "
+            f"{_gwei(attempt.fees.max_fee_wei)} gwei a gas, tip "
+            f"{_gwei(attempt.fees.priority_fee_wei)}"
+        )
+    if action.receipt is not None:
+        end = "succeeded" if action.receipt.succeeded else "reverted"
+        lines.append(
+            f"  mined           block {action.receipt.block_number:,}, {end}, "
+            f"{action.receipt.gas_used:,} gas, {_gas(action)} paid for it"
+        )
+    return lines
+
+
+def _gwei(wei: int) -> str:
+    return amount(wei, 9, 3)
+
+
+def document(action: "Action") -> dict[str, Any]:
+    """Return one action for ``--json``."""
+    intent, receipt = action.intent, action.receipt
+    return {
+        "intent": intent.intent_id,
+        "kind": str(intent.kind),
+        "state": action.state,
+        "chain_id": intent.position.market.chain_id,
+        "market": intent.position.market.name,
+        "address": intent.position.account,
+        "decided_at": intent.block.timestamp,
+        "block": intent.block.number,
+        "asset": intent.asset.address,
+        "symbol": intent.asset.symbol,
+        "amount_raw": str(intent.amount),
+        "collateral": None if intent.collateral is None else intent.collateral.address,
+        "value_at_risk_base": str(intent.value_at_risk),
+        "expected_profit_base": str(intent.expected_profit),
+        "health_before_wad": str(intent.health_before),
+        "health_simulated_wad": _wad(action.simulated_health),
+        "health_after_wad": _wad(action.observed_health),
+        "nonce": action.nonce,
+        "attempts": [attempt.tx_hash for attempt in action.attempts],
+        "tx": action.tx_hash,
+        "mined_block": None if receipt is None else receipt.block_number,
+        "gas_used": None if receipt is None else receipt.gas_used,
+        "gas_wei": None if action.gas_wei is None else str(action.gas_wei),
+        "reason": action.reason,
+    }
+
+
+def _wad(value: int | None) -> str | None:
+    return None if value is None else str(value)

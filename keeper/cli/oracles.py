@@ -1,0 +1,134 @@
+"""``keeper oracles``: each price, where it comes from, and whether it may be relied upon."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from keeper.cli.asking import MarketOption, asking, chains_with, until_done
+from keeper.cli.output import age, amount, block_line, emit, escape, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keeper.engine.market import Reading
+    from keeper.model import FeedVerdict, PriceVerdict
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("oracles")(oracles)
+
+
+def oracles(context: typer.Context, market: MarketOption = None) -> None:
+    """Each price: its feeds, their ages, and the verdict."""
+    from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
+    from keeper.app.look import read_accounts  # noqa: PLC0415
+
+    invocation, settings = asking(context)
+
+    async def look() -> "list[tuple[str, Reading]]":
+        found: list[tuple[str, Reading]] = []
+        for config in chains_with(invocation, settings, market):
+            async with open_chain(settings, config) as chain:
+                wanted = chain.markets.values() if market is None else [chain.market(market)]
+                found += [(config.name, await read_accounts(chain, each, ())) for each in wanted]
+        return found
+
+    found = until_done(look())
+
+    def render(out: "Console") -> None:
+        for i, (name, reading) in enumerate(found):
+            if i:
+                out.print()
+            _print(out, name, reading)
+
+    document = {"markets": [_document(reading) for _, reading in found]}
+    emit(document, as_json=invocation.as_json, render=render)
+
+
+def _print(out: "Console", chain: str, reading: "Reading") -> None:
+    import time  # noqa: PLC0415
+
+    age_s = max(0, int(time.time()) - reading.block.timestamp)
+    head = block_line(chain, reading.block.number, age_s)
+    out.print(f"{head}, {reading.view.market.name}", markup=False)
+    made = table(
+        "asset", "price", "feed", "age / heartbeat", "verdict",
+        right=("price", "age / heartbeat"),
+    )  # fmt: skip
+    for price in reading.prices:
+        first = True
+        for feed in price.feeds or (None,):
+            made.add_row(
+                escape(price.asset.symbol) if first else "",
+                _price(price) if first else "",
+                "-" if feed is None else escape(feed.feed.description),
+                "-" if feed is None else _age(feed),
+                escape(_verdict(price, feed)),
+            )
+            first = False
+    out.print(made)
+    out.print()
+    for price in reading.prices:
+        out.print(escape(f"{price.asset.symbol}: {' > '.join(price.source.path) or 'no path'}"))
+        if price.source.untraced:
+            out.print(escape(f"  not traced: {price.source.untraced}"))
+    bad = sum(not price.usable for price in reading.prices)
+    if bad:
+        out.print(f"{bad} of {len(reading.prices)} prices may not be relied upon", markup=False)
+
+
+def _price(price: "PriceVerdict") -> str:
+    if price.price is None:
+        return "-"
+    return amount(price.price, 8, 2 if price.price >= 100 * 10**8 else 6)
+
+
+def _age(feed: "FeedVerdict") -> str:
+    assumed = " assumed" if feed.feed.heartbeat_assumed else ""
+    return f"{age(feed.age_s)} / {age(feed.feed.heartbeat_s)}{assumed}"
+
+
+def _verdict(price: "PriceVerdict", feed: "FeedVerdict | None") -> str:
+    if feed is not None and not feed.usable:
+        return feed.reason.removeprefix(f"{feed.feed.description}: ") or str(feed.state)
+    if feed is None or price.feeds[0] is feed:
+        own = {f.reason for f in price.feeds}
+        if price.reason and price.reason not in own:
+            return price.reason
+    return "usable" if feed is not None else ("fixed price, usable" if price.usable else "")
+
+
+def _document(reading: "Reading") -> dict[str, Any]:
+    return {
+        "market": reading.view.market.name,
+        "chain_id": reading.view.market.chain_id,
+        "block": reading.block.number,
+        "hash": reading.block.hash,
+        "prices": [
+            {
+                "asset": price.asset.address,
+                "symbol": price.asset.symbol,
+                "price_base": None if price.price is None else str(price.price),
+                "usable": price.usable,
+                "reason": price.reason,
+                "source": price.source.address,
+                "path": list(price.source.path),
+                "untraced": price.source.untraced,
+                "feeds": [
+                    {
+                        "address": feed.feed.address,
+                        "description": feed.feed.description,
+                        "state": str(feed.state),
+                        "answer": None if feed.answer is None else str(feed.answer),
+                        "age_s": feed.age_s,
+                        "heartbeat_s": feed.feed.heartbeat_s,
+                        "heartbeat_assumed": feed.feed.heartbeat_assumed,
+                        "reason": feed.reason,
+                    }
+                    for feed in price.feeds
+                ],
+            }
+            for price in reading.prices
+        ],
+    }
