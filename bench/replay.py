@@ -160,7 +160,7 @@ def run() -> Iterator[Line]:
         }
         yield Line(
             id="O1",
-            what=f"false staleness alarms of {of.feed.description}, real rounds, with grace vs none",
+            what=f"false staleness alarms of {of.feed.description}, with grace vs none",
             value=ours.per_year,
             unit="per feed-year",
             reach="<= 1",
