@@ -25,6 +25,9 @@ GROUPS = {
         "P2": "rpc_calls",
         "X2": "health_factors",
     },
+    "oracles": {
+        "O1": "replay",
+    },
     "execution": {
         "L1": "latency",
     },

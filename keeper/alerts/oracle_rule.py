@@ -20,6 +20,7 @@ from keeper.model import (
     MarketId,
     PositionId,
     PriceVerdict,
+    Stance,
     Unassessable,
 )
 
@@ -59,7 +60,8 @@ def oracle_notices(room: Room, assessments: tuple[Assessment, ...]) -> list[Noti
             level = room.level_while_unknown(key.chat, affected.get((key.chat, key.subject), ()))
         for event in room.turn(key, level, room.policy.oracle_clear_s):
             name, what = _oracle_words(key.subject, found, feeds, room.prices)
-            line = oracle_line(event, name, what, now=room.now)
+            stance = Stance.HOLD_ALL if found is None else found.stance
+            line = oracle_line(event, name, what, now=room.now, stance=stance)
             notices.append(Notice(event=event, line=line, text=line, group=ORACLE, rank=rank))
     return notices
 

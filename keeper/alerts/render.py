@@ -35,6 +35,7 @@ from keeper.model import (
     IntentKind,
     MarketId,
     PriceVerdict,
+    Stance,
     Thresholds,
 )
 from keeper.units import UINT256_MAX, WAD, Raw, Wad
@@ -264,20 +265,30 @@ def unknown_line(event: Event, name: str, *, reason: str, now: int, health: Wad 
 
 # --- oracles --------------------------------------------------------------------------------
 
-_CONSEQUENCE: Final = "Health factors using it are unknown; automatic actions held."
+_CONSEQUENCES: Final = {
+    Stance.ALERT: "Nothing is held.",
+    Stance.HOLD_LIQUIDATIONS: "Liquidations that use it are held; protections go on.",
+    Stance.PROTECT_ANYWAY: (
+        "Health factors using it are unknown; protections go on, liquidations are held."
+    ),
+    Stance.HOLD_ALL: "Health factors using it are unknown; automatic actions held.",
+}
 
 
-def oracle_line(event: Event, name: str, what: str, *, now: int) -> str:
+def oracle_line(
+    event: Event, name: str, what: str, *, now: int, stance: Stance = Stance.HOLD_ALL
+) -> str:
     """Return the text of one event of the rule ``oracle``.
 
-    `what` is `feed_trouble` or `price_trouble` while it lasts, and how it is now when it is over.
+    `what` is `feed_trouble` or `price_trouble` while it lasts, and how it is now when it is over;
+    `stance` says what is held because of it.
     """
     lasting = duration_text(now - event.state.fired_at)
     match event.change:
         case Change.FIRED | Change.WORSE | Change.EASED:
-            return f"{ORACLE_MARK} {name} {what}. {_CONSEQUENCE}"
+            return f"{ORACLE_MARK} {name} {what}. {_CONSEQUENCES[stance]}"
         case Change.REPEATED:
-            return f"{ORACLE_MARK} {name} still {what}, for {lasting}. {_CONSEQUENCE}"
+            return f"{ORACLE_MARK} {name} still {what}, for {lasting}. {_CONSEQUENCES[stance]}"
         case Change.RESOLVED:
             return f"{ORACLE_MARK} {name} {what} after {lasting}."
 
@@ -310,7 +321,9 @@ def feed_well(verdict: FeedVerdict | None) -> str:
 
 
 def price_trouble(verdict: PriceVerdict) -> str:
-    """Return ``unusable: `` and the reason."""
+    """Return ``unusable: `` and the reason, or ``doubted: `` where it is still gone by."""
+    if verdict.usable and verdict.suspicions:
+        return f"doubted: {reason_text(verdict.suspicions[0].reason)}"
     return f"unusable: {reason_text(verdict.reason)}"
 
 

@@ -29,6 +29,7 @@ from keeper.model import (
     MarketId,
     PositionId,
     PriceVerdict,
+    Stance,
     Thresholds,
     Unassessable,
     Watch,
@@ -77,13 +78,15 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A feed, or a price whose feeds are all well, that nothing may be computed from."""
+    """A feed, or a price whose feeds are all well, that is doubted."""
 
     subject: str
     name: str
     what: str
     reasons: tuple[str, ...]
     assets: frozenset[tuple[MarketId, Address]]
+    stance: Stance
+    """What is held because of it; the strictest, where prices that use it differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,20 @@ class Room:
         return AlertLevel.WARNING
 
 
+STRICTNESS = tuple(Stance)
+
+
+def _stance(verdict: PriceVerdict, reason: str) -> Stance:
+    """Return the strictest stance on what says `reason`, on anything where it is empty.
+
+    A feed in trouble that its price is not doubted for is told of, and nothing is held.
+    """
+    if not verdict.suspicions:
+        return Stance.ALERT if verdict.usable else Stance.HOLD_ALL
+    found = [s.stance for s in verdict.suspicions if reason in ("", s.reason)]
+    return max(found, key=STRICTNESS.index, default=Stance.ALERT)
+
+
 def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Trouble, ...]:
     found: dict[str, Trouble] = {}
     for market, verdicts in prices.items():
@@ -171,10 +188,11 @@ def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Troub
                     what=feed_trouble(feed),
                     reasons=(feed.reason, verdict.reason),
                     assets=here,
+                    stance=_stance(verdict, feed.reason),
                 )
                 for feed in bad
             ]
-            if not bad and not verdict.usable:
+            if not bad and (verdict.suspicions or not verdict.usable):
                 fresh.append(
                     Trouble(
                         subject=f"{market.chain_id}:{market.name}:{verdict.asset.address}",
@@ -182,6 +200,7 @@ def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Troub
                         what=price_trouble(verdict),
                         reasons=(verdict.reason,),
                         assets=here,
+                        stance=_stance(verdict, ""),
                     )
                 )
             for trouble in fresh:
@@ -189,6 +208,7 @@ def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Troub
                 found[trouble.subject] = replace(
                     known,
                     assets=known.assets | trouble.assets,
+                    stance=max(known.stance, trouble.stance, key=STRICTNESS.index),
                     reasons=tuple(dict.fromkeys((*known.reasons, *trouble.reasons))),
                 )
     return tuple(found.values())

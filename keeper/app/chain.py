@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
 from keeper.chain.heads import HeadFollower
 from keeper.chain.logs import LogReader, backfill, deployment_block
@@ -15,9 +16,6 @@ from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, RpcError
 from keeper.model import Address, BlockRef, Log, LogFilter
-from keeper.oracles.heartbeats import published
-from keeper.oracles.judge import JudgeRules
-from keeper.oracles.trace import TraceRules
 from keeper.ports import Records
 from keeper.settings import Chain, Settings
 
@@ -143,13 +141,10 @@ def watched_markets(settings: Settings, chain: Chain) -> tuple[WatchedMarket[Any
         made.append(
             WatchedMarket(
                 PROTOCOLS[market.protocol](id_, market.addresses_provider),
-                tracing=TraceRules(
-                    heartbeats=published(), overrides_s=dict(settings.oracles.heartbeats_s)
-                ),
-                judging=JudgeRules(
-                    grace_s=settings.oracles.grace_s,
-                    trusted_sources=frozenset(settings.oracles.trusted_sources),
-                ),
+                tracing=tracing_of(settings),
+                judging=judging_of(settings),
+                independent=independent_of(settings, chain),
+                sequencer=sequencer_of(chain),
             )
         )
     return tuple(made)

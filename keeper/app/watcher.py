@@ -17,6 +17,7 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of, policy_of, pricing_of
+from keeper.app.oracles import board_of
 from keeper.chain.branch import Advance
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine, Pass, Telling
@@ -33,6 +34,7 @@ from keeper.model import (
     Outcome,
     Watch,
 )
+from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
 from keeper.settings.schema import DEV_CHAIN_ID
 from keeper.store.database import Database
@@ -97,6 +99,16 @@ async def bind(database: Database, chain: OpenChain) -> None:
         log.warning("chain.unbound", chain=chain.config.name, reason=str(error))
         return
     await bind_chain(database, chain.config.chain_id, genesis.hash)
+
+
+def outside(settings: Settings, chain: OpenChain) -> Board | None:
+    """Let the chain's markets hear the exchanges; return who asks them, None where nobody is to."""
+    symbols = {s.asset.symbol for market in chain.markets.values() for s in market.sources}
+    board = board_of(settings, frozenset(symbols))
+    if board is not None:
+        for market in chain.markets.values():
+            market.oracles.outside = board.quotes
+    return board
 
 
 class Watcher:
@@ -187,13 +199,16 @@ class Watcher:
                 armed=executor.armed,
             )
             self.opened.set()
-            covering = asyncio.create_task(self._cover(chain, engine))
+            beside = [asyncio.create_task(self._cover(chain, engine))]
+            if (board := outside(self.settings, chain)) is not None:
+                beside.append(asyncio.create_task(board.run()))
             try:
                 await self._follow(chain, engine)
             finally:
-                covering.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await covering
+                for task in beside:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
                 await engine.save_checkpoints()
 
     async def _follow(self, chain: OpenChain, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""``keeper oracles``: each price, where it comes from, and whether it may be relied upon."""
+"""``keeper oracles``: each price, where it comes from, what others say, and what is held for it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def oracles(context: typer.Context, market: MarketOption = None) -> None:
-    """Each price: its feeds, their ages, and the verdict."""
+    """Each price: its feeds, their ages, its reference, and the verdict."""
     from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
     from keeper.app.look import read_accounts  # noqa: PLC0415
+    from keeper.app.watcher import outside  # noqa: PLC0415
 
     invocation, settings = asking(context)
 
@@ -30,6 +31,8 @@ def oracles(context: typer.Context, market: MarketOption = None) -> None:
         found: list[tuple[str, Reading]] = []
         for config in chains_with(invocation, settings, market):
             async with open_chain(settings, config) as chain:
+                if (board := outside(settings, chain)) is not None:
+                    await board.ask_once()
                 wanted = chain.markets.values() if market is None else [chain.market(market)]
                 found += [(config.name, await read_accounts(chain, each, ())) for each in wanted]
         return found
@@ -53,15 +56,17 @@ def _print(out: "Console", chain: str, reading: "Reading") -> None:
     head = block_line(chain, reading.block.number, age_s)
     out.print(f"{head}, {reading.view.market.name}", markup=False)
     made = table(
-        "asset", "price", "feed", "age / heartbeat", "verdict",
-        right=("price", "age / heartbeat"),
+        "asset", "price", "reference", "difference", "feed", "age / heartbeat", "verdict",
+        right=("price", "reference", "difference", "age / heartbeat"),
     )  # fmt: skip
     for price in reading.prices:
         first = True
         for feed in price.feeds or (None,):
             made.add_row(
                 escape(price.asset.symbol) if first else "",
-                _price(price) if first else "",
+                _dollars(price.price) if first else "",
+                _reference(price) if first else "",
+                _difference(price) if first else "",
                 "-" if feed is None else escape(feed.feed.description),
                 "-" if feed is None else _age(feed),
                 escape(_verdict(price, feed)),
@@ -73,15 +78,48 @@ def _print(out: "Console", chain: str, reading: "Reading") -> None:
         out.print(escape(f"{price.asset.symbol}: {' > '.join(price.source.path) or 'no path'}"))
         if price.source.untraced:
             out.print(escape(f"  not traced: {price.source.untraced}"))
+        for line in _asides(price):
+            out.print(escape(f"  {line}"))
     bad = sum(not price.usable for price in reading.prices)
     if bad:
         out.print(f"{bad} of {len(reading.prices)} prices may not be relied upon", markup=False)
+    held = sum(bool(price.hold_liquidations) for price in reading.prices)
+    if held:
+        out.print(f"liquidations are held on {held} of {len(reading.prices)} prices", markup=False)
 
 
-def _price(price: "PriceVerdict") -> str:
-    if price.price is None:
+def _dollars(price: int | None) -> str:
+    if price is None:
         return "-"
-    return amount(price.price, 8, 2 if price.price >= 100 * 10**8 else 6)
+    return amount(price, 8, 2 if price >= 100 * 10**8 else 6)
+
+
+def _reference(price: "PriceVerdict") -> str:
+    if price.reference is None:
+        return "-"
+    return "none" if price.reference.price is None else _dollars(price.reference.price)
+
+
+def _difference(price: "PriceVerdict") -> str:
+    bps = price.difference_bps
+    return "-" if bps is None else f"{bps / 100:+.2f} %"
+
+
+def _asides(price: "PriceVerdict") -> "list[str]":
+    """What stands under a price's path: who the reference is made of, caps, and all doubts."""
+    lines = []
+    if price.reference is not None:
+        if price.reference.quotes:
+            said = (f"{q.source} {_dollars(q.price)}" for q in price.reference.quotes)
+            lines.append(f"reference: {', '.join(said)}")
+        if price.reference.reason:
+            lines.append(f"no reference: {price.reference.reason}")
+        lines += [f"silent: {one.source}, {one.reason}" for one in price.reference.silent]
+    for cap in price.caps:
+        if cap.headroom_bps is not None:
+            lines.append(f"cap: {cap.headroom_bps / 100:+.2f} % of room")
+    lines += [f"{s.cause} ({s.stance}): {s.reason}" for s in price.suspicions]
+    return lines
 
 
 def _age(feed: "FeedVerdict") -> str:
@@ -96,6 +134,9 @@ def _verdict(price: "PriceVerdict", feed: "FeedVerdict | None") -> str:
         own = {f.reason for f in price.feeds}
         if price.reason and price.reason not in own:
             return price.reason
+        other = next((s for s in price.suspicions if s.reason not in own), None)
+        if other is not None:
+            return f"doubted, {other.reason}"
     return "usable" if feed is not None else ("fixed price, usable" if price.usable else "")
 
 
@@ -115,6 +156,36 @@ def _document(reading: "Reading") -> dict[str, Any]:
                 "source": price.source.address,
                 "path": list(price.source.path),
                 "untraced": price.source.untraced,
+                "reference": None
+                if price.reference is None
+                else {
+                    "price_base": None
+                    if price.reference.price is None
+                    else str(price.reference.price),
+                    "reason": price.reference.reason,
+                    "quotes": [
+                        {
+                            "source": quote.source,
+                            "price_base": str(quote.price),
+                            "age_s": quote.age_s,
+                            "depth_base": None if quote.depth is None else str(quote.depth),
+                        }
+                        for quote in price.reference.quotes
+                    ],
+                    "silent": [
+                        {"source": one.source, "reason": one.reason}
+                        for one in price.reference.silent
+                    ],
+                },
+                "difference_bps": price.difference_bps,
+                "doubts": [
+                    {"cause": str(s.cause), "stance": str(s.stance), "reason": s.reason}
+                    for s in price.suspicions
+                ],
+                "liquidations_held": price.hold_liquidations,
+                "caps": [
+                    {"capped": cap.capped, "headroom_bps": cap.headroom_bps} for cap in price.caps
+                ],
                 "feeds": [
                     {
                         "address": feed.feed.address,

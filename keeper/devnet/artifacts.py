@@ -128,7 +128,7 @@ JOBS: Final[tuple[Job, ...]] = (
         name="devnet",
         compiler="solc0827",
         settings=OWN_SETTINGS,
-        entries=_entries("devnet", "RatioAdapter", "RatioProvider"),
+        entries=_entries("devnet", "FixedPrice", "RatioAdapter", "RatioProvider"),
         own=True,
     ),
 )

@@ -21,6 +21,7 @@ from keeper.alerts.render import Remedies
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
+from keeper.engine.prices import PriceLog
 from keeper.engine.remedies import remedies
 from keeper.errors import ObservationError
 from keeper.model import (
@@ -35,6 +36,7 @@ from keeper.model import (
     Decision,
     Declined,
     Hold,
+    Holdings,
     Inventory,
     MarketId,
     Message,
@@ -52,6 +54,7 @@ from keeper.model import (
 )
 from keeper.ports import Advance, Executor, Reader, Records, Strategy
 from keeper.risk.exact import endangered
+from keeper.strategies.holding import held_back
 from keeper.strategies.purse import Purse
 from keeper.strategies.queue import queue
 from keeper.units import WAD, Wad
@@ -151,6 +154,7 @@ class Engine:
         self._states: dict[AlertKey, AlertState] = {}
         self._watches: tuple[Watch, ...] = ()
         self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
+        self._price_log = PriceLog()
         self._since_checkpoint = 0
         self.covered = False
 
@@ -256,12 +260,11 @@ class Engine:
             name, account = assessment.position.market.name, assessment.position.account
             if (purse := purses.get(name)) is None:
                 continue
-            hand, market = self._hands[name], self._market(name)
+            market = self._market(name)
             position, block = assessment.position, assessment.block.number
             if position in self._pace.open or (held := market.holdings(account)) is None:
                 continue
-            strategy = hand.protections.get(account, hand.otherwise)
-            decision = strategy.decide(self.readings[name].view, held, assessment, purse)
+            decision = self._ask(name, held, assessment, purse)
             if isinstance(decision, Hold):
                 self._pace.recovered(position)
             if self._pace.held(position, block):
@@ -270,6 +273,15 @@ class Engine:
                 purse.take(decision.intent.asset.address, decision.intent.amount)
             decisions.append(decision)
         return tuple(decisions)
+
+    def _ask(self, name: str, holdings: Holdings, assessment: Assessment, purse: Purse) -> Decision:
+        """Return the decision of the account's strategy, on prices as far as they may serve it."""
+        reading, hand = self.readings[name], self._hands[name]
+        if (strategy := hand.protections.get(holdings.account)) is not None:
+            known = _by_protocol(reading, holdings, assessment)
+            return strategy.decide(reading.protecting, holdings, known, purse)
+        decision = hand.otherwise.decide(reading.view, holdings, assessment, purse)
+        return held_back(decision, assessment, reading.held)
 
     async def _submit(
         self, decisions: Sequence[Decision], head: BlockRef
@@ -316,6 +328,11 @@ class Engine:
             PassRecord(
                 block=done.block,
                 history=done.assessments,
+                prices=tuple(
+                    kept
+                    for r in done.readings
+                    for kept in self._price_log.worth_keeping(r.view.market, r.block, r.prices)
+                ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
                 messages=told.messages,
@@ -385,6 +402,14 @@ class Engine:
 
     def _market(self, name: str) -> WatchedMarket[Any, Any]:
         return next(m for m in self.markets if m.id.name == name)
+
+
+def _by_protocol(reading: Reading, holdings: Holdings, assessment: Assessment) -> Assessment:
+    """Return the health that a protection goes by: a doubted price may serve, an account that
+    could not be read may not."""
+    if assessment.ok or holdings.account in dict(reading.unreadable):
+        return assessment
+    return reading.protecting.assess(holdings)
 
 
 def _unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:

@@ -5,10 +5,17 @@ read all markets of a chain in one packed read, and `take` puts the answers wher
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from keeper.engine.oracles import (
+    Independent,
+    OracleRead,
+    OracleRules,
+    Rotated,
+    WatchedOracles,
+)
 from keeper.model import (
     Address,
     Asset,
@@ -24,9 +31,8 @@ from keeper.model import (
     Source,
     Touched,
 )
-from keeper.oracles.judge import JudgeRules, judge, judge_prices
-from keeper.oracles.rounds import FeedReading, read_rounds
-from keeper.oracles.trace import TraceRules, trace
+from keeper.oracles.judge import JudgeRules
+from keeper.oracles.trace import TraceRules
 from keeper.ports import LendingAdapter, LendingView, Observation, Steps
 from keeper.risk.book import Book
 
@@ -51,6 +57,16 @@ class Reading:
     """Accounts whose holdings differed from the book although no log had spoken of them."""
     unreadable: tuple[tuple[Address, str], ...]
     """Accounts that could not be read, and why: they are tried again at the next block."""
+    protecting: LendingView
+    """The same arithmetic for protections, which may go by a doubted price where the stance on its
+    cause says so; `view` itself where no price is doubted."""
+    rotated: tuple[Rotated, ...] = ()
+    """Feeds with another aggregator than before: they are traced again at the next block."""
+
+    @property
+    def held(self) -> Mapping[Address, str]:
+        """Assets on whose price nobody may be liquidated, and why."""
+        return {p.asset.address: p.hold_liquidations for p in self.prices if p.hold_liquidations}
 
 
 class WatchedMarket(Generic[M, Obs]):
@@ -62,16 +78,22 @@ class WatchedMarket(Generic[M, Obs]):
         *,
         tracing: TraceRules,
         judging: JudgeRules,
+        independent: Independent = Independent(),  # noqa: B008 - frozen
+        sequencer: Address | None = None,
         sweep_per_block: int = 4,
     ) -> None:
-        """`sweep_per_block`: accounts re-read each block although nothing spoke of them."""
+        """`sweep_per_block`: accounts re-read each block although nothing spoke of them.
+
+        `independent`: where references come from.  `sequencer`: a rollup's uptime feed.
+        """
         self.adapter = adapter
         self.book = Book()
         self.watched: frozenset[Address] = frozenset()
         self.must_discover = True
-        self.sources: tuple[Source, ...] = ()
-        self._tracing = tracing
-        self._judging = judging
+        rules = OracleRules(
+            tracing=tracing, judging=judging, independent=independent, sequencer=sequencer
+        )
+        self.oracles = WatchedOracles(rules, adapter.id.chain_id)
         self._market: M | None = None
         self._sweep_per_block = sweep_per_block
         self._swept_to = 0
@@ -109,9 +131,14 @@ class WatchedMarket(Generic[M, Obs]):
         return self.adapter.backfill_filter(self.market)
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """How each reserve's price comes about."""
+        return self.oracles.sources
+
+    @property
     def feeds(self) -> tuple[Feed, ...]:
         """Every leaf feed once, in the order first met."""
-        return tuple({feed.address: feed for s in self.sources for feed in s.feeds}.values())
+        return self.oracles.feeds
 
     def discover(self) -> Steps[None]:
         """Learn reserves, e-modes and price sources from the chain, down to the leaf feeds."""
@@ -119,7 +146,7 @@ class WatchedMarket(Generic[M, Obs]):
         assets: tuple[tuple[Asset, Address], ...] = tuple(
             (asset, source) for _, asset, source in self.adapter.sources(self._market)
         )
-        self.sources = yield from trace(assets, self.id.chain_id, self._tracing)
+        yield from self.oracles.discover(assets)
         self.must_discover = False
 
     # --- whom to read -------------------------------------------------------------------------
@@ -174,11 +201,11 @@ class WatchedMarket(Generic[M, Obs]):
         asked = tuple(sorted(self._to_read | self._swept))
         return self.adapter.observe(self.market, asked, self.book.get)
 
-    def rounds(self) -> Steps[tuple[FeedReading, ...]]:
-        """The latest round of each leaf feed."""
-        return read_rounds(self.feeds)
+    def rounds(self) -> Steps[OracleRead]:
+        """The latest round of each leaf feed, and all else that prices are judged by."""
+        return self.oracles.read()
 
-    def take(self, block: BlockRef, seen: Obs, rounds: tuple[FeedReading, ...]) -> Reading:
+    def take(self, block: BlockRef, seen: Obs, rounds: OracleRead) -> Reading:
         """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
         repaired = tuple(
             h.account
@@ -194,26 +221,26 @@ class WatchedMarket(Generic[M, Obs]):
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
 
-        verdicts = {
-            feed.address: judge(feed, reading, block, self._judging)
-            for feed, reading in zip(self.feeds, rounds, strict=True)
-        }
-        prices = self._prices(verdicts, seen)
-        unusable = {reserve: p.reason for reserve, p in prices.items() if not p.usable}
-        return Reading(
-            block=block,
-            view=self.adapter.view(self.market, seen, block, unusable),
-            feeds=tuple(verdicts.values()),
-            prices=tuple(prices.values()),
-            repaired=repaired,
-            unreadable=tuple(self._unreadable.items()),
-        )
-
-    def _prices(self, verdicts: dict[Address, FeedVerdict], seen: Obs) -> dict[int, PriceVerdict]:
         reserves = tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
         answers = tuple(seen.prices[reserve] for reserve in reserves)
-        judged = judge_prices(self.sources, verdicts, answers, self._judging)
-        return dict(zip(reserves, judged, strict=True))
+        judged = self.oracles.take(block, rounds, answers)
+        self.must_discover |= bool(judged.rotated)
+        by_reserve = dict(zip(reserves, judged.prices, strict=True))
+        unusable = {reserve: p.reason for reserve, p in by_reserve.items() if not p.usable}
+        hopeless = {reserve: p.hold_all for reserve, p in by_reserve.items() if p.hold_all}
+        view = self.adapter.view(self.market, seen, block, unusable)
+        return Reading(
+            block=block,
+            view=view,
+            protecting=view
+            if unusable.keys() == hopeless.keys()
+            else self.adapter.view(self.market, seen, block, hopeless),
+            feeds=judged.feeds,
+            prices=judged.prices,
+            repaired=repaired,
+            unreadable=tuple(self._unreadable.items()),
+            rotated=judged.rotated,
+        )
 
     def _next_swept(self) -> frozenset[Address]:
         """Return the sweep's share of the book, going round row by row."""

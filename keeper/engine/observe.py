@@ -171,6 +171,16 @@ def _report(head: BlockRef, readings: Mapping[str, Reading], unread: Mapping[str
     for name, reading in readings.items():
         for account in reading.repaired:
             log.warning("book.repaired", market=name, account=account, block=head.number)
+        for found in reading.rotated:
+            log.warning(
+                "feed.rotated",
+                market=name,
+                feed=found.feed.description,
+                address=found.feed.address,
+                phase=found.phase,
+                was=found.was,
+                block=head.number,
+            )
     for name, reason in unread.items():
         log.warning("market.unread", market=name, block=head.number, reason=reason)
 

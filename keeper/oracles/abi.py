@@ -40,6 +40,18 @@ SELECTORS: Final = {
     "price": bytes.fromhex("a035b1fe"),
     "PRICE": bytes.fromhex("8d859f3e"),
     "GHO_PRICE": bytes.fromhex("abe30b30"),
+    # an aggregator behind a proxy: between which answers it is a price
+    "minAnswer": bytes.fromhex("22adbc78"),
+    "maxAnswer": bytes.fromhex("70da2f67"),
+    "minSubmissionValue": bytes.fromhex("7c2b0b21"),
+    "maxSubmissionValue": bytes.fromhex("23ca2903"),
+    # a cap on a growing ratio
+    "isCapped": bytes.fromhex("671528d4"),
+    "getRatio": bytes.fromhex("ec1ebd7a"),
+    "getSnapshotRatio": bytes.fromhex("fe4d9e79"),
+    "getSnapshotTimestamp": bytes.fromhex("deb8c641"),
+    "getMaxRatioGrowthPerSecond": bytes.fromhex("f6ba77de"),
+    "RATIO_DECIMALS": bytes.fromhex("a83622e0"),
 }
 
 ROUND_WORDS: Final = 5

@@ -5,6 +5,7 @@ hide how old the prices under it are.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +65,9 @@ FUNCTIONS: Final = (
     "description",
     "aggregator",
     *FIXED_GETTERS,
+    "isCapped",
+    "getRatio",
+    "RATIO_DECIMALS",
 )
 
 
@@ -73,8 +77,8 @@ class LeafNode:
 
     description: str
     decimals: int
-    proxied: bool
-    """It names an aggregator behind it, as Chainlink's proxies do."""
+    aggregator: Address | None
+    """The one behind it, as Chainlink's proxies name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,11 @@ class AdapterNode:
     description: str
     feeds: tuple[Address, ...]
     ratios: tuple[Address, ...]
+    decimals: int | None = None
+    capped: bool = False
+    """It says whether its price is capped at the moment."""
+    ratio_decimals: int = 0
+    """Of the ratio it caps; 0 where it caps a price or does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +101,7 @@ class FixedNode:
     """Its price is written into it; nothing under it can be old."""
 
     description: str
+    decimals: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +137,11 @@ def classify(results: tuple[CallResult, ...]) -> Node:
             description=decode_text(answers["description"]),
             feeds=tuple(dict.fromkeys(feeds.values())),
             ratios=tuple(dict.fromkeys(ratios.values())),
+            decimals=_decimals(answers, "decimals"),
+            capped=_speaks(answers, "isCapped"),
+            ratio_decimals=(_decimals(answers, "RATIO_DECIMALS") or 0)
+            if _speaks(answers, "getRatio")
+            else 0,
         )
     if ratios and _speaks(answers, "latestAnswer"):
         names = ", ".join(ratios)
@@ -136,18 +151,13 @@ def classify(results: tuple[CallResult, ...]) -> Node:
 
 def _leaf(answers: Mapping[str, CallResult]) -> Node | None:
     """A proxy whose aggregator has no round yet is a feed too: unreadable until it has one."""
-    has_round = has_aggregator = False
-    try:
+    has_round, aggregator = False, None
+    with suppress(BadAnswer):
         decode_round(answers["latestRoundData"], "latestRoundData()")
         has_round = True
-    except BadAnswer:
-        pass
-    try:
-        decode_address(answers["aggregator"], "aggregator()")
-        has_aggregator = True
-    except BadAnswer:
-        pass
-    if not has_round and not has_aggregator:
+    with suppress(BadAnswer):
+        aggregator = decode_address(answers["aggregator"], "aggregator()")
+    if not has_round and aggregator is None:
         return None
     try:
         decimals = decode_decimals(answers["decimals"], "decimals()")
@@ -156,7 +166,7 @@ def _leaf(answers: Mapping[str, CallResult]) -> Node | None:
     return LeafNode(
         description=decode_text(answers["description"]),
         decimals=decimals,
-        proxied=has_aggregator,
+        aggregator=aggregator,
     )
 
 
@@ -168,7 +178,10 @@ def _fixed(answers: Mapping[str, CallResult]) -> Node | None:
         except BadAnswer:
             continue
         if written == answered:
-            return FixedNode(description=decode_text(answers["description"]))
+            return FixedNode(
+                description=decode_text(answers["description"]),
+                decimals=_decimals(answers, "decimals"),
+            )
     return None
 
 
@@ -193,6 +206,13 @@ def _speaks(answers: Mapping[str, CallResult], function: str) -> bool:
     """A contract without the function reverts, or answers no bytes from its fallback."""
     result = answers[function]
     return not isinstance(result, Failed) and bool(result.data)
+
+
+def _decimals(answers: Mapping[str, CallResult], function: str) -> int | None:
+    try:
+        return decode_decimals(answers[function], f"{function}()")
+    except BadAnswer:
+        return None
 
 
 def _kind(answers: Mapping[str, CallResult], feeds: frozenset[str]) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from keeper.errors import ConfigError
-from keeper.model import Address, Asset, Call, Feed, Source
+from keeper.model import Address, Asset, Call, Cap, Feed, Source
+from keeper.oracles.bounds import NO_BOUNDS, Bounds, read_bounds
 from keeper.oracles.heartbeats import DEFAULT_HEARTBEAT_S, Heartbeats, published
 from keeper.oracles.probe import (
     FUNCTIONS,
@@ -64,7 +65,8 @@ def trace(
 ) -> Steps[tuple[Source, ...]]:
     """Follow each (asset, price source) to its leaf feeds; answers in the order of `assets`.
 
-    At most `rules.max_depth` batches.  Feeds shared by sources are equal `Feed` values.
+    At most `rules.max_depth` batches, and one for the bounds of the aggregators.  Feeds shared by
+    sources are equal `Feed` values.
     """
     known: dict[Address, Node] = {}
     roots = tuple(dict.fromkeys(source for _, source in assets if source != ZERO_ADDRESS))
@@ -76,7 +78,12 @@ def trace(
         results = yield calls
         for i, address in enumerate(unknown):
             known[address] = classify(results[i * len(FUNCTIONS) : (i + 1) * len(FUNCTIONS)])
-    return tuple(_assemble(asset, source, chain_id, known, rules) for asset, source in assets)
+    leaves = (node for node in known.values() if isinstance(node, LeafNode))
+    behind = dict.fromkeys(leaf.aggregator for leaf in leaves if leaf.aggregator is not None)
+    bounds = yield from read_bounds(tuple(behind))
+    return tuple(
+        _assemble(asset, source, _Walk(chain_id, known, bounds, rules)) for asset, source in assets
+    )
 
 
 def _frontier(
@@ -110,10 +117,13 @@ class _Walk:
 
     chain_id: int
     known: Mapping[Address, Node]
+    bounds: Mapping[Address, Bounds]
     rules: TraceRules
     path: list[str] = field(default_factory=list)
     feeds: dict[Address, Feed] = field(default_factory=dict)
     untraced: list[str] = field(default_factory=list)
+    caps: list[Cap] = field(default_factory=list)
+    fixed: bool = False
     done: set[tuple[Address, bool]] = field(default_factory=set)
     """(contract, as a ratio): walked once, however many ways lead to it."""
 
@@ -132,6 +142,7 @@ class _Walk:
             case AdapterNode() as node:
                 self._adapter(address, node, above)
             case FixedNode() as node:
+                self.fixed = True
                 self.path.append(_line("fixed price", address, node.description))
             case OpaqueNode(plain_ratio=True) if ratio:
                 self.path.append(_line("ratio of the token's own contract", address, ""))
@@ -140,6 +151,10 @@ class _Walk:
 
     def _adapter(self, address: Address, node: AdapterNode, above: tuple[Address, ...]) -> None:
         self.path.append(_line(node.kind, address, node.description))
+        if node.capped:
+            self.caps.append(
+                Cap(address=address, base=node.feeds[0], ratio_decimals=node.ratio_decimals)
+            )
         for child in node.feeds:
             self.down(child, (*above, address), ratio=False)
         for child in node.ratios:
@@ -151,6 +166,9 @@ class _Walk:
         description = node.description.replace(" / ", "/") or f"feed {address}"
         figure = self.rules.heartbeats.of(self.chain_id, address, node.description)
         override = self.rules.overrides_s.get(address)
+        least, greatest = (
+            NO_BOUNDS if node.aggregator is None else self.bounds.get(node.aggregator, NO_BOUNDS)
+        )
         self.feeds[address] = Feed(
             address=address,
             description=description,
@@ -158,23 +176,20 @@ class _Walk:
             heartbeat_s=override
             or (figure.heartbeat_s if figure else self.rules.default_heartbeat_s),
             heartbeat_assumed=override is None and figure is None,
+            aggregator=node.aggregator,
+            min_answer=least,
+            max_answer=greatest,
         )
-        kind = "feed" if node.proxied else "feed that names no aggregator"
+        kind = "feed" if node.aggregator else "feed that names no aggregator"
         self.path.append(_line(kind, address, description))
 
 
-def _assemble(
-    asset: Asset,
-    source: Address,
-    chain_id: int,
-    known: Mapping[Address, Node],
-    rules: TraceRules,
-) -> Source:
-    walk = _Walk(chain_id, known, rules)
+def _assemble(asset: Asset, source: Address, walk: _Walk) -> Source:
+    known, most = walk.known, walk.rules.max_contracts
     if source == ZERO_ADDRESS:
         walk.untraced.append("the market's oracle has no source for it")
-    elif len(_closure(source, known)) > rules.max_contracts:
-        walk.untraced.append(f"there are more than {rules.max_contracts} contracts under it")
+    elif len(_closure(source, known)) > most:
+        walk.untraced.append(f"there are more than {most} contracts under it")
     else:
         walk.down(source, (), ratio=False)
     return Source(
@@ -183,7 +198,18 @@ def _assemble(
         path=tuple(walk.path),
         feeds=tuple(walk.feeds.values()),
         untraced=walk.untraced[0] if walk.untraced else "",
+        caps=tuple(walk.caps),
+        fixed=walk.fixed,
+        decimals=_said_decimals(known.get(source)),
     )
+
+
+def _said_decimals(node: Node | None) -> int | None:
+    match node:
+        case LeafNode() | AdapterNode() | FixedNode():
+            return node.decimals
+        case _:
+            return None
 
 
 def _line(kind: str, address: Address, description: str) -> str:

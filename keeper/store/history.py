@@ -10,7 +10,7 @@ from sqlmodel import col
 from keeper.model import Address, Hash, MarketId, PositionId
 from keeper.store.database import Database
 from keeper.store.rows import base, wad
-from keeper.store.tables import DecisionRow, HistoryRow, RehearsalRow
+from keeper.store.tables import DecisionRow, HistoryRow, PriceRow, RehearsalRow
 from keeper.store.whole import whole_class
 from keeper.units import Base, Wad
 
@@ -45,6 +45,30 @@ class Decided:
     """``act`` or ``refuse``."""
     intent_id: str | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricePoint:
+    """One price at one block; kept when it, its reference or what doubted it changed."""
+
+    asset: Address
+    symbol: str
+    block_number: int
+    block_time: int
+    """Chain seconds."""
+    price: Base | None
+    reference: Base | None
+    sources: str
+    """Who made the reference, or why there is none."""
+    causes: tuple[str, ...]
+    reason: str
+
+    @property
+    def difference_bps(self) -> int | None:
+        """How far the price is above (below: negative) its reference; None without one."""
+        if self.price is None or not self.reference:
+            return None
+        return (self.price - self.reference) * 10_000 // self.reference
 
 
 @whole_class
@@ -113,14 +137,35 @@ class SqlHistory:
                 for row in await session.scalars(statement)
             )
 
+    async def prices(
+        self, market: MarketId, *, asset: Address | None = None, since: int = 0, limit: int = 1_000
+    ) -> tuple[PricePoint, ...]:
+        """The last `limit` points at or after `since` (chain seconds), oldest first."""
+        statement = (
+            select(PriceRow)
+            .where(
+                col(PriceRow.chain_id) == market.chain_id,
+                col(PriceRow.market) == market.name,
+                col(PriceRow.block_time) >= since,
+            )
+            .order_by(col(PriceRow.block_number).desc(), col(PriceRow.asset))
+            .limit(limit)
+        )
+        if asset is not None:
+            statement = statement.where(col(PriceRow.asset) == asset)
+        async with self._database.read("history.prices") as session:
+            rows = tuple(await session.scalars(statement))
+            return tuple(map(_price_point, rows))[::-1]
+
     async def prune(self, before: int) -> int:
-        """Forget health, decisions and rehearsals older than `before` (chain seconds).
+        """Forget health, prices, decisions and rehearsals older than `before` (chain seconds).
 
         The journal and the audit trail are never pruned.  Returns the number of rows removed.
         """
         removed = 0
         for table, age in (
             (HistoryRow, col(HistoryRow.block_time)),
+            (PriceRow, col(PriceRow.block_time)),
             (DecisionRow, col(DecisionRow.block_time)),
             (RehearsalRow, col(RehearsalRow.decided_at)),
         ):
@@ -168,5 +213,19 @@ def _point(row: HistoryRow) -> HealthPoint:
         health_factor=wad(row.health_factor),
         collateral=base(row.collateral),
         debt=base(row.debt),
+        reason=row.reason,
+    )
+
+
+def _price_point(row: PriceRow) -> PricePoint:
+    return PricePoint(
+        asset=Address(row.asset),
+        symbol=row.symbol,
+        block_number=row.block_number,
+        block_time=row.block_time,
+        price=base(row.price),
+        reference=base(row.reference),
+        sources=row.sources,
+        causes=tuple(cause for cause in row.causes.split(",") if cause),
         reason=row.reason,
     )

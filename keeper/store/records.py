@@ -23,6 +23,7 @@ from keeper.store.rows import (
     alert_state,
     decision_row,
     history_row,
+    price_row,
     watch,
 )
 from keeper.store.tables import AlertRow, ChatRow, CheckpointRow, WatchRow
@@ -64,15 +65,20 @@ class SqlRecords:
         that number's history; decisions and messages of the orphaned block stay: they were made.
         """
         history = [history_row(item) for item in record.history]
+        prices = [price_row(record.block, market, verdict) for market, verdict in record.prices]
         decisions = [decision_row(record.block, item) for item in record.decisions]
         raised = [alert_row(item) for item in record.alerts if item.level is not AlertLevel.CLEAR]
         cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
-        if not (history or decisions or raised or cleared or record.messages or record.audit):
+        rows = (history, prices, decisions, raised, cleared, record.messages, record.audit)
+        if not any(rows):
             return
         now = self._database.now()
         async with self._database.write("records.record") as session:
             await insert_or_replace(
                 session, history, ("chain_id", "market", "account", "block_number")
+            )
+            await insert_or_replace(
+                session, prices, ("chain_id", "market", "asset", "block_number")
             )
             await insert_missing(session, decisions, ("key",))
             await insert_or_replace(session, raised, ("chat", "rule", "subject"))

@@ -26,9 +26,11 @@ from keeper.model import (
     Hash,
     Hold,
     Intent,
+    MarketId,
     Message,
     OpenPlan,
     Plan,
+    PriceVerdict,
     Receipt,
     Refuse,
     Rehearsed,
@@ -44,6 +46,7 @@ from keeper.store.tables import (
     HistoryRow,
     IntentRow,
     OutboxRow,
+    PriceRow,
     RehearsalRow,
     WatchRow,
 )
@@ -221,6 +224,26 @@ def history_row(assessment: Assessment) -> HistoryRow:
         collateral=known.collateral if known else None,
         debt=known.debt if known else None,
         reason="" if isinstance(assessment, Assessed) else assessment.reason,
+    )
+
+
+def price_row(block: BlockRef, market: MarketId, verdict: PriceVerdict) -> PriceRow:
+    """One price at `block`, with its doubts and its reference."""
+    reference = verdict.reference
+    sources = "" if reference is None else ", ".join(quote.source for quote in reference.quotes)
+    return PriceRow(
+        chain_id=market.chain_id,
+        market=market.name,
+        asset=verdict.asset.address,
+        block_number=block.number,
+        block_hash=block.hash,
+        block_time=block.timestamp,
+        symbol=verdict.asset.symbol,
+        price=verdict.price,
+        reference=None if reference is None else reference.price,
+        sources=sources if reference is None or reference.price is not None else reference.reason,
+        causes=",".join(dict.fromkeys(suspicion.cause for suspicion in verdict.suspicions)),
+        reason="; ".join(suspicion.reason for suspicion in verdict.suspicions),
     )
 
 

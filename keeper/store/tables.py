@@ -175,6 +175,28 @@ class HistoryRow(Table, table=True):
     )
 
 
+class PriceRow(Table, table=True):
+    """One price with what doubted it and its reference; kept when something changed."""
+
+    __tablename__ = "price_history"
+    chain_id: int = _column(Uint63("price_history.chain_id"), primary_key=True)
+    market: str = _column(Words("price_history.market"), primary_key=True)
+    asset: str = _column(Hex("price_history.asset", 20), primary_key=True)
+    block_number: int = _column(Uint63("price_history.block_number"), primary_key=True)
+    block_hash: str = _column(Hex("price_history.block_hash", 32))
+    block_time: int = _column(Uint63("price_history.block_time"))
+    symbol: str = _column(Words("price_history.symbol"))
+    price: int | None = _column(Uint256("price_history.price"), nullable=True)
+    reference: int | None = _column(Uint256("price_history.reference"), nullable=True)
+    sources: str = _column(Words("price_history.sources"))
+    """Who made the reference, comma-separated; why there is none otherwise."""
+    causes: str = _column(Words("price_history.causes"))
+    """Of doubt, comma-separated; empty when there is none."""
+    reason: str = _column(Words("price_history.reason"))
+
+    __table_args__ = (Index("prices_by_time", "block_time"),)
+
+
 class DecisionRow(Table, table=True):
     """An act or a refusal, with the block it was made at."""
 

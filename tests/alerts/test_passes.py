@@ -1,7 +1,7 @@
 """Whole passes: who hears what, block after block."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keeper.alerts.actions import Refusal
 from keeper.alerts.machine import DEFAULT_THRESHOLDS, AlertKey, due_again, key_of
@@ -11,6 +11,7 @@ from keeper.model import (
     AlertLevel,
     AlertState,
     Assessment,
+    Cause,
     FeedState,
     IntentKind,
     MarketId,
@@ -19,6 +20,8 @@ from keeper.model import (
     Rehearsed,
     Severity,
     Side,
+    Stance,
+    Suspicion,
     Thresholds,
     Watch,
 )
@@ -441,3 +444,27 @@ def test_faults_of_the_keeper_reach_operators_once_and_resolve_once() -> None:
         [(OPERATOR, "🟢 Keeper: ethereum heads is well again after 2 min.")],
         [],
     ]
+
+
+def test_a_doubted_price_is_told_with_what_is_held_and_ends_by_itself() -> None:
+    house = House()
+    doubted = replace(
+        price(USDC, feed_verdict(USDC_USD)),
+        suspicions=(
+            Suspicion(
+                cause=Cause.DISAGREES,
+                stance=Stance.HOLD_LIQUIDATIONS,
+                reason="USDC: the reference disagrees: 1.3 by the protocol and 1 by kraken",
+            ),
+        ),
+    )
+
+    told = house.take(0, prices=(doubted,))
+    over = house.take(60, prices=(replace(doubted, suspicions=()),))
+
+    line = (
+        "⚪ Price of USDC doubted: USDC: the reference disagrees: 1.3 by the protocol and 1 by "
+        "kraken. Liquidations that use it are held; protections go on."
+    )
+    assert said(told) == [(OPERATOR, line)]
+    assert said(over) == [(OPERATOR, "⚪ Price of USDC usable again after 60 s.")]

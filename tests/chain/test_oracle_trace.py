@@ -7,6 +7,7 @@ import pytest
 
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
+from keeper.devnet.feeds import MAX_ANSWER, MIN_ANSWER
 from keeper.devnet.network import Devnet
 from keeper.model import Address, Asset, BlockRef, Feed, FeedState, PriceVerdict, Source
 from keeper.oracles.judge import JudgeRules, judge, judge_prices
@@ -83,6 +84,9 @@ async def test_every_source_is_traced_to_the_feed_it_was_deployed_on(eyes: Eyes)
             description=expected.name,
             decimals=expected.decimals,
             heartbeat_s=expected.heartbeat_s,
+            aggregator=expected.aggregator,
+            min_answer=MIN_ANSWER,
+            max_answer=MAX_ANSWER,
         )
 
 
@@ -140,14 +144,19 @@ async def test_an_answer_brings_it_back(eyes: Eyes) -> None:
     assert after["WETH"].feeds[0].answer == 3_499_50000000
 
 
-async def test_a_rotated_aggregator_changes_phase_and_nothing_else(eyes: Eyes) -> None:
+async def test_a_rotated_aggregator_changes_phase_and_aggregator_and_nothing_else(
+    eyes: Eyes,
+) -> None:
     sources = await eyes.trace()
-    await eyes.devnet.rotate_aggregator("BTC/USD")
+    fresh = await eyes.devnet.rotate_aggregator("BTC/USD")
 
     prices = await eyes.judged(sources)
+    traced = await eyes.trace()
 
     assert prices["WBTC"].usable
-    assert await eyes.trace() == sources
+    (btc,) = next(s for s in traced if s.asset.symbol == "WBTC").feeds
+    assert btc.aggregator == fresh
+    assert [s for s in traced if s not in sources] == [s for s in traced if btc in s.feeds]
 
 
 async def test_hostile_sources_cost_themselves_only(eyes: Eyes) -> None:

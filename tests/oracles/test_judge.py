@@ -40,12 +40,24 @@ def test_a_fresh_round_is_usable_and_says_its_age() -> None:
 
 
 def test_a_feed_is_stale_one_second_after_heartbeat_and_grace() -> None:
-    # 86,400 + 120: real feeds land late
-    last_second = judge(USDC, round_of(updated_at=NOW - 86_520), block(), RULES)
-    too_late = judge(USDC, round_of(updated_at=NOW - 86_521), block(), RULES)
+    # 3,600 + 120: real feeds land late
+    hourly = feed_of(heartbeat_s=3_600)
+    last_second = judge(hourly, round_of(updated_at=NOW - 3_720), block(), RULES)
+    too_late = judge(hourly, round_of(updated_at=NOW - 3_721), block(), RULES)
 
     assert last_second.state is FeedState.USABLE
     assert too_late.state is FeedState.STALE
+
+
+def test_a_daily_feed_may_be_later_than_an_hourly_one() -> None:
+    # a 400th of 86,400 is 216
+    last_second = judge(USDC, round_of(updated_at=NOW - 86_616), block(), RULES)
+    too_late = judge(USDC, round_of(updated_at=NOW - 86_617), block(), RULES)
+    strict = judge(USDC, round_of(updated_at=NOW - 86_401), block(), JudgeRules(grace_s=0))
+
+    assert last_second.state is FeedState.USABLE
+    assert too_late.state is FeedState.STALE
+    assert strict.state is FeedState.STALE
 
 
 def test_the_stale_reason_has_both_numbers() -> None:
@@ -119,7 +131,7 @@ def test_usable_means_fresh_positive_and_in_the_same_decimals(
 
     verdict = judge(USDC, reading, block(), RULES)
 
-    good = -30 <= age <= 86_400 + 120 and answer > 0 and decimals == 8
+    good = -30 <= age <= 86_400 + 216 and answer > 0 and decimals == 8
     assert verdict.usable is good
     assert bool(verdict.reason) is not good
 

@@ -1,0 +1,48 @@
+"""Which prices are worth a row: the first, a change of doubt, of the reference, and one an hour."""
+
+from dataclasses import dataclass, field
+
+from keeper.model import Address, BlockRef, Cause, MarketId, PriceVerdict
+
+EVERY_S = 3_600
+MOVED_BPS = 10
+"""A difference from the reference that changed by this much is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    at: int
+    causes: frozenset[Cause]
+    difference_bps: int | None
+
+
+@dataclass(slots=True)
+class PriceLog:
+    """Remembers what was kept last of each asset; a restart costs one row each."""
+
+    _last: dict[tuple[MarketId, Address], _Kept] = field(default_factory=dict)
+
+    def worth_keeping(
+        self, market: MarketId, block: BlockRef, prices: tuple[PriceVerdict, ...]
+    ) -> tuple[tuple[MarketId, PriceVerdict], ...]:
+        """Return those that say something new, and remember that they were kept."""
+        found = []
+        for verdict in prices:
+            key = (market, verdict.asset.address)
+            now = _Kept(
+                block.timestamp,
+                frozenset(suspicion.cause for suspicion in verdict.suspicions),
+                verdict.difference_bps,
+            )
+            if _new(self._last.get(key), now):
+                self._last[key] = now
+                found.append((market, verdict))
+        return tuple(found)
+
+
+def _new(before: _Kept | None, now: _Kept) -> bool:
+    if before is None or before.causes != now.causes or now.at - before.at >= EVERY_S:
+        return True
+    if before.difference_bps is None or now.difference_bps is None:
+        return before.difference_bps is not now.difference_bps
+    return abs(now.difference_bps - before.difference_bps) >= MOVED_BPS

@@ -1,0 +1,97 @@
+"""Public tickers of exchanges: where they are, and what their answers mean.  No account, no key.
+
+Source: the exchanges' own documentation: Coinbase Exchange ``/products/{id}/ticker``, Kraken
+``/0/public/Ticker``, Bitstamp ``/api/v2/ticker/{pair}/``.  All quote in US dollars.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from keeper.errors import BadAnswer
+from keeper.units import Base
+
+HIGHEST: Final = Decimal(10**15)
+"""Dollars: more is no price of anything."""
+
+TICKERS: Final[Mapping[str, str]] = {
+    "WETH": "ETH",
+    "WBTC": "BTC",
+    "cbBTC": "BTC",
+    "tBTC": "BTC",
+    "USDC": "USDC",
+    "USDT": "USDT",
+    "DAI": "DAI",
+    "LINK": "LINK",
+    "AAVE": "AAVE",
+    "UNI": "UNI",
+    "CRV": "CRV",
+    "MKR": "MKR",
+    "LDO": "LDO",
+    "ARB": "ARB",
+    "OP": "OP",
+    "WAVAX": "AVAX",
+    "WPOL": "POL",
+}
+"""What exchanges call what a market lists, by symbol; others only as the configuration says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One exchange."""
+
+    name: str
+    host: str
+    """``https://...`` without a path."""
+    path: Callable[[str], str]
+    """From a ticker such as ``ETH``."""
+    last: Callable[[Any], object]
+    """The last price in its answer; may raise whatever nonsense makes it raise."""
+
+
+def _kraken_last(answer: Any) -> object:
+    (pair,) = answer["result"].values()
+    return pair["c"][0]
+
+
+KRAKEN_NAMES: Final = {"BTC": "XBT"}
+
+EXCHANGES: Final[Mapping[str, Exchange]] = {
+    "coinbase": Exchange(
+        name="coinbase",
+        host="https://api.exchange.coinbase.com",
+        path=lambda ticker: f"/products/{ticker}-USD/ticker",
+        last=lambda answer: answer["price"],
+    ),
+    "kraken": Exchange(
+        name="kraken",
+        host="https://api.kraken.com",
+        path=lambda ticker: f"/0/public/Ticker?pair={KRAKEN_NAMES.get(ticker, ticker)}USD",
+        last=_kraken_last,
+    ),
+    "bitstamp": Exchange(
+        name="bitstamp",
+        host="https://www.bitstamp.net",
+        path=lambda ticker: f"/api/v2/ticker/{ticker.lower()}usd/",
+        last=lambda answer: answer["last"],
+    ),
+}
+
+
+def price_in(exchange: Exchange, body: bytes) -> Base:
+    """Return the last price in an answer, base units (8 decimals of dollars), floored.
+
+    Raises BadAnswer for anything that is no price.
+    """
+    try:
+        said = exchange.last(json.loads(body))
+        price = Decimal(said) if isinstance(said, str) else Decimal(repr(said))
+    except (ValueError, LookupError, TypeError, AttributeError, InvalidOperation):
+        raise BadAnswer("it answered something that is no ticker") from None
+    except RecursionError:
+        raise BadAnswer("it answered something nested without end") from None
+    if not price.is_finite() or not 0 < price < HIGHEST:
+        raise BadAnswer("it answered a number that is no price")
+    return Base(int(price * 10**8))
