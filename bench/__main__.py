@@ -28,6 +28,9 @@ GROUPS = {
     "execution": {
         "L1": "latency",
     },
+    "faults": {
+        "C": "faults",
+    },
 }
 """Group to id to the module of this folder that measures it."""
 

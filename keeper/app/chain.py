@@ -10,7 +10,7 @@ from keeper.chain.heads import HeadFollower
 from keeper.chain.logs import LogReader, backfill, deployment_block
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
-from keeper.chain.rpc import Rpc
+from keeper.chain.rpc import LAG_BLOCKS, Rpc
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
@@ -23,6 +23,8 @@ from keeper.settings import Chain, Settings
 
 OBSERVING = frozenset({"eth_getLogs", "eth_call", "eth_getBlockByHash", "eth_getBlockByNumber"})
 """Methods that observing a block may cost; the rest is sending and settling."""
+LAG_S = 10.0
+"""A node further behind than this, or than `LAG_BLOCKS`, is asked after the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,9 @@ class OpenChain:
 
     def logs(self) -> LogReader:
         """Return a reader of each block's logs; the engine says which are wanted."""
-        return LogReader(self.rpc, LogFilter(addresses=(), topics0=()))
+        return LogReader(
+            self.rpc, LogFilter(addresses=(), topics0=()), nodes=self.config.nodes_needed
+        )
 
     def observing_calls(self) -> int:
         """Requests so far that observing blocks cost."""
@@ -104,14 +108,19 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
     does not answer.
     """
     limits = Limits(calls_per_second=chain.calls_per_second)
-    async with await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits) as rpc:
+    lag_blocks = max(LAG_BLOCKS, round(LAG_S / chain.block_time_s))
+    async with await Rpc.open(
+        chain.rpc_urls, chain.chain_id, limits=limits, lag_blocks=lag_blocks
+    ) as rpc:
         reader = LensReader(rpc)
         head = await rpc.block("latest")
         opened = OpenChain(
             config=chain,
             rpc=rpc,
             reader=reader,
-            heads=HeadFollower(rpc, chain.ws_urls, block_time_s=chain.block_time_s),
+            heads=HeadFollower(
+                rpc, chain.ws_urls, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
+            ),
             head=head,
         )
         for market in watched_markets(settings, chain):

@@ -8,7 +8,7 @@ watched from the first block on.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 
@@ -16,6 +16,8 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of, policy_of, pricing_of
+from keeper.chain.branch import Advance
+from keeper.chain.heads import FinalityBroken
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine, Pass, Telling
 from keeper.errors import ObservationError
@@ -42,6 +44,7 @@ log = structlog.get_logger()
 
 REOPEN_S = 5.0
 PROGRESS_LOG_S = 10.0
+UNVOTED = "it is the first after the start"
 
 
 async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
@@ -118,6 +121,9 @@ class Watcher:
         self.last_pass_at: float | None = None
         """Monotonic seconds of the last finished pass."""
         self.progress: dict[str, Progress] = {}
+        self.broken = ""
+        """What undid a final block, or empty: nothing is sent until a person restarted it."""
+        self._disarmed = ""
         self.gas_wei: Wei | None = None
         """What the key has for gas, as last read; None without a key."""
         self._database = database
@@ -137,10 +143,15 @@ class Watcher:
         while True:
             try:
                 await self._watch()
+            except FinalityBroken as error:
+                self.broken = str(error)
+                log.error("chain.finality_broken", chain=self.name, reason=str(error))  # noqa: TRY400
             except ObservationError as error:
                 if not self.opened.is_set():
                     raise
                 log.warning("chain.lost", chain=self.name, reason=str(error))
+            if self.executor is not None:
+                self._disarmed = self.executor.disarmed_reason or self.broken or self._disarmed
             await asyncio.sleep(REOPEN_S)
 
     async def _watch(self) -> None:
@@ -154,6 +165,8 @@ class Watcher:
                 signer=signer,
                 on_settled=self._on_settled,
             )
+            if self._disarmed:  # a chain that is opened again is not armed again
+                executor.disarm(self._disarmed)
             self._owner = owner = None if signer is None else signer.address
             engine = Engine(
                 markets=tuple(chain.markets.values()),
@@ -193,7 +206,7 @@ class Watcher:
                 await engine.save_checkpoints()
 
     async def _follow(self, chain: OpenChain, engine: Engine) -> None:
-        async with contextlib.aclosing(chain.heads.follow(None)) as advances:
+        async with contextlib.aclosing(_from_head(chain)) as advances:
             async for advance in advances:
                 done = await engine.take(advance)
                 if done is None:
@@ -255,6 +268,17 @@ class Watcher:
     def silence_limit_s(self) -> float:
         """How old the last pass may be before the chain counts as unwatched."""
         return max(30.0, 5 * self.config.block_time_s)
+
+
+async def _from_head(chain: OpenChain) -> AsyncGenerator[Advance, None]:
+    """Take the head that the chain was opened at, then whatever comes after it: without a gap.
+
+    History is read up to that very block.
+    """
+    yield Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic(), doubt=UNVOTED)
+    async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
+        async for advance in advances:
+            yield advance
 
 
 def alert_policy(settings: Settings) -> Policy:

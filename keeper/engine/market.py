@@ -132,8 +132,16 @@ class WatchedMarket(Generic[M, Obs]):
         self._to_read |= accounts
 
     def unhear(self, block: BlockRef) -> None:
-        """Take back an orphaned block: whom it touched is read again on the branch that won."""
-        self._to_read |= self._touched_at.pop(block.hash, frozenset())
+        """Take back an orphaned block: whom it touched is read again on the branch that won.
+
+        A block that was never heard does not say whom it touched: then everybody is read again.
+        """
+        touched = self._touched_at.pop(block.hash, None)
+        if touched is None:
+            again = set(self.book.accounts()).difference(self._backlog)
+            self._to_read |= self.watched
+            self._backlog.extend(sorted(again - self.watched))
+        self._to_read |= touched or frozenset()
         self.must_discover = True
 
     def admit(self, accounts: Iterable[Address]) -> None:

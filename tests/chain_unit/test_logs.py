@@ -296,7 +296,7 @@ class _Direct:
         self._archive = archive
 
     async def call_as(
-        self, _method: str, params: list[Any], type_: Any, *, attempts: int | None = None
+        self, _method: str, params: list[Any], type_: Any, **_patience: float | None
     ) -> Any:
         try:
             return msgspec.convert(self._archive(params), type_)
