@@ -66,7 +66,7 @@ async def _note(
 ) -> None:
     trial.violations += await truth.violations(seen, since)
     done = sum((proxy.done for proxy in proxies), Counter[str]())
-    trial.suffered = dict(done)
+    trial.suffered |= dict(done)
     trial.figures["usable_s"] = truth.delays_s(seen)
 
 
