@@ -44,7 +44,6 @@ log = structlog.get_logger()
 
 REOPEN_S = 5.0
 PROGRESS_LOG_S = 10.0
-UNVOTED = "it is the first after the start"
 
 
 async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
@@ -275,7 +274,8 @@ async def _from_head(chain: OpenChain) -> AsyncGenerator[Advance, None]:
 
     History is read up to that very block.
     """
-    yield Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic(), doubt=UNVOTED)
+    doubt = await chain.heads.doubt_about(chain.head)
+    yield Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic(), doubt=doubt)
     async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
         async for advance in advances:
             yield advance

@@ -98,6 +98,13 @@ class HeadFollower:
         """Why the last head is not agreed on by enough nodes, or empty."""
         return self._quorum.doubt
 
+    async def doubt_about(self, block: BlockRef) -> str:
+        """Return why `block` is not agreed on by enough nodes, or empty."""
+        verdict = await self._quorum.judge(block)
+        if isinstance(verdict, Doubted):
+            return verdict.reason
+        return "" if verdict.block == block else f"the others have {verdict.block.hash}"
+
     async def check(self) -> None:
         """Ask every WebSocket URL for its chain id.  Raises ConfigError, or RpcError."""
         await self._subscription.check()

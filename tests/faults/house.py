@@ -49,7 +49,7 @@ JUMP_S: Final = 600
 
 
 @asynccontextmanager
-async def _devnet(stage: Stage) -> AsyncIterator[Devnet]:
+async def devnet_of(stage: Stage) -> AsyncIterator[Devnet]:
     """The devnet as it was at first; made anew where a reorg has spoilt the way back."""
     async with stage.devnet() as devnet:
         anvil = devnet.anvil
@@ -73,7 +73,7 @@ async def _devnet(stage: Stage) -> AsyncIterator[Devnet]:
 
 
 @asynccontextmanager
-async def _armed(
+async def armed(
     devnet: Devnet, trial: Trial, count: int = 1
 ) -> AsyncIterator[tuple[Watching, list[Proxy], Path]]:
     """An armed keeper that sees the devnet through `count` proxies."""
@@ -90,11 +90,15 @@ async def _armed(
             ]
             seen = Devnet(
                 devnet.anvil,
-                replace(devnet.deployment, rpc_url=proxies[0].url, ws_url=proxies[0].ws_url),
+                replace(
+                    devnet.deployment,
+                    rpc_url='", "'.join(proxy.url for proxy in proxies),  # into a TOML list
+                    ws_url=proxies[0].ws_url,
+                ),
                 ensure(),
             )
             settings = settings_of(
-                seen, folder, _arming(key, await _nonce(devnet)), f"keeper-{time.monotonic_ns()}"
+                seen, folder, _arming(key, await nonce_of(devnet)), f"keeper-{time.monotonic_ns()}"
             )
             async with watching(devnet, settings) as here:
                 yield here, proxies, folder
@@ -116,12 +120,12 @@ max_gas_per_day_eth = "20"
 """
 
 
-async def _nonce(devnet: Devnet) -> int:
+async def nonce_of(devnet: Devnet) -> int:
     keeper = devnet.deployment.account("keeper").address
     return int(await devnet.anvil.rpc("eth_getTransactionCount", keeper, "latest"), 16)
 
 
-async def _shock(devnet: Devnet, per_mille: int) -> None:
+async def shock(devnet: Devnet, per_mille: int) -> None:
     price = await devnet.price("ETH/USD")
     await devnet.push_price("ETH/USD", price * per_mille / 1000)
 
@@ -135,29 +139,29 @@ def _submitted(passes: Sequence[Pass]) -> list[Intent]:
 
 async def c4(stage: Stage, trial: Trial) -> None:
     """The node answers for another chain, from the start or from one block to the next."""
-    async with _devnet(stage) as devnet:
+    async with devnet_of(stage) as devnet:
         if trial.chance.random() < 0.25:
             await _c4_at_the_start(devnet, trial)
             return
-        async with _armed(devnet, trial) as (here, [proxy], _):
+        async with armed(devnet, trial) as (here, [proxy], _):
             for _ in range(trial.chance.randint(0, 2)):
                 await here.tick()
-            nonce = await _nonce(devnet)
+            nonce = await nonce_of(devnet)
             proxy.lies.chain_id = trial.chance.choice((1, 8453, 1337))
             trial.suffered["chain id changed"] = 1
             if trial.chance.random() < 0.5:
                 await proxy.close_sockets()
-            await _shock(devnet, trial.chance.randint(850, 930))
+            await shock(devnet, trial.chance.randint(850, 930))
             for _ in range(3):
                 await devnet.anvil.set_time(await devnet.anvil.timestamp() + 12)
                 await devnet.anvil.mine()
                 await asyncio.sleep(0.5)  # time to do what it should not
-            if sent := await _nonce(devnet) - nonce:
+            if sent := await nonce_of(devnet) - nonce:
                 trial.violations.append(f"{sent} transactions were signed and mined")
 
 
 async def _c4_at_the_start(devnet: Devnet, trial: Trial) -> None:
-    nonce = await _nonce(devnet)
+    nonce = await nonce_of(devnet)
     trial.suffered["chain id wrong at the start"] = 1
     try:
         async with Proxy(devnet.anvil.http_url, random.Random(1)) as proxy:
@@ -170,7 +174,7 @@ async def _c4_at_the_start(devnet: Devnet, trial: Trial) -> None:
                     trial.violations.append("a node of another chain was taken at the start")
     except ConfigError:
         pass
-    if await _nonce(devnet) != nonce:
+    if await nonce_of(devnet) != nonce:
         trial.violations.append("something was signed at the start")
 
 
@@ -190,12 +194,12 @@ def no_look_at_the_chain_id() -> Iterator[None]:
 
 async def c7(stage: Stage, trial: Trial) -> None:
     """A reorg of 1 to 64 blocks while transactions are on their way, whatever becomes of them."""
-    async with _devnet(stage) as devnet, _armed(devnet, trial) as (here, _, folder):
+    async with devnet_of(stage) as devnet, armed(devnet, trial) as (here, _, folder):
         crowd = Crowd(devnet, trial.chance.randrange(2**32))
         began = here.passes[-1].block.number
         await crowd.act(8)
         await here.tick()
-        await _shock(devnet, trial.chance.randint(900, 940))
+        await shock(devnet, trial.chance.randint(900, 940))
         await here.tick()
         for _ in range(trial.chance.randint(1, 3)):
             await crowd.act(6)
@@ -307,7 +311,7 @@ async def c14(stage: Stage, trial: Trial) -> None:
     def jumping() -> float:
         return real() + offset[0]
 
-    async with _devnet(stage) as devnet, _armed(devnet, trial) as (here, _, folder):
+    async with devnet_of(stage) as devnet, armed(devnet, trial) as (here, _, folder):
         with planted(time, "time", jumping):
             for _ in range(6):
                 offset[0] = trial.chance.choice((-JUMP_S, -7, 0, 61, JUMP_S))
@@ -342,8 +346,8 @@ def prices_age_by_the_wall_clock() -> Iterator[None]:
 
 async def c18(stage: Stage, trial: Trial) -> None:
     """Ether falls so far that most positions are in danger in the same block."""
-    async with _devnet(stage) as devnet, _armed(devnet, trial) as (here, _, folder):
-        await _shock(devnet, trial.chance.randint(550, 800))
+    async with devnet_of(stage) as devnet, armed(devnet, trial) as (here, _, folder):
+        await shock(devnet, trial.chance.randint(550, 800))
         await here.tick()
         reading = here.engine.readings[MARKET]
         dangerous = {
