@@ -17,6 +17,7 @@ from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of, policy_of, pricing_of
 from keeper.chain.branch import Advance
+from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine, Pass, Telling
@@ -196,13 +197,29 @@ class Watcher:
             )
             self.opened.set()
             covering = asyncio.create_task(self._cover(chain, engine))
+            looking = asyncio.create_task(self._look_over(chain))
             try:
                 await self._follow(chain, engine)
             finally:
                 covering.cancel()
+                looking.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await covering
+                await asyncio.gather(looking, return_exceptions=True)
                 await engine.save_checkpoints()
+
+    async def _look_over(self, chain: OpenChain) -> None:
+        """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
+        try:
+            found = await examine(
+                chain.rpc, self.config.ws_urls, block_time_s=self.config.block_time_s
+            )
+        except ObservationError as error:
+            log.warning("head.unread", reason=str(error))
+            return
+        for finding in found:
+            if finding.grade is not Grade.OK:
+                log.warning("node.limited", node=finding.node, reason=finding.says)
 
     async def _follow(self, chain: OpenChain, engine: Engine) -> None:
         async with contextlib.aclosing(_from_head(chain)) as advances:

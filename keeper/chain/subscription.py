@@ -174,6 +174,14 @@ class Subscription:
                     reason = getattr(error, "strerror", None) or type(error).__name__
                     raise RpcError(f"{redact(url)} cannot be reached ({reason}).") from error
 
+    @classmethod
+    async def prove(cls, url: str, chain_id: int | None) -> None:
+        """Subscribe to heads once, and leave.  Raises what `check` raises, or RpcError."""
+        one = cls([url], chain_id, Mailbox())
+        await one.check()
+        async with _session() as session, _connected(session, url) as socket:
+            await one._subscribe(socket, url)
+
     async def _verify(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> None:
         answered = wire.amount(await _ask(socket, url, 1, "eth_chainId", []), "eth_chainId")
         if self._chain_id not in (None, answered):
