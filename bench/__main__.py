@@ -21,6 +21,7 @@ GROUPS = {
     },
     "chain": {
         "D1": "decode",
+        "D2": "history",
         "P1": "scan",
         "P2": "rpc_calls",
         "X2": "health_factors",

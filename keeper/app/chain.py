@@ -7,7 +7,7 @@ from typing import Any
 
 from keeper.app.registry import PROTOCOLS
 from keeper.chain.heads import HeadFollower
-from keeper.chain.logs import LogReader, backfill, deployment_block
+from keeper.chain.logs import LogReader, backfill, deployment_block, distinct_logs
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import LAG_BLOCKS, Rpc
@@ -36,8 +36,8 @@ class History:
     def backfill(
         self, wanted: LogFilter, from_block: int, to_block: int
     ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
-        """Yield complete ranges in order."""
-        return backfill(self.rpc, wanted, from_block, to_block)
+        """Yield complete ranges in order; of logs that differ in nothing but amounts, the first."""
+        return backfill(self.rpc, wanted, from_block, to_block, decode=distinct_logs)
 
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""

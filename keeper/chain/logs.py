@@ -13,6 +13,7 @@ Caveat: in a bloom that is nearly full nothing can be missed; reads and sweeps c
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from keeper.chain import wire
 from keeper.chain.bloom import contradiction, suspicion
 from keeper.chain.provider import NoAnswer
 from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc
+from keeper.chain.scan import LogPage, scan
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import Address, BlockRef, Log, LogFilter
 
@@ -178,6 +180,47 @@ def _lets_through(wanted: LogFilter, one: Log) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One answer of a history."""
+
+    logs: tuple[Log, ...]
+    count: int
+    """How many came, whatever became of them."""
+    lowest: int
+    highest: int
+    """The blocks they are from; 0 where none came."""
+
+
+Decode = Callable[[msgspec.Raw], Found]
+
+
+def every_log(raw: msgspec.Raw) -> Found:
+    """Return each log once.  Raises BadAnswer."""
+    page = scan(bytes(raw))
+    return _by_one(raw) if page is None else _of_page(page, _once(page.logs()))
+
+
+def distinct_logs(raw: msgspec.Raw) -> Found:
+    """Return the first log of each address and topics: enough to know who there is."""
+    page = scan(bytes(raw))
+    return _by_one(raw) if page is None else _of_page(page, page.distinct())
+
+
+def _of_page(page: LogPage, logs: tuple[Log, ...]) -> Found:
+    numbers = page.block_number
+    return Found(logs=logs, count=len(page), lowest=int(numbers.min()), highest=int(numbers.max()))
+
+
+def _by_one(raw: msgspec.Raw) -> Found:
+    """Return the same of a page of any layout, log by log."""
+    wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
+    logs = _once([wire.log(one) for one in wires if not one.removed])
+    numbers = [one.block_number for one in logs]
+    lowest, highest = min(numbers, default=0), max(numbers, default=0)
+    return Found(logs=logs, count=len(logs), lowest=lowest, highest=highest)
+
+
 OnProgress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
 
@@ -190,12 +233,14 @@ async def backfill(
     on_progress: OnProgress | None = None,
     *,
     first_range_blocks: int = FIRST_RANGE_BLOCKS,
+    decode: Decode = every_log,
 ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
     """Yield (first block, last block, logs) until `to_block`, both ends included.
 
     Ranges follow one another without a gap and each is complete, so the caller may store the last
     block of one and go on from there later.  A refusal of any kind halves the range, success
-    lengthens it.  Raises RpcError when not even a single block is answered.
+    lengthens it.  `decode` says which logs of an answer are handed on.  Raises RpcError when not
+    even a single block is answered.
 
     Caveat: blocks near the head may still be orphaned; the caller checks that `to_block` is
     canonical afterwards, or follows heads from a block before it.
@@ -209,7 +254,7 @@ async def backfill(
         end = min(start + size - 1, to_block)
         began_at = time.monotonic()
         try:
-            found = await _range(rpc, wanted, start, end)
+            found = await _range(rpc, wanted, start, end, decode)
         except (RpcError, BadAnswer) as error:
             if start == end:
                 raise
@@ -222,34 +267,29 @@ async def backfill(
             if isinstance(error, NoAnswer):
                 await asyncio.sleep(0.1)
             continue
-        yield start, end, found
+        yield start, end, found.logs
         if on_progress is not None:
             on_progress(end - from_block + 1, to_block - from_block + 1)
         start = end + 1
         good += 1
-        if good >= needed and len(found) < MANY_LOGS and time.monotonic() - began_at < SLOW_S:
+        if good >= needed and found.count < MANY_LOGS and time.monotonic() - began_at < SLOW_S:
             size, good = min(size * 2, MOST_RANGE_BLOCKS), 0
             needed = max(1, needed // 2)
 
 
-async def _range(rpc: Rpc, wanted: LogFilter, start: int, end: int) -> tuple[Log, ...]:
+async def _range(rpc: Rpc, wanted: LogFilter, start: int, end: int, decode: Decode) -> Found:
     """Return the logs of a range; a single block is asked for with all patience."""
     request = {"fromBlock": hex(start), "toBlock": hex(end)} | _criteria(wanted)
     attempts = None if start == end else 1
-    wires = await rpc.call_as(
-        "eth_getLogs",
-        [request],
-        list[wire.WireLog],
-        attempts=attempts,
-        hedge_s=HISTORY_HEDGE_S,
+    found = await rpc.read(
+        "eth_getLogs", [request], decode, attempts=attempts, hedge_s=HISTORY_HEDGE_S
     )
-    found = _once([wire.log(one) for one in wires if not one.removed])
-    for one in found:
-        if not start <= one.block_number <= end:
-            raise BadAnswer(
-                f"{rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one of "
-                f"block {one.block_number:,}."
-            )
+    if found.count and not start <= found.lowest <= found.highest <= end:
+        outside = found.lowest if found.lowest < start else found.highest
+        raise BadAnswer(
+            f"{rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one of "
+            f"block {outside:,}."
+        )
     return found
 
 

@@ -362,10 +362,10 @@ class _Direct:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    async def call_as(
-        self, _method: str, params: list[Any], type_: Any, **_patience: float | None
+    async def read(
+        self, _method: str, params: list[Any], decode: Any, **_patience: float | None
     ) -> Any:
         try:
-            return msgspec.convert(self._archive(params), type_)
+            return decode(msgspec.Raw(msgspec.json.encode(self._archive(params))))
         except Refusal as refusal:
             raise RpcError(str(refusal), code=-32000) from refusal
