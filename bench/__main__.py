@@ -21,6 +21,7 @@ GROUPS = {
     },
     "chain": {
         "D1": "decode",
+        "D2": "history",
         "P1": "scan",
         "P2": "rpc_calls",
         "X2": "health_factors",
@@ -30,6 +31,9 @@ GROUPS = {
     },
     "execution": {
         "L1": "latency",
+    },
+    "faults": {
+        "C": "faults",
     },
 }
 """Group to id to the module of this folder that measures it."""

@@ -1,7 +1,8 @@
 """D1: one event log from the bytes a node sent to the words the keeper works with.
 
-Ours: the page decoded by msgspec and every field of every log checked (`keeper.chain.wire`), then
-the adapter told whom the logs speak of.  Theirs: the same page by `json`, web3.py's own formatting
+Ours: the page read by columns, every byte of every log checked (`keeper.chain.scan`).  Besides it,
+what a page of another layout takes (`keeper.chain.wire`), also with the adapter told whom the logs
+speak of.  Theirs: the same page by `json`, web3.py's own formatting
 of a log, and `process_log` of the Transfer event.  Pages have the shape of geth's answers.
 """
 
@@ -18,6 +19,7 @@ from web3.datastructures import AttributeDict
 from bench.line import Line, median, ratios, say, spread, times_s
 from bench.market import Made, make
 from keeper.chain import wire
+from keeper.chain.scan import scan
 from keeper.protocols.aave_v3.topics import TRANSFER
 
 LOGS = 2_000
@@ -40,6 +42,10 @@ def run() -> Iterator[Line]:
     made = make(12)
     page = _page(made)
     decoder = msgspec.json.Decoder(list[wire.WireLog])
+    by_one = tuple([wire.log(one) for one in decoder.decode(page)])
+    scanned = scan(page)
+    assert scanned is not None, "the page is not read by columns"
+    assert scanned.logs() == by_one, "both ways of reading must agree"
     event = Web3().eth.contract(abi=TRANSFER_ABI).events.Transfer()
 
     def ours() -> int:
@@ -47,6 +53,9 @@ def run() -> Iterator[Line]:
         return len(made.adapter.touched(made.market, logs).accounts)
 
     def decoded() -> int:
+        return len(scan(page) or ())
+
+    def one_by_one() -> int:
         return len([wire.log(one) for one in decoder.decode(page)])
 
     def theirs() -> int:
@@ -59,7 +68,7 @@ def run() -> Iterator[Line]:
     assert ours() == theirs(), "both must find the same accounts"
     say("D1: decoding")
     ours_s, theirs_s = times_s(decoded, 27), times_s(theirs)
-    whole_s = times_s(ours, 27)
+    whole_s, slow_s = times_s(ours, 27), times_s(one_by_one)
     each_us = tuple(s / LOGS * 1e6 for s in ours_s)
     times = ratios(theirs_s, ours_s[: len(theirs_s)])
     yield Line(
@@ -75,6 +84,7 @@ def run() -> Iterator[Line]:
             "web3_us": median(theirs_s) / LOGS * 1e6,
             "times": median(times),
             "times_runs": len(times),
+            "fall_back_us": median(slow_s) / LOGS * 1e6,
             "with_touched_us": median(whole_s) / LOGS * 1e6,
             "logs": LOGS,
             "bytes_per_log": len(page) / LOGS,

@@ -92,6 +92,11 @@ class Advance(Protocol):
         """Monotonic seconds at which the head reached us."""
         ...
 
+    @property
+    def doubt(self) -> str:
+        """Why nothing may be sent because of this head, or empty: too few nodes agree on it."""
+        ...
+
 
 class Logs(Protocol):
     """Event logs of one chain."""

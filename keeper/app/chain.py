@@ -8,10 +8,10 @@ from typing import Any
 from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
 from keeper.chain.heads import HeadFollower
-from keeper.chain.logs import LogReader, backfill, deployment_block
+from keeper.chain.logs import LogReader, backfill, deployment_block, distinct_logs
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
-from keeper.chain.rpc import Rpc
+from keeper.chain.rpc import LAG_BLOCKS, Rpc
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, RpcError
@@ -21,6 +21,8 @@ from keeper.settings import Chain, Settings
 
 OBSERVING = frozenset({"eth_getLogs", "eth_call", "eth_getBlockByHash", "eth_getBlockByNumber"})
 """Methods that observing a block may cost; the rest is sending and settling."""
+LAG_S = 10.0
+"""A node further behind than this, or than `LAG_BLOCKS`, is asked after the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,8 @@ class History:
     def backfill(
         self, wanted: LogFilter, from_block: int, to_block: int
     ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
-        """Yield complete ranges in order."""
-        return backfill(self.rpc, wanted, from_block, to_block)
+        """Yield complete ranges in order; of logs that differ in nothing but amounts, the first."""
+        return backfill(self.rpc, wanted, from_block, to_block, decode=distinct_logs)
 
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""
@@ -58,7 +60,9 @@ class OpenChain:
 
     def logs(self) -> LogReader:
         """Return a reader of each block's logs; the engine says which are wanted."""
-        return LogReader(self.rpc, LogFilter(addresses=(), topics0=()))
+        return LogReader(
+            self.rpc, LogFilter(addresses=(), topics0=()), nodes=self.config.nodes_needed
+        )
 
     def observing_calls(self) -> int:
         """Requests so far that observing blocks cost."""
@@ -109,7 +113,9 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
             config=chain,
             rpc=rpc,
             reader=reader,
-            heads=HeadFollower(rpc, chain.ws_urls, block_time_s=chain.block_time_s),
+            heads=HeadFollower(
+                rpc, chain.ws_urls, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
+            ),
             head=head,
         )
         for market in watched_markets(settings, chain):
@@ -120,8 +126,9 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
 
 async def _nodes(chain: Chain, limits: Limits) -> Rpc:
     """Connect to the chain's nodes; where none answers, say what to do about it."""
+    lag_blocks = max(LAG_BLOCKS, round(LAG_S / chain.block_time_s))
     try:
-        return await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits)
+        return await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits, lag_blocks=lag_blocks)
     except RpcError as error:
         raise RpcError(
             f"{str(error).rstrip('.')}: correct rpc_urls of chain {chain.name!r}, or wait until "

@@ -263,6 +263,10 @@ def _faults(watcher: Watcher) -> tuple[Fault, ...]:
         age_s = time.monotonic() - watcher.last_pass_at
         if age_s > watcher.silence_limit_s:
             found.append(Fault(part="heads", sentence=f"no block was taken for {age_s:.0f} s"))
+    if watcher.broken:
+        found.append(Fault(part="finality", sentence=watcher.broken))
+    if watcher.chain is not None and (doubt := watcher.chain.heads.doubt):
+        found.append(Fault(part="nodes", sentence=f"the nodes do not agree: {doubt}"))
     executor, engine = watcher.executor, watcher.engine
     if executor is not None and executor.disarmed_reason:
         found.append(Fault(part="signer", sentence=executor.disarmed_reason))

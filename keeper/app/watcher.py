@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 
@@ -19,6 +19,8 @@ from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of, policy_of, pricing_of
 from keeper.app.oracles import board_of
 from keeper.chain.branch import Advance
+from keeper.chain.doctor import Grade, examine
+from keeper.chain.heads import FinalityBroken
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine, Pass, Telling
 from keeper.errors import ObservationError
@@ -132,6 +134,9 @@ class Watcher:
         self.last_pass_at: float | None = None
         """Monotonic seconds of the last finished pass."""
         self.progress: dict[str, Progress] = {}
+        self.broken = ""
+        """What undid a final block, or empty: nothing is sent until a person restarted it."""
+        self._disarmed = ""
         self.gas_wei: Wei | None = None
         """What the key has for gas, as last read; None without a key."""
         self._database = database
@@ -151,10 +156,15 @@ class Watcher:
         while True:
             try:
                 await self._watch()
+            except FinalityBroken as error:
+                self.broken = str(error)
+                log.error("chain.finality_broken", chain=self.name, reason=str(error))  # noqa: TRY400
             except ObservationError as error:
                 if not self.opened.is_set():
                     raise
                 log.warning("chain.lost", chain=self.name, reason=str(error))
+            if self.executor is not None:
+                self._disarmed = self.executor.disarmed_reason or self.broken or self._disarmed
             await asyncio.sleep(REOPEN_S)
 
     async def _watch(self) -> None:
@@ -168,6 +178,8 @@ class Watcher:
                 signer=signer,
                 on_settled=self._on_settled,
             )
+            if self._disarmed:  # a chain that is opened again is not armed again
+                executor.disarm(self._disarmed)
             self._owner = owner = None if signer is None else signer.address
             engine = Engine(
                 markets=tuple(chain.markets.values()),
@@ -198,7 +210,10 @@ class Watcher:
                 armed=executor.armed,
             )
             self.opened.set()
-            beside = [asyncio.create_task(self._cover(chain, engine))]
+            beside = [
+                asyncio.create_task(self._cover(chain, engine)),
+                asyncio.create_task(self._look_over(chain)),
+            ]
             if (board := outside(self.settings, chain)) is not None:
                 beside.append(asyncio.create_task(board.run()))
             try:
@@ -206,15 +221,25 @@ class Watcher:
             finally:
                 for task in beside:
                     task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+                await asyncio.gather(*beside, return_exceptions=True)
                 await engine.save_checkpoints()
+
+    async def _look_over(self, chain: OpenChain) -> None:
+        """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
+        try:
+            found = await examine(
+                chain.rpc, self.config.ws_urls, block_time_s=self.config.block_time_s
+            )
+        except ObservationError as error:
+            log.warning("head.unread", reason=str(error))
+            return
+        for finding in found:
+            if finding.grade is not Grade.OK:
+                log.warning("node.limited", node=finding.node, reason=finding.says)
 
     async def _follow(self, chain: OpenChain, engine: Engine) -> None:
         """Take the head that the markets were learnt at, then every change after it, gap or not."""
-        first = Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic())
-        await self._take(engine, first)
-        async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
+        async with contextlib.aclosing(_from_head(chain)) as advances:
             async for advance in advances:
                 await self._take(engine, advance)
 
@@ -289,6 +314,18 @@ class Watcher:
     def silence_limit_s(self) -> float:
         """How old the last pass may be before the chain counts as unwatched."""
         return max(30.0, 5 * self.config.block_time_s)
+
+
+async def _from_head(chain: OpenChain) -> AsyncGenerator[Advance, None]:
+    """Take the head that the chain was opened at, then whatever comes after it: without a gap.
+
+    History is read up to that very block.
+    """
+    doubt = await chain.heads.doubt_about(chain.head)
+    yield Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic(), doubt=doubt)
+    async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
+        async for advance in advances:
+            yield advance
 
 
 def alert_policy(settings: Settings) -> Policy:

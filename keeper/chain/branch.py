@@ -37,6 +37,8 @@ class Advance:
     """Oldest first; the last one is the head."""
     received_at: float
     """Monotonic seconds at which the head reached us."""
+    doubt: str = ""
+    """Why nothing may be sent because of this head, or empty: too few nodes agree on it."""
 
 
 class Branch:

@@ -7,6 +7,10 @@ Silence is a fault: when nothing came for `silence_s` the node is asked over HTT
 asked; a WebSocket that was silent about a block HTTP knows is given up and replaced.  Without a
 WebSocket, and while it is down, HTTP is polled.  A consumer slower than the chain gets several
 blocks in one `Advance`.
+
+Where several nodes are configured a head is put to the vote (`keeper.chain.quorum`): an `Advance`
+that too few agree on bears the `doubt`.  A reorg that undoes a block which was called final ends
+the following with `FinalityBroken`: what stood on it must be judged by a person.
 """
 
 import asyncio
@@ -17,6 +21,7 @@ from typing import Final
 import structlog
 
 from keeper.chain.branch import Advance, Branch, BranchLost
+from keeper.chain.quorum import Doubted, Quorum
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
 from keeper.errors import ObservationError
@@ -30,6 +35,12 @@ ANCESTORS_AT_START: Final = 64
 """The same right after the start."""
 WS_GRACE_S: Final = 0.25
 """How much later than HTTP a WebSocket may bring a head."""
+FINALITY_BLOCKS: Final = 8
+"""Block times between looks at what is safe and final."""
+
+
+class FinalityBroken(BranchLost):
+    """A block that a node called final is not canonical any more."""
 
 
 class HeadFollower:
@@ -44,20 +55,31 @@ class HeadFollower:
         silence_s: float | None = None,
         poll_s: float | None = None,
         memory_blocks: int = MEMORY_BLOCKS,
+        quorum: int = 1,
     ) -> None:
         """`block_time_s`: what the chain is expected to take for a block.
 
         `silence_s`: when the node is asked by itself, by default after 1.5 block times.
         `poll_s`: between polls without a WebSocket, by default a third of a block time, between
-        0.1 and 2 s.
+        0.1 and 2 s.  `quorum`: how many nodes must have a head for it to be beyond doubt.
         """
         self._rpc = rpc
         self._silence_s = silence_s or max(1.0, 1.5 * block_time_s)
         self._poll_s = poll_s or min(2.0, max(0.1, block_time_s / 3))
         self._memory_blocks = memory_blocks
+        self._quorum = Quorum(rpc, quorum)
+        self._branch: Branch | None = None
+        self._finality_s = FINALITY_BLOCKS * block_time_s
+        self._finality_at = -self._finality_s
+        self.safe: BlockRef | None = None
+        """The last block called safe; None where the node does not say."""
+        self.finalized: BlockRef | None = None
+        """The last block on our branch that was called final; None where the node does not say."""
         self._ws_urls = tuple(ws_urls)
         self._mailbox = Mailbox()
-        self._subscription = Subscription(ws_urls, rpc.expected_chain_id, self._mailbox)
+        self._subscription = Subscription(
+            ws_urls, rpc.expected_chain_id, self._mailbox, rpc.blooms.note
+        )
         self._advanced_at = time.monotonic()
         self._silences = 0
 
@@ -71,6 +93,18 @@ class HeadFollower:
         """Whether heads are pushed at the moment."""
         return self._subscription.connected
 
+    @property
+    def doubt(self) -> str:
+        """Why the last head is not agreed on by enough nodes, or empty."""
+        return self._quorum.doubt
+
+    async def doubt_about(self, block: BlockRef) -> str:
+        """Return why `block` is not agreed on by enough nodes, or empty."""
+        verdict = await self._quorum.judge(block)
+        if isinstance(verdict, Doubted):
+            return verdict.reason
+        return "" if verdict.block == block else f"the others have {verdict.block.hash}"
+
     async def check(self) -> None:
         """Ask every WebSocket URL for its chain id.  Raises ConfigError, or RpcError."""
         await self._subscription.check()
@@ -81,10 +115,12 @@ class HeadFollower:
         Without `after` the first one adopts the current head alone.  Close the iterator
         (`contextlib.aclosing`): tasks run behind it.  A node that is down is waited for.  Raises
         BranchLost when the node's chain cannot be joined to ours: read the history again and
-        follow from there.
+        follow from there; `FinalityBroken` among them.
         """
         self._mailbox = mailbox = Mailbox()
-        self._subscription = Subscription(self._ws_urls, self._rpc.expected_chain_id, mailbox)
+        self._subscription = Subscription(
+            self._ws_urls, self._rpc.expected_chain_id, mailbox, self._rpc.blooms.note
+        )
         self._advanced_at = time.monotonic()
         self._silences = 0
         tasks = [asyncio.create_task(self._poll(mailbox))]
@@ -94,9 +130,14 @@ class HeadFollower:
             task.add_done_callback(mailbox.ended)
         try:
             news = await mailbox.take()
-            branch = await self._begin(after or news.block)
+            first, doubt = after, ""
+            if first is None:
+                first, doubt = await self._judged(news.block)
+            self._branch = branch = await self._begin(first)
             if after is None:
-                yield Advance(orphaned=(), adopted=(news.block,), received_at=news.received_at)
+                yield Advance(
+                    orphaned=(), adopted=(first,), received_at=news.received_at, doubt=doubt
+                )
             while True:
                 advance = await self._linked(branch, news)
                 if advance is not None:
@@ -132,18 +173,22 @@ class HeadFollower:
             news = self._mailbox.newest
 
     async def _advance(self, branch: Branch, news: Announced) -> Advance | None:
-        """Take the step to `news`.  None when it is no news."""
-        head = news.block
+        """Take the step to `news`, or to what the nodes agree on.  None when it is no news."""
+        if branch.holds(news.block):
+            return None
+        head, doubt = await self._judged(news.block)
         if branch.holds(head):
             return None
+        try:
+            orphaned, adopted = await self._step(branch, head, confirm=not self._agreed(doubt))
+        except BranchLost as error:
+            if not doubt:
+                raise
+            log.error("head.refused", number=head.number, reason=str(error), doubt=doubt)  # noqa: TRY400
+            return None
+        if not adopted:
+            return None
         headers = self._mailbox.headers
-        orphaned, adopted = await branch.step_to(head, headers)
-        if orphaned:
-            confirmed = await self._confirmed(branch, head)
-            if confirmed is None:
-                return None
-            if confirmed != head:
-                orphaned, adopted = await branch.step_to(confirmed, headers)
         missed = [block for block in adopted[:-1] if block.hash not in headers]
         if orphaned:
             log.warning(
@@ -156,7 +201,37 @@ class HeadFollower:
         elif missed:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
         branch.take(orphaned, adopted)
-        return Advance(orphaned=orphaned, adopted=adopted, received_at=news.received_at)
+        return Advance(
+            orphaned=orphaned, adopted=adopted, received_at=news.received_at, doubt=doubt
+        )
+
+    async def _step(
+        self, branch: Branch, head: BlockRef, *, confirm: bool
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
+        """Return what is orphaned and adopted; nothing adopted to stay where we are."""
+        headers = self._mailbox.headers
+        orphaned, adopted = await branch.step_to(head, headers)
+        if orphaned and confirm:
+            confirmed = await self._confirmed(branch, head)
+            if confirmed is None:
+                return (), ()
+            if confirmed != head:
+                orphaned, adopted = await branch.step_to(confirmed, headers)
+        final = self.finalized
+        if final is not None and any(block.hash == final.hash for block in orphaned):
+            raise FinalityBroken(
+                f"Block {final.number:,} {final.hash} was final and is not canonical any more: "
+                f"{len(orphaned)} blocks were undone up to {adopted[-1].number:,}."
+            )
+        return orphaned, adopted
+
+    def _agreed(self, doubt: str) -> bool:
+        return self._quorum.needed > 1 and not doubt
+
+    async def _judged(self, head: BlockRef) -> tuple[BlockRef, str]:
+        """Return the head to take and why it is doubtful, or empty."""
+        verdict = await self._quorum.judge(head)
+        return verdict.block, verdict.reason if isinstance(verdict, Doubted) else ""
 
     async def _confirmed(self, branch: Branch, head: BlockRef) -> BlockRef | None:
         """Return the head to take for one that is not built on ours; None to stay where we are.
@@ -178,6 +253,9 @@ class HeadFollower:
                     await self._ask(mailbox, subscription)
                 except ObservationError as error:
                     log.warning("head.unread", reason=str(error))
+            if time.monotonic() - self._finality_at >= self._finality_s:
+                self._finality_at = time.monotonic()
+                await self._learn_finality()
             if self.silent_for_s >= self._silence_s * 2**self._silences:
                 self._silences += 1
                 log.warning("head.silent", silent_s=round(self.silent_for_s, 1))
@@ -185,7 +263,7 @@ class HeadFollower:
 
     async def _ask(self, mailbox: Mailbox, subscription: Subscription) -> None:
         pushed = subscription.connected
-        block = await self._rpc.block("latest")
+        block = await self._quorum.newest()
         if mailbox.ends_in(block):
             mailbox.touch()
             return
@@ -196,3 +274,17 @@ class HeadFollower:
             log.warning("ws.silent", number=block.number)
             subscription.drop()
         mailbox.put(block)
+
+    async def _learn_finality(self) -> None:
+        """Ask what is safe and final; a node that does not say leaves it unknown.
+
+        Only a block of our own branch counts as final: another one belongs to a reorg on its way.
+        """
+        try:
+            self.safe = await self._rpc.block("safe")
+            finalized = await self._rpc.block("finalized")
+        except ObservationError as error:
+            log.debug("head.finality_unknown", reason=str(error))
+            return
+        if self._branch is not None and self._branch.holds(finalized):
+            self.finalized = finalized

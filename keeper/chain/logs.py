@@ -3,20 +3,27 @@
 Logs say where to look; balances are read.  So a log twice is harmless, one of a wrong block is
 refused, and a range is either complete or asked again.
 
-Caveat: a node that answers an empty list for a block it does not have cannot be told from a block
-without logs; reads and sweeps cover for it.
+What came is held against the bloom of the block's header where that is known.  A contradiction is
+refused; a suspicion that logs were left out costs a look at the block's receipts, or, where a node
+has none to give, at what the other nodes say.
+
+Caveat: in a bloom that is nearly full nothing can be missed; reads and sweeps cover for that.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from keeper.chain import wire
+from keeper.chain.bloom import contradiction, suspicion
 from keeper.chain.provider import NoAnswer
-from keeper.chain.rpc import Rpc
+from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc
+from keeper.chain.scan import LogPage, scan
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import Address, BlockRef, Log, LogFilter
 
@@ -46,8 +53,10 @@ def union(filters: Iterable[LogFilter]) -> LogFilter:
 class LogReader:
     """`ports.Logs`: one eth_getLogs a block, whatever the number of markets and borrowers."""
 
-    def __init__(self, rpc: Rpc, wanted: LogFilter) -> None:
+    def __init__(self, rpc: Rpc, wanted: LogFilter, *, nodes: int = 1) -> None:
+        """`nodes`: with more than one, all are asked and what any of them has counts."""
         self._rpc = rpc
+        self._nodes = nodes
         self.wanted = wanted
         """May be replaced between blocks, when a market lists a reserve."""
         self._by_hash = True
@@ -58,6 +67,72 @@ class LogReader:
         A node that takes no hash is asked by number, and every log and the block itself must then
         bear the hash.  Raises BadAnswer for logs of another block, RpcError otherwise.
         """
+        found = await self._from_nodes(block)
+        bloom = self._rpc.blooms.of(block.hash)
+        if bloom is None:
+            return found
+        if why := contradiction(bloom, found):
+            raise BadAnswer(f"The logs of block {block.number:,} are not its own: {why}.")
+        if why := suspicion(bloom, self.wanted, found):
+            return await self._looked_up(block, found, why)
+        return found
+
+    async def _looked_up(
+        self, block: BlockRef, found: tuple[Log, ...], why: str
+    ) -> tuple[Log, ...]:
+        """Return `found` with whatever receipts or other nodes have besides."""
+        log.info("logs.suspected", number=block.number, reason=why)
+        together = {one.log_index: one for one in found}
+        try:
+            more = await self._of_receipts(block)
+        except ObservationError as error:
+            log.info("logs.no_receipts", number=block.number, reason=str(error))
+            more = [one for answer in await self._of_all_nodes(block) for one in answer]
+        for one in more:
+            if one.block_hash == block.hash and _lets_through(self.wanted, one):
+                together.setdefault(one.log_index, one)
+        if missing := len(together) - len(found):
+            log.warning("logs.incomplete", number=block.number, missing=missing)
+        return tuple([together[index] for index in sorted(together)])
+
+    async def _of_receipts(self, block: BlockRef) -> list[Log]:
+        receipts = await self._rpc.call_as(
+            "eth_getBlockReceipts", [block.hash], list[wire.ReceiptLogs] | None
+        )
+        if receipts is None:
+            raise ObservationError(f"No node has the receipts of block {block.number:,}.")
+        return [wire.log(one) for receipt in receipts for one in receipt.logs]
+
+    async def _from_nodes(self, block: BlockRef) -> tuple[Log, ...]:
+        """Return what the nodes together have: a node that left some out is so made up for."""
+        if self._nodes <= 1:
+            return await self._answered(block)
+        answers = await self._of_all_nodes(block)
+        if not answers:
+            return await self._answered(block)
+        bloom = self._rpc.blooms.of(block.hash)
+        if bloom is not None:  # what a node made up is not the others' fault
+            answers = [answer for answer in answers if not contradiction(bloom, answer)]
+        together = {one.log_index: one for answer in answers for one in answer}
+        if any(len(answer) != len(together) for answer in answers):
+            log.warning("logs.differ", number=block.number, logs=[len(a) for a in answers])
+        return tuple([together[index] for index in sorted(together)])
+
+    async def _of_all_nodes(self, block: BlockRef) -> list[tuple[Log, ...]]:
+        """Return the answer of each node that has one."""
+        request = {"blockHash": block.hash} | _criteria(self.wanted)
+
+        def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
+            wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
+            found = _once([wire.log(one) for one in wires if not one.removed])
+            if any(one.block_hash != block.hash for one in found):
+                raise BadAnswer("it has a log of another block")
+            return found
+
+        answers = await self._rpc.each("eth_getLogs", [request], decode)
+        return [answer for answer in answers if not isinstance(answer, RpcError)]
+
+    async def _answered(self, block: BlockRef) -> tuple[Log, ...]:
         if self._by_hash:
             try:
                 return await self._ask({"blockHash": block.hash}, block)
@@ -84,7 +159,7 @@ class LogReader:
     async def _ask(self, where: dict[str, str], block: BlockRef) -> tuple[Log, ...]:
         request = [where | _criteria(self.wanted)]
         wires = await self._rpc.call_pinned("eth_getLogs", request, list[wire.WireLog])
-        found = tuple([wire.log(one) for one in wires if not one.removed])
+        found = _once([wire.log(one) for one in wires if not one.removed])
         for one in found:
             if one.block_hash != block.hash:
                 raise BadAnswer(
@@ -92,6 +167,58 @@ class LogReader:
                     f"of block {one.block_number:,} {one.block_hash}."
                 )
         return found
+
+
+def _once(logs: Iterable[Log]) -> tuple[Log, ...]:
+    """Return each log once, in the order first met: some nodes repeat themselves."""
+    return tuple({(one.block_hash, one.log_index): one for one in logs}.values())
+
+
+def _lets_through(wanted: LogFilter, one: Log) -> bool:
+    return one.address in wanted.addresses and (
+        not wanted.topics0 or not set(one.topics[:1]).isdisjoint(wanted.topics0)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One answer of a history."""
+
+    logs: tuple[Log, ...]
+    count: int
+    """How many came, whatever became of them."""
+    lowest: int
+    highest: int
+    """The blocks they are from; 0 where none came."""
+
+
+Decode = Callable[[msgspec.Raw], Found]
+
+
+def every_log(raw: msgspec.Raw) -> Found:
+    """Return each log once.  Raises BadAnswer."""
+    page = scan(bytes(raw))
+    return _by_one(raw) if page is None else _of_page(page, _once(page.logs()))
+
+
+def distinct_logs(raw: msgspec.Raw) -> Found:
+    """Return the first log of each address and topics: enough to know who there is."""
+    page = scan(bytes(raw))
+    return _by_one(raw) if page is None else _of_page(page, page.distinct())
+
+
+def _of_page(page: LogPage, logs: tuple[Log, ...]) -> Found:
+    numbers = page.block_number
+    return Found(logs=logs, count=len(page), lowest=int(numbers.min()), highest=int(numbers.max()))
+
+
+def _by_one(raw: msgspec.Raw) -> Found:
+    """Return the same of a page of any layout, log by log."""
+    wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
+    logs = _once([wire.log(one) for one in wires if not one.removed])
+    numbers = [one.block_number for one in logs]
+    lowest, highest = min(numbers, default=0), max(numbers, default=0)
+    return Found(logs=logs, count=len(logs), lowest=lowest, highest=highest)
 
 
 OnProgress = Callable[[int, int], None]
@@ -106,12 +233,14 @@ async def backfill(
     on_progress: OnProgress | None = None,
     *,
     first_range_blocks: int = FIRST_RANGE_BLOCKS,
+    decode: Decode = every_log,
 ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
     """Yield (first block, last block, logs) until `to_block`, both ends included.
 
     Ranges follow one another without a gap and each is complete, so the caller may store the last
     block of one and go on from there later.  A refusal of any kind halves the range, success
-    lengthens it.  Raises RpcError when not even a single block is answered.
+    lengthens it.  `decode` says which logs of an answer are handed on.  Raises RpcError when not
+    even a single block is answered.
 
     Caveat: blocks near the head may still be orphaned; the caller checks that `to_block` is
     canonical afterwards, or follows heads from a block before it.
@@ -125,38 +254,42 @@ async def backfill(
         end = min(start + size - 1, to_block)
         began_at = time.monotonic()
         try:
-            found = await _range(rpc, wanted, start, end)
+            found = await _range(rpc, wanted, start, end, decode)
         except (RpcError, BadAnswer) as error:
             if start == end:
                 raise
+            if isinstance(error, NoAnswer) and error.retry_after_s is not None:
+                await asyncio.sleep(error.retry_after_s)  # asked too often, not for too much
+                continue
             size = (end - start + 1) // 2
             good, needed = 0, min(needed * 2, 16)
             log.info("backfill.halved", range_blocks=size, reason=str(error))
             if isinstance(error, NoAnswer):
-                await asyncio.sleep(error.retry_after_s or 0.1)
+                await asyncio.sleep(0.1)
             continue
-        yield start, end, found
+        yield start, end, found.logs
         if on_progress is not None:
             on_progress(end - from_block + 1, to_block - from_block + 1)
         start = end + 1
         good += 1
-        if good >= needed and len(found) < MANY_LOGS and time.monotonic() - began_at < SLOW_S:
+        if good >= needed and found.count < MANY_LOGS and time.monotonic() - began_at < SLOW_S:
             size, good = min(size * 2, MOST_RANGE_BLOCKS), 0
             needed = max(1, needed // 2)
 
 
-async def _range(rpc: Rpc, wanted: LogFilter, start: int, end: int) -> tuple[Log, ...]:
+async def _range(rpc: Rpc, wanted: LogFilter, start: int, end: int, decode: Decode) -> Found:
     """Return the logs of a range; a single block is asked for with all patience."""
     request = {"fromBlock": hex(start), "toBlock": hex(end)} | _criteria(wanted)
     attempts = None if start == end else 1
-    wires = await rpc.call_as("eth_getLogs", [request], list[wire.WireLog], attempts=attempts)
-    found = tuple([wire.log(one) for one in wires if not one.removed])
-    for one in found:
-        if not start <= one.block_number <= end:
-            raise BadAnswer(
-                f"{rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one of "
-                f"block {one.block_number:,}."
-            )
+    found = await rpc.read(
+        "eth_getLogs", [request], decode, attempts=attempts, hedge_s=HISTORY_HEDGE_S
+    )
+    if found.count and not start <= found.lowest <= found.highest <= end:
+        outside = found.lowest if found.lowest < start else found.highest
+        raise BadAnswer(
+            f"{rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one of "
+            f"block {outside:,}."
+        )
     return found
 
 

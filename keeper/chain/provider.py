@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -44,6 +45,40 @@ REST_FIRST_S: Final = 0.5
 REST_MOST_S: Final = 30.0
 """How long a node that did not answer stands behind the others: doubling from first to most."""
 WRONG_CHAIN_REST_S: Final = 60.0
+HEDGE_S: Final = 0.4
+OUTRUN_MOST: Final = 3
+"""So often in a row others were asked as well and were faster: it counts as silent then."""
+
+
+class NodeState(StrEnum):
+    """What one node is good for at the moment."""
+
+    ALIVE = "alive"
+    LAGGING = "lagging"
+    APART = "on another branch"
+    UNREACHABLE = "unreachable"
+    WRONG_CHAIN = "wrong chain"
+    RATE_LIMITED = "rate-limited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHealth:
+    """One node as `keeper check` and the status page show it."""
+
+    name: str
+    """Scheme and host."""
+    state: NodeState
+    reason: str
+    """Why it is not alive, or empty."""
+    head: int | None
+    """The last block number it was heard of to have."""
+    latency_s: float | None
+    """Of its last usable answer."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be relied on."""
+        return self.state is NodeState.ALIVE
 
 
 class NoAnswer(RpcError):  # noqa: N818 - it reads as what it is
@@ -63,6 +98,8 @@ class Limits:
     timeout_s: float = 4.0
     """For one answer, from the connection to the last byte."""
     body_cap_bytes: int = BODY_CAP_BYTES
+    hedge_s: float = HEDGE_S
+    """After so long without an answer the next node is asked as well."""
 
 
 class Provider:
@@ -90,8 +127,18 @@ class Provider:
         self._turn = asyncio.Lock()
         self._failures = 0
         self._verified = chain_id is None
+        self._outrun = 0
+        self._trouble = NodeState.UNREACHABLE
+        self._reason = ""
+        self._latency_s: float | None = None
         self.rests_until = 0.0
         """Monotonic; in the past for a node that is relied on."""
+        self.head: int | None = None
+        """The last block number it said that it has."""
+        self.lagging = False
+        """Whether it is too far behind the others: it is asked after them."""
+        self.apart = False
+        """Whether most nodes had another block than it when they were compared last."""
 
     @property
     def resting(self) -> bool:
@@ -102,6 +149,31 @@ class Provider:
     def healthy(self) -> bool:
         """Whether its last answer was usable and for the right chain."""
         return self._failures == 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether it asked to be left alone and that time is not over."""
+        return self.resting and self._trouble is NodeState.RATE_LIMITED
+
+    @property
+    def health(self) -> NodeHealth:
+        """What it is good for, and why."""
+        state, reason = NodeState.ALIVE, ""
+        if self._failures:
+            state, reason = self._trouble, self._reason
+        elif self.apart:
+            state, reason = NodeState.APART, f"has another block {self.head} than the others"
+        elif self.lagging:
+            state, reason = NodeState.LAGGING, f"has block {self.head}, others are ahead"
+        return NodeHealth(
+            name=self.name, state=state, reason=reason, head=self.head, latency_s=self._latency_s
+        )
+
+    def outrun(self) -> None:
+        """Note that another node was asked too, and was faster."""
+        self._outrun += 1
+        if self._outrun >= OUTRUN_MOST:
+            self.failed(f"was outrun by other nodes {self._outrun} times in a row")
 
     async def ask(self, method: str, params: Sequence[Any], *, urgent: bool = False) -> msgspec.Raw:
         """Return the raw JSON result of one call.  `urgent` does not queue behind reads.
@@ -156,9 +228,11 @@ class Provider:
         answered = await self.chain_id()
         if answered != self._chain_id:
             log.error("rpc.wrong_chain", node=self.name, answered=answered, expected=self._chain_id)
-            raise self.failed(
+            error = self.failed(
                 f"answers for chain {answered}, not {self._chain_id}", rest_s=WRONG_CHAIN_REST_S
             )
+            self._trouble = NodeState.WRONG_CHAIN
+            raise error
 
     async def chain_id(self) -> int:
         """Return eth_chainId as the node says it now."""
@@ -177,9 +251,15 @@ class Provider:
     ) -> NoAnswer:  # fmt: skip
         """Note the failure, let the node rest, and return the error to raise."""
         self._failures += 1
+        self._outrun = 0
+        limited = retry_after_s is not None
+        self._trouble = NodeState.RATE_LIMITED if limited else NodeState.UNREACHABLE
+        self._reason = what
         self._verified = self._chain_id is None
         doubled = REST_FIRST_S * 2 ** min(self._failures - 1, 16)
         rest = rest_s or retry_after_s or min(REST_MOST_S, doubled)
+        if limited and self._failures > 1:  # its wish, and more where it is not enough
+            rest = max(rest, min(RETRY_AFTER_CAP_S, doubled))
         self.rests_until = time.monotonic() + rest
         if self._failures == 1:
             log.warning("rpc.failed", node=self.name, reason=what, rest_s=rest)
@@ -189,6 +269,7 @@ class Provider:
         if self._failures:
             log.info("rpc.recovered", node=self.name, failures=self._failures)
         self._failures = 0
+        self._outrun = 0
         self.rests_until = 0.0
 
     def _refusal(self, method: str, fault: RpcFault) -> RpcError:
@@ -249,6 +330,7 @@ class Provider:
                 for _ in methods:
                     await self._throttler.acquire()  # type: ignore[no-untyped-call]
         self._counts.update(methods)
+        asked_at = time.monotonic()
         what = methods[0] if len(methods) == 1 else f"a batch of {len(methods)}"
         try:
             async with self._session.post(
@@ -260,6 +342,7 @@ class Provider:
             ) as response:
                 body = await self._body(response, what)
                 if response.status == HTTPStatus.OK:
+                    self._latency_s = time.monotonic() - asked_at
                     return body
                 raise self._http_failure(response, body, what)
         except TimeoutError as error:
@@ -285,7 +368,10 @@ class Provider:
         """Return what an HTTP status other than 200 means."""
         retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return self.failed("asks to be called less often (429)", retry_after_s=retry_after_s)
+            return self.failed(
+                "asks to be called less often (429)",
+                retry_after_s=1.0 if retry_after_s is None else retry_after_s,
+            )
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             envelope = msgspec.json.decode(body, type=Envelope)
             if envelope.error is not None:  # some nodes say no with a status as well

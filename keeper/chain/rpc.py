@@ -1,19 +1,23 @@
-"""The nodes of one chain as one: reads are retried and fail over, a send is tried once.
+"""The nodes of one chain as one: reads are retried, hedged and fail over, a send is tried once.
 
     Rpc -> Provider, Provider, ...      in the order of the configuration
 
+A node that is slow is not waited for: the next one is asked as well and the first answer counts.
 A node that did not answer rests behind the others for a while and proves its chain id before it is
-used again.  When all rest, all are still asked: the last node is kept, loudly.
+used again.  When all rest, all are still asked: the last node is kept, loudly; but one that asked
+for a pause gets it.
 
-Caveat: agreement between nodes is not checked here; a node that lies is believed.
+Caveat: agreement between nodes is checked by `keeper.chain.quorum`, on heads alone; what is then
+read by a hash that nodes agreed on is believed.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -21,7 +25,8 @@ import stamina
 import structlog
 
 from keeper.chain import wire
-from keeper.chain.provider import Limits, NoAnswer, Provider, Request
+from keeper.chain.bloom import Blooms
+from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, NodeHealth, Provider, Request
 from keeper.chain.urls import GuardedResolver, check_url
 from keeper.chain.wire import BlockTag, at_block
 from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
@@ -29,6 +34,7 @@ from keeper.model import Address, BlockRef, Hash, Receipt
 from keeper.units import Wei
 
 T = TypeVar("T")
+_MAYBE_HEADER: Final[Any] = wire.Header | None
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +42,12 @@ _REVERTED: Final = 3
 _INVALID_PARAMS: Final = -32602
 _BEHIND_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
 """How long a node may be behind the head that another backend announced."""
+LAG_BLOCKS: Final = 3
+"""A node so far behind the others is asked after them."""
+ASKED_S: Final = 1.0
+"""How long all nodes are waited for when each is asked for its head."""
+HISTORY_HEDGE_S: Final = 2.0
+"""Before a second node is asked for a long range of logs as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +76,16 @@ class Rpc:
         expected_chain_id: int | None,
         counts: Counter[str],
         attempts: int,
+        hedge_s: float = HEDGE_S,
+        lag_blocks: int = LAG_BLOCKS,
     ) -> None:
         self._providers = tuple(providers)
         self._session = session
         self._attempts = attempts
+        self._hedge_s = hedge_s
+        self._lag_blocks = lag_blocks
+        self.blooms: Final = Blooms()
+        """What recent headers say of their logs."""
         self.expected_chain_id: Final = expected_chain_id
         self.counts: Final = counts
         """Calls sent by method, retries included; a batch counts each of its calls."""
@@ -80,9 +98,11 @@ class Rpc:
         *,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         attempts: int = 4,
+        lag_blocks: int = LAG_BLOCKS,
     ) -> Self:
         """Return an Rpc of which at least one node answered for `chain_id` (None: any).
 
+        `lag_blocks`: how far behind the others a node is asked after them.
         Raises ConfigError for a bad URL or another chain behind any of them, and NoAnswer when
         no node can be reached.
         """
@@ -97,7 +117,15 @@ class Rpc:
         providers = [
             Provider(url, session, limits=limits, chain_id=chain_id, counts=counts) for url in urls
         ]
-        rpc = cls(providers, session, expected_chain_id=chain_id, counts=counts, attempts=attempts)
+        rpc = cls(
+            providers,
+            session,
+            expected_chain_id=chain_id,
+            counts=counts,
+            attempts=attempts,
+            hedge_s=limits.hedge_s,
+            lag_blocks=lag_blocks,
+        )
         try:
             await rpc.check()
         except BaseException:
@@ -130,6 +158,11 @@ class Rpc:
         """Whether each node's last answer was usable, in the order of `names`."""
         return tuple(provider.healthy for provider in self._providers)
 
+    @property
+    def health(self) -> tuple[NodeHealth, ...]:
+        """What each node is good for at the moment, in the order of `names`."""
+        return tuple(provider.health for provider in self._providers)
+
     async def check(self) -> None:
         """Ask every node for its chain id.
 
@@ -156,14 +189,23 @@ class Rpc:
         return await self.call_as(method, params, Any)
 
     async def call_as(
-        self, method: str, params: Sequence[Any], type_: Any, *, attempts: int | None = None
+        self,
+        method: str,
+        params: Sequence[Any],
+        type_: Any,
+        *,
+        attempts: int | None = None,
+        hedge_s: float | None = None,
     ) -> Any:
-        """The same, decoded into the msgspec type `type_`; another shape counts as no answer."""
+        """The same, decoded into the msgspec type `type_`; another shape counts as no answer.
+
+        `hedge_s`: how patient to be with one node before the next is asked as well.
+        """
 
         def decode(raw: msgspec.Raw) -> Any:
             return wire.convert(raw, type_, method)
 
-        return await self._read(method, params, decode, attempts=attempts)
+        return await self.read(method, params, decode, attempts=attempts, hedge_s=hedge_s)
 
     async def call_pinned(self, method: str, params: Sequence[Any], type_: Any) -> Any:
         """`call_as` for a read of a block just announced, which a node may not have yet.
@@ -198,7 +240,80 @@ class Rpc:
                 for answer in answers
             ]
 
-        return await self._retried(ask, self._attempts)
+        return await self._retried(ask, self._attempts, self._hedge_s)
+
+    async def each(
+        self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
+    ) -> list[T | RpcError]:
+        """Return every node's own answer, in the order of `names`: to compare, not to rely on.
+
+        A node that rests, or takes longer than `ASKED_S`, has an error in its place.
+        """
+
+        async def ask(provider: Provider) -> T | RpcError:
+            if provider.resting:
+                return NoAnswer(f"{provider.name} is not asked: {provider.health.reason}.")
+            try:
+                async with asyncio.timeout(ASKED_S):
+                    return decode(await provider.ask(method, params, urgent=True))
+            except TimeoutError:
+                provider.outrun()
+                return NoAnswer(f"{provider.name} did not say within {ASKED_S:g} s.")
+            except BadAnswer as error:
+                return provider.failed(f"answered {method} in a shape that is wrong ({error})")
+            except RpcError as error:
+                return error
+
+        return list(await asyncio.gather(*map(ask, self._providers)))
+
+    async def each_block(self, at: str | int) -> list[BlockRef | RpcError | None]:
+        """Return every node's own block of that tag or number; None where it has none."""
+
+        def decode(raw: msgspec.Raw) -> BlockRef | None:
+            header: wire.Header | None = wire.convert(raw, _MAYBE_HEADER, "eth_getBlockByNumber")
+            return None if header is None else self._noted(header)
+
+        params = [at if isinstance(at, str) else hex(at), False]
+        answers = await self.each("eth_getBlockByNumber", params, decode)
+        for provider, answer in zip(self._providers, answers, strict=True):
+            if isinstance(answer, BlockRef):
+                known = 0 if at == "latest" else provider.head or 0
+                provider.head = max(answer.number, known)
+            elif answer is None and isinstance(at, int):
+                provider.head = min(provider.head or 0, at - 1)
+        self._compare_heads()
+        if isinstance(at, int):
+            self._compare_branches(answers)
+        return answers
+
+    def _compare_branches(self, answers: Sequence[BlockRef | RpcError | None]) -> None:
+        """Mark the nodes that have another block than at least two agree on."""
+        votes = Counter(answer.hash for answer in answers if isinstance(answer, BlockRef))
+        if not votes:
+            return
+        [(hash_, count)] = votes.most_common(1)
+        for provider, answer in zip(self._providers, answers, strict=True):
+            if isinstance(answer, BlockRef):
+                apart = count >= 2 and answer.hash != hash_
+                if apart and not provider.apart:
+                    log.warning("node.apart", node=provider.name, number=answer.number)
+                provider.apart = apart
+
+    def _compare_heads(self) -> None:
+        """Mark the nodes that are too far behind what at least two have, or the one other."""
+        heads = sorted((p.head for p in self._providers if p.head is not None), reverse=True)
+        if len(heads) < 2:
+            return
+        common = heads[1] if len(heads) > 2 else heads[0]
+        for provider in self._providers:
+            if provider.head is None:
+                continue
+            lagging = common - provider.head >= self._lag_blocks
+            if lagging and not provider.lagging:
+                log.warning("node.lagging", node=provider.name, head=provider.head, others=common)
+            elif provider.lagging and not lagging:
+                log.info("node.caught_up", node=provider.name, head=provider.head)
+            provider.lagging = lagging
 
     async def send_raw(self, raw: bytes) -> Hash:
         """Send a signed transaction once, to the first node that is up; return the node's hash.
@@ -242,7 +357,7 @@ class Rpc:
         )
         if header is None:
             raise ObservationError(f"{self.names[0]} does not know block {at}.")
-        return wire.block_ref(header)
+        return self._noted(header)
 
     async def blocks(self, numbers: Iterable[int]) -> list[BlockRef]:
         """Return canonical headers by number, in one batch, or one by one where none is taken.
@@ -263,8 +378,13 @@ class Rpc:
             if answer is None or isinstance(answer, RpcError):
                 found.append(await self.block(number))
             else:
-                found.append(wire.block_ref(_header(answer)))
+                found.append(self._noted(_header(answer)))
         return found
+
+    def _noted(self, header: wire.Header) -> BlockRef:
+        block = wire.block_ref(header)
+        self.blooms.note(header)
+        return block
 
     async def receipt(self, tx_hash: Hash) -> Receipt | None:
         """Return what became of a transaction; None while the node knows of no block with it."""
@@ -331,17 +451,26 @@ class Rpc:
     # --- how --------------------------------------------------------------------------------
 
     def _ordered(self) -> list[Provider]:
-        """Return the nodes to ask, those that failed lately last."""
-        return sorted(self._providers, key=lambda provider: provider.resting)
+        """Return the nodes to ask: the lagging after the others, those that failed lately last.
 
-    async def _read(
+        One that asked for a pause is left out, unless it is the only one.
+        """
+        asked = [p for p in self._providers if not p.limited] or list(self._providers)
+        return sorted(
+            asked, key=lambda provider: (provider.resting, provider.apart or provider.lagging)
+        )
+
+    async def read(
         self,
         method: str,
         params: Sequence[Any],
         decode: Callable[[msgspec.Raw], T],
         *,
-        attempts: int | None,
+        attempts: int | None = None,
+        hedge_s: float | None = None,
     ) -> T:
+        """Return what `decode` makes of the answer; its `BadAnswer` counts as no answer."""
+
         async def ask(provider: Provider) -> T:
             raw = await provider.ask(method, params)
             try:
@@ -349,33 +478,88 @@ class Rpc:
             except BadAnswer as error:
                 raise provider.failed(f"answered {method} in a shape that is wrong") from error
 
-        return await self._retried(ask, attempts or self._attempts)
+        return await self._retried(ask, attempts or self._attempts, hedge_s or self._hedge_s)
 
-    async def _retried(self, ask: Callable[[Provider], Awaitable[T]], attempts: int) -> T:
+    async def _retried(
+        self, ask: Callable[[Provider], Awaitable[T]], attempts: int, hedge_s: float
+    ) -> T:
         """Go round the nodes; go round again, after a pause, as long as none answered."""
         async for attempt in stamina.retry_context(
             on=_pause_s, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=2.0,
             wait_jitter=0.1,
         ):  # fmt: skip
             with attempt:
-                return await self._round(ask)
+                return await self._round(ask, hedge_s)
         raise AssertionError("stamina returns or raises")
 
-    async def _round(self, ask: Callable[[Provider], Awaitable[T]]) -> T:
-        refusal: RpcError | None = None
-        silence: RpcError | None = None
-        for provider in self._ordered():
-            try:
-                return await ask(provider)
-            except NoAnswer as error:
-                silence = silence or error
-            except RpcError as error:
-                if is_final(error):
-                    raise
-                refusal = refusal or error
-        failure = refusal or silence
+    async def _round(self, ask: Callable[[Provider], Awaitable[T]], hedge_s: float) -> T:
+        """Return the first answer, the next node being asked when one fails or is slow."""
+        left = self._ordered()
+        if len(left) == 1:
+            return await self._patient(left[0], ask)
+        race: _Race[T] = _Race()
+        try:
+            while left or race.running:
+                if left:
+                    provider = left.pop(0)
+                    race.running[asyncio.ensure_future(ask(provider))] = provider
+                rest_s = left[0].rests_until - time.monotonic() if left else 0.0
+                patience = max(hedge_s, rest_s) if left else None
+                done, _ = await asyncio.wait(
+                    race.running, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    if race.has(task):
+                        return task.result()
+            raise race.failure()
+        finally:
+            await race.end()
+
+    async def _patient(self, provider: Provider, ask: Callable[[Provider], Awaitable[T]]) -> T:
+        """Ask the only node there is; one that asked for a pause gets the rest of it first."""
+        if provider.limited:
+            await asyncio.sleep(max(0.0, provider.rests_until - time.monotonic()))
+        return await ask(provider)
+
+
+class _Race(Generic[T]):
+    """Requests for the same thing at several nodes."""
+
+    def __init__(self) -> None:
+        self.running: dict[asyncio.Future[T], Provider] = {}
+        self._refusal: RpcError | None = None
+        self._silence: RpcError | None = None
+        self._won = False
+
+    def has(self, task: "asyncio.Future[T]") -> bool:
+        """Take a finished request; whether it brought the answer.  Raises a final refusal."""
+        del self.running[task]
+        try:
+            task.result()
+        except NoAnswer as error:
+            self._silence = self._silence or error
+            return False
+        except RpcError as error:
+            if is_final(error):
+                raise
+            self._refusal = self._refusal or error
+            return False
+        self._won = True
+        return True
+
+    def failure(self) -> RpcError:
+        """Return why nobody brought it: a refusal says more than silence."""
+        failure = self._refusal or self._silence
         assert failure is not None
-        raise failure
+        return failure
+
+    async def end(self) -> None:
+        """Give up what still runs; whoever was slower than the winner is told so."""
+        for task, provider in self.running.items():
+            if self._won and not task.done():
+                provider.outrun()
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
 
 
 def _pause_s(error: Exception) -> bool | float:

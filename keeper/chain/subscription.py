@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -113,10 +113,18 @@ class Mailbox:
 class Subscription:
     """Keeps one newHeads subscription alive over the first of several URLs that works."""
 
-    def __init__(self, urls: Sequence[str], chain_id: int | None, mailbox: Mailbox) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        chain_id: int | None,
+        mailbox: Mailbox,
+        note: Callable[[wire.Header], None] = lambda _: None,
+    ) -> None:
+        """`note` is told every header as it came."""
         self._urls = [check_url(url, schemes=("ws", "wss")) for url in urls]
         self._chain_id = chain_id
         self._mailbox = mailbox
+        self._note = note
         self._deadline: asyncio.Timeout | None = None
         self.connected = False
         """Subscribed, as far as the socket knows."""
@@ -166,6 +174,14 @@ class Subscription:
                     reason = getattr(error, "strerror", None) or type(error).__name__
                     raise RpcError(f"{redact(url)} cannot be reached ({reason}).") from error
 
+    @classmethod
+    async def prove(cls, url: str, chain_id: int | None) -> None:
+        """Subscribe to heads once, and leave.  Raises what `check` raises, or RpcError."""
+        one = cls([url], chain_id, Mailbox())
+        await one.check()
+        async with _session() as session, _connected(session, url) as socket:
+            await one._subscribe(socket, url)
+
     async def _verify(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> None:
         answered = wire.amount(await _ask(socket, url, 1, "eth_chainId", []), "eth_chainId")
         if self._chain_id not in (None, answered):
@@ -191,7 +207,10 @@ class Subscription:
                 return
             message = _decode(frame.data)
             if message.params is not None and message.params.subscription == subscription:
-                self._mailbox.put(wire.block_ref(message.params.result))
+                header = message.params.result
+                block = wire.block_ref(header)
+                self._note(header)
+                self._mailbox.put(block)
 
 
 def _session() -> aiohttp.ClientSession:

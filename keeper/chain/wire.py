@@ -48,6 +48,7 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
     parent_hash: str
     timestamp: str
     base_fee_per_gas: str | None = None
+    logs_bloom: str | None = None
 
 
 class WireLog(msgspec.Struct, frozen=True, rename="camel"):
@@ -60,6 +61,12 @@ class WireLog(msgspec.Struct, frozen=True, rename="camel"):
     block_hash: str
     log_index: str
     removed: bool = False
+
+
+class ReceiptLogs(msgspec.Struct, frozen=True):
+    """One entry of eth_getBlockReceipts, as much of it as is used."""
+
+    logs: list[WireLog]
 
 
 class WireReceipt(msgspec.Struct, frozen=True, rename="camel"):

@@ -191,8 +191,12 @@ class Engine:
         else:
             decisions = self._decide(observed.inventories, assessments)
         decided_at = self._clock()
-        submissions, broadcast_at = await self._submit(decisions, head)
-        outcomes = await self._executor.settle(head)
+        if advance.doubt:  # warned of, but neither acted upon nor believed of a transaction
+            submissions, broadcast_at = self._doubted(decisions, advance.doubt), None
+            outcomes: tuple[Outcome, ...] = ()
+        else:
+            submissions, broadcast_at = await self._submit(decisions, head)
+            outcomes = await self._executor.settle(head)
         for outcome in outcomes:
             self._pace.ended(outcome, head.number)
 
@@ -296,6 +300,14 @@ class Engine:
             self._pace.began(submission, head.number)
             submissions.append(submission)
         return tuple(submissions), broadcast_at
+
+    @staticmethod
+    def _doubted(decisions: Sequence[Decision], doubt: str) -> tuple[Submission, ...]:
+        """Decline everything; no cool-down, so that the next head that is agreed on acts."""
+        reason = f"the nodes do not agree on this block: {doubt}"
+        return tuple(
+            Declined(intent=d.intent, reason=reason) for d in decisions if isinstance(d, Act)
+        )
 
     # --- telling and recording ----------------------------------------------------------------
 

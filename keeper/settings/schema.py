@@ -294,6 +294,11 @@ class Chain(Section):
     calls_per_second: PositiveFloat = Field(
         20.0, description="The most requests a second to one provider."
     )
+    quorum: OptionalInt = Field(
+        None,
+        description="How many rpc_urls must have a block before anything is sent; 2 where there "
+        "are two or more.",
+    )
     confirmations: PositiveInt = Field(
         12, description="Blocks on top of a transaction until it counts as settled."
     )
@@ -319,6 +324,11 @@ class Chain(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.quorum is not None and self.quorum > len(self.rpc_urls):
+            raise ValueError(
+                f"quorum asks for {self.quorum} nodes that agree, rpc_urls has "
+                f"{len(self.rpc_urls)}: add some, or lower it"
+            )
         if not self.markets:
             raise ValueError("needs markets: names of presets, or tables with addresses_provider")
         names = [market.name for market in self.markets]
@@ -336,6 +346,18 @@ class Chain(Section):
                     "a market of your own needs a name of its own"
                 )
         return self
+
+    @field_validator("quorum")
+    @classmethod
+    def _some_node(cls, value: int | None) -> int | None:
+        if value is not None and value < 1:
+            raise ValueError(f"must be at least 1, not {value}")
+        return value
+
+    @property
+    def nodes_needed(self) -> int:
+        """How many nodes must agree on a block."""
+        return min(2, len(self.rpc_urls)) if self.quorum is None else self.quorum
 
     def market_ids(self) -> tuple[MarketId, ...]:
         """The markets in the words of the core, in the order configured."""

@@ -100,6 +100,7 @@ class Node:
             "eth_subscribe": lambda _: "0x5eed",
         }
         self.takes_batches = True
+        self.final: int | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -189,6 +190,10 @@ class Node:
     def _by_number(self, params: list[Any]) -> Any:
         if params[0] == "latest":
             return header(self.chain.head)
+        if params[0] in ("safe", "finalized"):
+            if self.final is None:
+                raise Refusal(-39001, "Unknown block")
+            return header(self.chain.blocks[self.final])
         number = int(params[0], 16)
         return header(self.chain.blocks[number]) if number < len(self.chain.blocks) else None
 

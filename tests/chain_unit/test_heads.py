@@ -10,7 +10,7 @@ import pytest
 
 from keeper import ports
 from keeper.chain.branch import Advance, BranchLost
-from keeper.chain.heads import HeadFollower
+from keeper.chain.heads import FinalityBroken, HeadFollower
 from keeper.chain.logs import LogReader
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
@@ -374,6 +374,32 @@ async def test_a_socket_that_nobody_answers_does_not_keep_heads_from_coming() ->
         assert not follower.heads.connected
         follower.task.cancel()
         await asyncio.gather(follower.task, return_exceptions=True)
+
+
+async def test_a_reorg_past_what_was_final_ends_the_following() -> None:
+    async with Node(Chain(20)) as node:
+        node.final = 15
+        async with following(node, ws=False) as follower:
+            follower.heads._finality_s = 0.0
+            await follower.until(lambda: follower.heads.finalized == node.chain.blocks[15])
+
+            node.chain.reorg(5, "b", 6)  # block 15 is among them
+
+            with pytest.raises(FinalityBroken, match=r"Block 15 .* is not canonical any more"):
+                await follower.until(lambda: False)
+
+
+async def test_a_reorg_down_to_what_was_final_is_only_a_reorg() -> None:
+    async with Node(Chain(20)) as node:
+        node.final = 15
+        async with following(node, ws=False) as follower:
+            follower.heads._finality_s = 0.0
+            await follower.until(lambda: follower.heads.finalized == node.chain.blocks[15])
+
+            follower.chain = list(node.chain.blocks)
+            await follower.reaches(node.chain.reorg(4, "b", 6))
+
+            assert len(follower.said[-1].orphaned) == 4
 
 
 def test_the_shell_fits_its_ports() -> None:

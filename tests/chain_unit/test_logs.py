@@ -1,5 +1,6 @@
 """Logs from nodes that limit, truncate, mix up and refuse."""
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -7,16 +8,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keeper.chain.bloom import bits, suspicion
 from keeper.chain.logs import LogReader, backfill, deployment_block, union
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
+from keeper.chain.wire import Header
 from keeper.errors import BadAnswer, ObservationError, RpcError
-from keeper.model import Address, Hash, LogFilter
+from keeper.model import Address, BlockRef, Hash, LogFilter
 from tests.chain_unit import standin
-from tests.chain_unit.standin import Chain, Node, Refusal, block_hash
+from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header
 
 TOKEN = Address("0x" + "ab" * 20)
 OTHER = Address("0x" + "cd" * 20)
@@ -228,6 +232,69 @@ async def test_a_node_that_is_a_little_behind_is_asked_again() -> None:
         assert len(await LogReader(rpc, WANTED).at(node.chain.head)) == 1
 
 
+async def test_logs_that_the_header_has_and_the_node_denies_are_found_in_the_receipts() -> None:
+    async with asking(lambda _: [], Chain(4)) as (rpc, node):
+        head = node.chain.head
+        rpc.blooms.note(_with_bloom(head, TOKEN, TOPIC))
+        node.answers["eth_getBlockReceipts"] = lambda _: [
+            {"logs": [wire(3, 0), wire(3, 1, address=OTHER)]},
+            {"logs": [wire(3, 2)]},
+        ]
+
+        found = await LogReader(rpc, WANTED).at(head)
+
+        assert [log.log_index for log in found] == [0, 2]
+
+
+async def test_a_log_that_the_header_does_not_have_is_refused() -> None:
+    async with asking(lambda _: [wire(3, 0)], Chain(4)) as (rpc, node):
+        rpc.blooms.note(_with_bloom(node.chain.head))
+
+        with pytest.raises(BadAnswer, match="is not in the block's bloom"):
+            await LogReader(rpc, WANTED).at(node.chain.head)
+
+
+async def test_several_nodes_make_up_for_what_each_leaves_out() -> None:
+    async with Node(Chain(4)) as first, Node(Chain(4)) as second:
+        first.answers["eth_getLogs"] = lambda _: [wire(3, 0), wire(3, 0), wire(3, 1)]
+        second.answers["eth_getLogs"] = lambda _: [wire(3, 1), wire(3, 5)]
+        async with await Rpc.open([first.url, second.url], 31337, limits=QUICK) as rpc:
+            found = await LogReader(rpc, WANTED, nodes=2).at(first.chain.head)
+
+            assert [log.log_index for log in found] == [0, 1, 5]
+
+
+def _with_bloom(block: BlockRef, *items: str) -> Any:
+    bloom = 0
+    for item in items:
+        bloom |= bits(item)
+    fields = header(block) | {"logsBloom": f"0x{bloom:0512x}"}
+    return msgspec.convert(fields, Header)
+
+
+def test_a_full_bloom_raises_no_suspicion_and_a_sparse_one_does() -> None:
+    addresses = tuple(Address(f"0x{number:040x}") for number in range(1, 120))
+    wanted = LogFilter(addresses=addresses, topics0=(TOPIC,))
+    chance = random.Random(7)
+    full = sparse = bits(addresses[5]) | bits(TOPIC)
+    while full.bit_count() < 1_500:  # as a busy block of mainnet
+        full |= 1 << chance.randrange(2048)
+
+    assert suspicion(full, wanted, ()) == ""
+    assert suspicion(sparse, wanted, ()).startswith("the block's bloom has 0x")
+    assert suspicion(bits(addresses[5]), wanted, ()) == ""  # the topic is not there
+
+
+def test_three_bits_of_an_item_are_those_of_the_yellow_paper() -> None:
+    # The pairs of the first six bytes, modulo 2,048.
+    digest = keccak(bytes.fromhex("00" * 19 + "0e"))
+    wanted = {int.from_bytes(digest[i : i + 2], "big") & 2047 for i in (0, 2, 4)}
+
+    found = bits("0x" + "00" * 19 + "0e")
+
+    assert {i for i in range(2048) if found >> i & 1} == wanted
+
+
 async def test_a_filter_of_the_whole_chain_is_refused() -> None:
     async with asking(lambda _: []) as (rpc, node):
         with pytest.raises(ValueError, match="whole chain"):
@@ -295,10 +362,10 @@ class _Direct:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    async def call_as(
-        self, _method: str, params: list[Any], type_: Any, *, attempts: int | None = None
+    async def read(
+        self, _method: str, params: list[Any], decode: Any, **_patience: float | None
     ) -> Any:
         try:
-            return msgspec.convert(self._archive(params), type_)
+            return decode(msgspec.Raw(msgspec.json.encode(self._archive(params))))
         except Refusal as refusal:
             raise RpcError(str(refusal), code=-32000) from refusal

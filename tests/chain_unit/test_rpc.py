@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.provider import Limits, NoAnswer
+from keeper.chain.provider import Limits, NoAnswer, NodeState
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import at_block
 from keeper.errors import ConfigError, ObservationError, RpcError
@@ -153,6 +153,63 @@ async def test_a_node_behind_is_passed_over_for_one_that_knows() -> None:
         ahead.answers["eth_getBalance"] = lambda _: "0x11"
 
         assert await rpc.balance(SOMEONE) == 17
+
+
+async def test_a_slow_node_is_not_waited_for_and_counts_as_silent_after_three_times() -> None:
+    async with Node(Chain(1)) as slow, Node(Chain(8)) as quick, opened(slow, quick) as rpc:
+        slow.next_answers += [standin.drip(5.0)] * 3
+        rpc._hedge_s = 0.05
+
+        for _ in range(3):
+            began = time.monotonic()
+            assert await rpc.block_number() == 7
+            assert time.monotonic() - began < 0.25  # a time-out takes 0.3
+
+        [state, _] = [node.state for node in rpc.health]
+        assert state is NodeState.UNREACHABLE
+
+
+async def test_a_node_that_asked_for_a_pause_is_not_asked_while_another_is_there() -> None:
+    async with Node(Chain(1)) as first, Node(Chain(8)) as second, opened(first, second) as rpc:
+        first.next_answers.append(standin.status(429, "", **{"Retry-After": "9"}))
+        second.next_answers += [standin.status(500)] * 2
+
+        with pytest.raises(NoAnswer):
+            await rpc.block_number()
+        with pytest.raises(NoAnswer):
+            await rpc.block_number()
+
+        assert first.count("eth_blockNumber") == 1
+        assert [node.state for node in rpc.health] == [
+            NodeState.RATE_LIMITED,
+            NodeState.UNREACHABLE,
+        ]
+
+
+async def test_nodes_behind_or_on_another_branch_are_asked_last_until_they_are_not() -> None:
+    forked = Chain(9)
+    forked.reorg(2, "b")
+    async with (
+        Node(Chain(3)) as behind,
+        Node(forked) as apart,
+        Node(Chain(9)) as third,
+        Node(Chain(9)) as fourth,
+        opened(behind, apart, third, fourth) as rpc,
+    ):
+        answers = await rpc.each_block(8)
+
+        assert answers == [None, forked.head, third.chain.head, fourth.chain.head]
+        assert [node.state for node in rpc.health] == [
+            NodeState.LAGGING,
+            NodeState.APART,
+            NodeState.ALIVE,
+            NodeState.ALIVE,
+        ]
+        assert await rpc.block("latest") == third.chain.head
+
+        behind.chain = apart.chain = third.chain
+        await rpc.each_block(8)
+        assert all(node.alive for node in rpc.health)
 
 
 async def test_a_revert_is_final_and_carries_its_data() -> None:

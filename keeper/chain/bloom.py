@@ -1,0 +1,104 @@
+"""What a block's header says of its logs: enough to notice that some were left out.
+
+Source: Ethereum yellow paper, 4.3.1: 2,048 bits; address and topics of each log set three of them,
+taken from the first six bytes of their keccak.
+
+A log that the bloom does not have is a contradiction.  A bloom that has an address and a topic of
+which no log came is a suspicion: strong in a sparse bloom, worth nothing in a full one, so it is
+weighed by how likely a block of that fullness says so by chance.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from eth_utils.crypto import keccak
+
+from keeper.chain import wire
+from keeper.errors import BadAnswer
+from keeper.model import Hash, Log, LogFilter
+
+BLOOM_BYTES: Final = 256
+BITS: Final = 2_048
+BY_CHANCE: Final = 0.02
+"""A suspicion is raised where chance would have it this rarely."""
+REMEMBERED: Final = 1_024
+
+
+class Blooms:
+    """Blooms of recent headers, by the block's hash."""
+
+    def __init__(self) -> None:
+        self._by_hash: OrderedDict[Hash, int] = OrderedDict()
+
+    def note(self, header: wire.Header) -> None:
+        """Remember what `header` says, if it says it; one of a wrong size says nothing."""
+        text = header.logs_bloom
+        if text is None or len(text) != 2 + 2 * BLOOM_BYTES:
+            return
+        try:
+            bloom = int.from_bytes(wire.octets(text, "a block's logsBloom"), "big")
+        except BadAnswer:
+            return
+        self._by_hash[wire.hash32(header.hash, "the block's hash")] = bloom
+        while len(self._by_hash) > REMEMBERED:
+            self._by_hash.popitem(last=False)
+
+    def of(self, block: Hash) -> int | None:
+        """Return the bloom of `block`, or None where no header of it was seen."""
+        return self._by_hash.get(block)
+
+
+@lru_cache(maxsize=8_192)
+def bits(item: str) -> int:
+    """Return the three bits of an address or topic, both ``0x`` hex."""
+    digest = keccak(bytes.fromhex(item[2:]))
+    found = 0
+    for at in (0, 2, 4):
+        found |= 1 << (int.from_bytes(digest[at : at + 2], "big") % BITS)
+    return found
+
+
+def has(bloom: int, item: str) -> bool:
+    """Whether `bloom` may have `item`; False is certain."""
+    wanted = bits(item)
+    return bloom & wanted == wanted
+
+
+def contradiction(bloom: int, logs: Sequence[Log]) -> str:
+    """Return why `logs` cannot be of the block with this bloom, or empty."""
+    for log in logs:
+        for item in (log.address, *log.topics):
+            if not has(bloom, item):
+                return f"log {log.log_index} of {log.address} is not in the block's bloom"
+    return ""
+
+
+def suspicion(bloom: int, wanted: LogFilter, logs: Sequence[Log]) -> str:
+    """Return why logs of `wanted` may be missing from `logs`, or empty.
+
+    Each address of which nothing came is looked for; how many of them a bloom so full has by chance
+    is binomial, and only a number that is rarer than `BY_CHANCE` counts.
+    """
+    came = {log.address for log in logs}
+    absent = [address for address in wanted.addresses if address not in came]
+    topics = wanted.topics0
+    if not absent or (topics and not any(has(bloom, topic) for topic in topics)):
+        return ""
+    missing = [address for address in absent if has(bloom, address)]
+    by_chance = (bloom.bit_count() / BITS) ** 3
+    if not missing or at_least(len(missing), len(absent), by_chance) > BY_CHANCE:
+        return ""
+    return f"the block's bloom has {missing[0]} and {len(missing) - 1} more, no log of them came"
+
+
+def at_least(count: int, trials: int, chance: float) -> float:
+    """Return how likely `count` or more of `trials` happen, each with `chance`."""
+    if chance >= 1:
+        return 1.0
+    fewer = math.fsum(
+        math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(count)
+    )
+    return max(0.0, 1.0 - fewer)

@@ -1,0 +1,135 @@
+"""Whether enough nodes have the same block: a head is followed, or followed and not acted upon.
+
+    head -> each node's block of that number -> Agreed | Outvoted | Doubted
+
+One node cannot be checked and is believed.  Where several are configured, a block that fewer than
+`needed` of them have is watched, since people must be warned whatever happens, but nothing is sent
+because of it.  A majority for another block wins over whoever announced this one.
+
+Caveat: two nodes with the same backend are one node.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from keeper.chain.rpc import Rpc
+from keeper.errors import RpcError
+from keeper.model import BlockRef
+
+log = structlog.get_logger(__name__)
+
+BEHIND_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
+"""How long nodes may need to hear of a block that another one has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """Enough nodes have this block."""
+
+    block: BlockRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outvoted:
+    """Enough nodes have another block of that number."""
+
+    block: BlockRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubted:
+    """Not enough nodes agree on any block of that number."""
+
+    block: BlockRef
+    """What to go on with."""
+    reason: str
+
+
+Verdict = Agreed | Outvoted | Doubted
+Answers = Sequence[BlockRef | RpcError | None]
+
+
+def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
+    """Judge `head` by every node's own block of its number, in the order of the configuration.
+
+    Without a majority the first node that has any block of that number is followed.
+    """
+    there = [answer for answer in answers if isinstance(answer, BlockRef)]
+    votes = Counter(block.hash for block in there)
+    for hash_, count in votes.most_common(1):
+        if count >= needed and hash_ == head.hash:
+            return Agreed(block=head)
+        if count >= needed:
+            return Outvoted(block=next(block for block in there if block.hash == hash_))
+    silent = sum(isinstance(answer, RpcError) for answer in answers)
+    behind = sum(answer is None for answer in answers)
+    parts = [f"{votes[head.hash]} of {len(answers)} nodes have block {head.number:,} {head.hash}"]
+    if others := len(there) - votes[head.hash]:
+        parts.append(f"{others} another one")
+    if behind:
+        parts.append(f"{behind} none of that number")
+    if silent:
+        parts.append(f"{silent} did not answer")
+    return Doubted(block=there[0] if there else head, reason=", ".join(parts))
+
+
+class Quorum:
+    """Judges heads; remembers whether the last one was agreed on, so that changes are said."""
+
+    def __init__(self, rpc: Rpc, needed: int) -> None:
+        """`needed`: 1 believes whoever speaks."""
+        self._rpc = rpc
+        self.needed = needed
+        self.doubt = ""
+        """Why the last head is not agreed on, or empty."""
+
+    async def judge(self, head: BlockRef) -> Verdict:
+        """Ask every node for its block of that number; wait a little for those behind."""
+        if self.needed <= 1:
+            return Agreed(block=head)
+        verdict = judge(head, await self._rpc.each_block(head.number), self.needed)
+        for pause_s in BEHIND_PAUSES_S:
+            if not isinstance(verdict, Doubted) or not self._may_catch_up:
+                break
+            await asyncio.sleep(pause_s)
+            verdict = judge(head, await self._rpc.each_block(head.number), self.needed)
+        self._say(head, verdict)
+        return verdict
+
+    async def newest(self) -> BlockRef:
+        """Return the newest block that `needed` nodes reach; the first node's where fewer answer.
+
+        A single node that claims to be far ahead is so not run after.  Raises RpcError when none
+        answers.
+        """
+        if self.needed <= 1:
+            return await self._rpc.block("latest")
+        answers = await self._rpc.each_block("latest")
+        heads = sorted(
+            (answer for answer in answers if isinstance(answer, BlockRef)),
+            key=lambda block: -block.number,
+        )
+        if len(heads) > self.needed:
+            return heads[self.needed - 1]
+        return heads[0] if heads else await self._rpc.block("latest")
+
+    @property
+    def _may_catch_up(self) -> bool:
+        return sum(node.alive for node in self._rpc.health) >= self.needed
+
+    def _say(self, head: BlockRef, verdict: Verdict) -> None:
+        if isinstance(verdict, Outvoted):
+            log.error(
+                "quorum.outvoted", number=head.number, announced=head.hash, nodes=verdict.block.hash
+            )
+        doubt = verdict.reason if isinstance(verdict, Doubted) else ""
+        if doubt and not self.doubt:
+            log.error("quorum.lost", number=head.number, needed=self.needed, reason=doubt)
+        elif self.doubt and not doubt:
+            log.warning("quorum.reached", number=head.number, needed=self.needed)
+        self.doubt = doubt

@@ -1,0 +1,87 @@
+"""What is said of nodes that cannot do everything."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from keeper.chain.doctor import Finding, Grade, examine
+from keeper.chain.provider import Limits
+from keeper.chain.rpc import Rpc
+from tests.chain_unit.standin import Chain, Node, Refusal
+
+QUICK = Limits(calls_per_second=100_000, timeout_s=0.5)
+NOW = 1_700_000_000.0 + 12 * 20 + 3
+
+
+def able(chain: Chain) -> Node:
+    """A node that can do everything the doctor asks for."""
+    node = Node(chain)
+    node.final = 10
+    node.answers |= {
+        "eth_getLogs": lambda _: [],
+        "eth_call": lambda _: "0x01",
+        "eth_getBalance": lambda _: "0x0",
+        "eth_getBlockReceipts": lambda _: [],
+        "eth_syncing": lambda _: False,
+    }
+    return node
+
+
+async def told(*nodes: Node, now: float = NOW, ws: bool = True) -> tuple[Finding, ...]:
+    urls = [node.url for node in nodes]
+    async with await Rpc.open(urls, 31337, limits=QUICK, attempts=1) as rpc:
+        sockets = [nodes[0].ws_url] if ws else []
+        return await examine(rpc, sockets, block_time_s=12.0, now=lambda: now)
+
+
+async def test_a_node_that_can_do_everything_is_ok() -> None:
+    async with able(Chain(21)) as node:
+        found = await told(node)
+
+        assert [(f.grade, f.says) for f in found] == [
+            (Grade.OK, "block 20"),
+            (Grade.OK, "pushes heads"),
+        ]
+        assert "SECRET" not in repr(found)
+
+
+def _no(_: list[Any]) -> Any:
+    raise Refusal(-32602, "no")
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "grade", "words"),
+    [
+        ("eth_getLogs", _no, Grade.WARNING, "takes no block hash for logs"),
+        ("eth_call", _no, Grade.FAILED, "runs no packed read"),
+        ("eth_getBalance", _no, Grade.WARNING, "has no old state: set deployment_block"),
+        ("eth_getBlockReceipts", _no, Grade.WARNING, "gives no receipts"),
+        ("eth_syncing", lambda _: {"currentBlock": "0x1"}, Grade.FAILED, "is still syncing"),
+    ],
+)
+async def test_what_a_node_cannot_do_is_said_with_its_cost(
+    method: str, answer: Callable[[list[Any]], Any], grade: Grade, words: str
+) -> None:
+    async with able(Chain(21)) as node:
+        node.answers[method] = answer
+
+        found = await told(node)
+
+        [complaint] = [finding for finding in found if finding.grade is not Grade.OK]
+        assert (complaint.grade, complaint.says[: len(words)]) == (grade, words)
+
+
+async def test_old_news_an_old_fork_and_no_websocket_are_said() -> None:
+    forked = Chain(21)
+    forked.reorg(9, "b")
+    async with able(Chain(21)) as first, able(forked) as second:
+        first.final = second.final = None
+
+        found = await told(first, second, now=NOW + 5_000, ws=False)
+
+        said = [finding.says for finding in found]
+        assert sum("newest block is 5,003 s old" in one for one in said) == 2
+        assert sum("one is on an old fork" in one for one in said) == 1
+        assert sum("does not say what is final" in one for one in said) == 2
+        assert said[-1] == "no ws_urls: heads are polled, each up to 2 s late"

@@ -1,0 +1,91 @@
+"""Whose word a head needs."""
+
+import re
+
+import pytest
+
+from keeper.chain.heads import HeadFollower
+from keeper.chain.provider import NoAnswer
+from keeper.chain.quorum import Agreed, Answers, Doubted, Outvoted, judge
+from keeper.chain.rpc import Rpc
+from keeper.model import BlockRef
+from tests.chain_unit import standin
+from tests.chain_unit.standin import Chain, Node
+from tests.chain_unit.test_heads import FREELY
+
+OURS = Chain(5).head
+THEIRS = Chain(4).grow(1, "b")
+SILENT = NoAnswer("a node does not answer")
+
+
+@pytest.mark.parametrize(
+    ("answers", "needed", "verdict"),
+    [
+        ([OURS, OURS], 2, Agreed(block=OURS)),
+        ([OURS, SILENT, OURS], 2, Agreed(block=OURS)),
+        ([THEIRS, OURS, OURS], 2, Agreed(block=OURS)),
+        ([OURS, THEIRS, THEIRS], 2, Outvoted(block=THEIRS)),
+        ([THEIRS, THEIRS], 2, Outvoted(block=THEIRS)),
+        ([OURS], 1, Agreed(block=OURS)),
+    ],
+)
+def test_enough_nodes_decide(answers: Answers, needed: int, verdict: Agreed | Outvoted) -> None:
+    assert judge(OURS, answers, needed) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answers", "follow", "words"),
+    [
+        ([OURS, SILENT], OURS, "1 of 2 nodes have block 4 .*, 1 did not answer"),
+        ([OURS, None], OURS, "1 of 2 nodes have block 4 .*, 1 none of that number"),
+        ([THEIRS, OURS], THEIRS, "1 of 2 nodes have block 4 .*, 1 another one"),
+        ([SILENT, SILENT], OURS, "0 of 2 nodes have block 4 .*, 2 did not answer"),
+    ],
+)
+def test_too_few_are_a_doubt_that_says_why(answers: Answers, follow: BlockRef, words: str) -> None:
+    verdict = judge(OURS, answers, 2)
+
+    assert isinstance(verdict, Doubted)
+    assert verdict.block == follow
+    assert re.match(words, verdict.reason)
+
+
+async def test_heads_go_on_with_a_doubt_while_one_of_two_nodes_is_gone() -> None:
+    chain = Chain(4)
+    async with Node(chain) as first, Node(chain) as second:
+        urls = [first.url, second.url]
+        async with await Rpc.open(urls, 31337, limits=FREELY, attempts=1) as rpc:
+            heads = HeadFollower(rpc, poll_s=0.02, quorum=2)
+            advances = heads.follow(None)
+            agreed = await anext(advances)
+
+            second.next_answers += [standin.status(503)] * 99
+            chain.grow()
+            doubted = await anext(advances)
+            second.next_answers.clear()
+            rpc._providers[1].rests_until = 0.0
+            chain.grow()
+            again = await anext(advances)
+            await advances.aclose()
+
+            assert agreed.doubt == ""
+            assert "1 of 2 nodes have block 4" in doubted.doubt
+            assert again.doubt == heads.doubt == ""
+            assert again.adopted == (chain.head,)
+
+
+async def test_a_node_far_ahead_of_two_others_is_not_run_after() -> None:
+    chain, far = Chain(4), Chain(60_000)
+    async with Node(far) as liar, Node(chain) as second, Node(chain) as third:
+        urls = [liar.url, second.url, third.url]
+        async with await Rpc.open(urls, 31337, limits=FREELY, attempts=1) as rpc:
+            heads = HeadFollower(rpc, [liar.ws_url], silence_s=0.2, poll_s=0.02, quorum=2)
+            advances = heads.follow(None)
+            first = await anext(advances)
+            chain.grow()
+            await liar.push()
+            step = await anext(advances)
+            await advances.aclose()
+
+            assert (first.adopted[-1].number, step.adopted) == (3, (chain.head,))
+            assert step.doubt == ""

@@ -1,0 +1,105 @@
+"""Pages of logs read by columns: what msgspec reads one by one, or nothing at all."""
+
+import json
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.chain import wire
+from keeper.chain.logs import distinct_logs, every_log
+from keeper.chain.scan import scan
+from keeper.model import Log
+
+
+def made(chance: random.Random, count: int, *, topics: int = 3, **fields: Any) -> list[Any]:
+    """Logs as a node writes them, quantities of many lengths."""
+    people = [f"0x{'00' * 12}{chance.randbytes(20).hex()}" for _ in range(5)]
+    return [
+        {
+            "address": "0x" + bytes([chance.randrange(3)] * 20).hex(),
+            "topics": ["0x" + "dd" * 32, *(chance.choice(people) for _ in range(topics - 1))],
+            "data": f"0x{chance.randrange(2**256):064x}",
+            "blockNumber": hex(4_090 + i // 4),
+            "transactionHash": "0x" + chance.randbytes(32).hex(),
+            "transactionIndex": hex(chance.choice((3, 77, 4_000))),
+            "blockHash": f"0x{4_090 + i // 4:064x}",
+            "logIndex": hex(chance.choice((0, 15, 16, 300)) * 1_000 + i),
+            "removed": chance.random() < 0.1,
+        }
+        | fields
+        for i in range(count)
+    ]
+
+
+def page_of(logs: list[Any]) -> bytes:
+    return json.dumps(logs, separators=(",", ":")).encode()
+
+
+def one_by_one(page: bytes) -> tuple[Log, ...]:
+    wires = msgspec.json.decode(page, type=list[wire.WireLog])
+    return tuple(wire.log(one) for one in wires if not one.removed)
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 60), st.integers(1, 4))
+def test_columns_say_what_is_read_one_by_one(
+    chance: random.Random, count: int, topics: int
+) -> None:
+    page = page_of(made(chance, count, topics=topics))
+
+    scanned = scan(page)
+
+    assert scanned is not None
+    assert len(scanned) == count
+    assert scanned.logs() == one_by_one(page)
+    seen: dict[Any, Log] = {}
+    for log in one_by_one(page):
+        seen.setdefault((log.address, log.topics), log)
+    assert scanned.distinct() == tuple(seen.values())
+
+
+@given(st.randoms(use_true_random=False), st.data())
+def test_a_page_with_one_byte_changed_is_never_read_otherwise_than_one_by_one(
+    chance: random.Random, data: st.DataObject
+) -> None:
+    page = bytearray(page_of(made(chance, 6)))
+    page[data.draw(st.integers(0, len(page) - 1))] = data.draw(st.integers(0, 255))
+
+    scanned = scan(bytes(page))
+
+    if scanned is not None:
+        assert scanned.logs() == one_by_one(bytes(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"[]",
+        b"",
+        b"[{}]",
+        b"null",
+        page_of(made(random.Random(1), 3)).replace(b",", b", "),
+        page_of(made(random.Random(1), 3) + made(random.Random(1), 3, topics=2)),
+        page_of(made(random.Random(1), 3, address="0x" + "AB" * 20)),
+        page_of(made(random.Random(1), 3, data="0x123")),
+        page_of(made(random.Random(1), 3, extra={"a": "}"})),
+        page_of([*made(random.Random(1), 3, topics=1), {"removed": True}]),
+    ],
+)
+def test_another_layout_is_left_to_the_slow_way(page: bytes) -> None:
+    assert scan(page) is None
+
+
+def test_pages_of_several_events_are_read_the_slow_way_and_whole() -> None:
+    others = made(random.Random(4), 5, topics=1, blockHash="0x" + "ee" * 32)
+    logs = [*made(random.Random(3), 5, removed=False), *others]
+    raw = msgspec.Raw(page_of(logs))
+
+    found = every_log(raw)
+
+    assert found.logs == one_by_one(bytes(raw))
+    assert (found.lowest, found.highest) == (4_090, 4_091)
+    assert distinct_logs(raw).count == found.count

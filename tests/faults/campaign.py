@@ -1,0 +1,84 @@
+"""What a campaign is: one row of the fault matrix, trials of it, and a bug it must catch."""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.rig import no_bug
+
+
+@dataclass(slots=True)
+class Trial:
+    """One run of a scenario."""
+
+    seed: str
+    chance: random.Random
+    violations: list[str] = field(default_factory=list)
+    suffered: dict[str, int] = field(default_factory=dict)
+    """What was done to it."""
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """One row.  `stage` is what trials share: a chain."""
+
+    id: str
+    what: str
+    stage: str
+    """``anvil`` or ``devnet``."""
+    run: Callable[[Any, Trial], Awaitable[None]]
+    bug: Callable[[], AbstractContextManager[None]]
+    bug_is: str
+    """What the planted bug does wrong, in words."""
+
+
+@dataclass(slots=True)
+class Result:
+    """Some trials together."""
+
+    trials: int = 0
+    violations: list[str] = field(default_factory=list)
+    suffered: dict[str, int] = field(default_factory=dict)
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, trial: Trial) -> None:
+        self.trials += 1
+        self.violations += [f"{trial.seed}: {violation}" for violation in trial.violations]
+        for name, count in trial.suffered.items():
+            self.suffered[name] = self.suffered.get(name, 0) + count
+        for name, values in trial.figures.items():
+            self.figures.setdefault(name, []).extend(values)
+
+
+async def trials(campaign: Campaign, stage: Any, *, first: int, count: int) -> Result:
+    """Run trials number `first` to ``first + count - 1``."""
+    return await _run(campaign, stage, first, count, no_bug, until_caught=False)
+
+
+async def with_the_bug(campaign: Campaign, stage: Any, *, first: int, most: int) -> Result:
+    """Run trials with the planted bug until one finds it, `most` of them."""
+    return await _run(campaign, stage, first, most, campaign.bug, until_caught=True)
+
+
+async def _run(
+    campaign: Campaign,
+    stage: Any,
+    first: int,
+    count: int,
+    bug: Callable[[], AbstractContextManager[None]],
+    *,
+    until_caught: bool,
+) -> Result:
+    result = Result()
+    for number in range(first, first + count):
+        seed = f"{campaign.id}:{number}"
+        trial = Trial(seed=seed, chance=random.Random(seed))
+        with bug():
+            await campaign.run(stage, trial)
+        result.add(trial)
+        if until_caught and result.violations:
+            break
+    return result
