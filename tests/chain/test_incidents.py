@@ -301,6 +301,7 @@ async def test_what_was_held_goes_on_by_itself_when_the_market_follows(
     waiting = set(scene.held())
     assert waiting
     assert scene.doubts("WETH") == {Cause.DISAGREES}
+    assert scene.doubts("USDC") == scene.doubts("WBTC") == set(), "they are not quoted in Ether"
 
     await scene.trade()
     await scene.look()
@@ -375,7 +376,7 @@ async def test_a_price_that_is_written_down_is_compared_with_the_market(
     assert scene.price("USDC").usable
     assert scene.liquidations() == set()
     assert scene.held()
-    assert all("the price is fixed and the market is elsewhere" in r for r in scene.held().values())
+    assert any("the price is fixed and the market is elsewhere" in r for r in scene.held().values())
 
 
 async def test_a_depeg_that_the_market_shares_is_real(stagehand: Stagehand) -> None:
