@@ -46,7 +46,6 @@ from keeper.units import Wei
 log = structlog.get_logger()
 
 REOPEN_S = 5.0
-PROGRESS_LOG_S = 10.0
 
 
 async def signer_for(settings: Settings, chain: Chain) -> Signer | None:

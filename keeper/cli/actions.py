@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from keeper.store.actions import Action
 
+COLUMNS = ("time", "intent", "action", "position", "health", "state", "gas", "tx", "reason")
+WIDE = 180
+"""Columns from which an action fits into one line; else it has three."""
 ENDLESS = 2**255
 """An allowance from here on is without limit."""
 
@@ -55,10 +58,12 @@ def actions(
         if not found:
             out.print("Nothing was done, tried or declined yet.")
             return
-        made = table(
-            "time", "intent", "action", "position", "health", "state", "gas", "tx", "reason",
-            right=("gas",),
-        )  # fmt: skip
+        if out.width < WIDE:
+            for action in found:
+                for line in _lines(action):
+                    out.print(escape(line))
+            return
+        made = table(*COLUMNS, right=("gas",))
         for action in found:
             made.add_row(*(escape(cell) for cell in _cells(action)))
         out.print(made)
@@ -112,6 +117,21 @@ def _cells(action: "Action") -> tuple[str, ...]:
         _gas(action),
         "-" if action.tx_hash is None else short(action.tx_hash),
         action.reason,
+    )
+
+
+def _lines(action: "Action") -> tuple[str, str, str]:
+    """Return the same where there is less room."""
+    time, intent, deed, position, change, state, gas, tx, reason = _cells(action)
+    more = "  ".join(
+        f"{name}{cell}"
+        for name, cell in (("health ", change), ("gas ", gas), ("tx ", tx))
+        if cell != "-"
+    )
+    return (
+        f"{time}  {intent}  {deed}, {state}",
+        f"    {position}  {more}".rstrip(),
+        f"    {reason}",
     )
 
 

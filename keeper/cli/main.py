@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it could not be done, 2 the configuration or the command l
 130 interrupted.  Nothing heavy is imported here: ``keeper --help`` must be instant.
 """
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -86,6 +87,9 @@ def version() -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without UTF-8 gets question marks
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -110,6 +114,7 @@ def run(arguments: list[str]) -> int:
 def _sorry(error: KeeperError, code: int) -> int:
     from keeper.log import redact  # noqa: PLC0415 - only when something went wrong
 
-    text = redact(" ".join(str(error).split()))
+    line = redact(" ".join(str(error).split()))
+    text = "".join(char if char.isprintable() else "?" for char in line)
     sys.stderr.write(f"keeper: {text}\n")
     return code

@@ -1,6 +1,5 @@
 """``keeper run``: watch until told to end.  SIGINT and SIGTERM end it cleanly, exit code 0."""
 
-import asyncio
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,8 @@ def run(context: typer.Context) -> None:
 
 async def _watch(invocation: "Invocation", settings: "Settings") -> None:
     """Run the service; the first signal ends it in order, the second at once."""
+    import asyncio  # noqa: PLC0415
+
     from keeper.app.service import Service  # noqa: PLC0415 - slow to import
     from keeper.cli.main import version  # noqa: PLC0415
 

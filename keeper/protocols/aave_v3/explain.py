@@ -92,8 +92,8 @@ def _threshold(leg: Leg) -> tuple[str, ...]:
 def _sums(market: Market, account: Account) -> tuple[str, ...]:
     unit = market.base_unit
     return (
-        f"collateral {account.collateral} base ({account.collateral / unit:,.2f})",
-        f"debt {account.debt} base ({account.debt / unit:,.2f})",
+        f"collateral {account.collateral} base ({_cents(account.collateral, unit)})",
+        f"debt {account.debt} base ({_cents(account.debt, unit)})",
         *_division(market.rules, account),
         f"health factor {health(account.health_factor)}",
     )
@@ -113,3 +113,8 @@ def _division(rules: Rules, account: Account) -> tuple[str, ...]:
         f"{account.collateral} x {average} / 10000, rounded half up",
         f"  x 10^18 / debt {account.debt}, rounded half up",
     )
+
+
+def _cents(value: int, unit: int) -> str:
+    """Return base units as whole ones with two places, cut and not rounded."""
+    return f"{value // unit:,}.{value % unit * 100 // unit:02d}"

@@ -1,0 +1,105 @@
+"""``keeper actions`` and the story of an intent, from a journal that was written by the store."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from keeper.model import Declined, Rehearsed, Submitted, TxState
+from keeper.store.database import Database
+from keeper.store.journal import SqlJournal
+from keeper.units import Wad
+from tests.cli.calling import Keeper
+from tests.store.builders import SIGNER, attempt, intent, plan, receipt
+
+CONFIRMED, REHEARSED, DECLINED = "00000000000000c1", "00000000000000a2", "00000000000000d3"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> None:
+    """One confirmed, one rehearsed, one declined."""
+
+    async def write() -> None:
+        async with await Database.open(str(tmp_path / "keeper.sqlite3")) as database:
+            journal = SqlJournal(database, chain_id=31337)
+            claimed = await journal.claim(plan(CONFIRMED), SIGNER, 7)
+            await journal.signed(CONFIRMED, attempt())
+            await journal.sent(CONFIRMED, 21_034_511)
+            after = Wad(1_204_999_999_999_999_999)
+            await journal.record_submission(Submitted(open_plan=claimed, health_after=after))
+            await journal.settle(CONFIRMED, TxState.CONFIRMED, receipt(), (), ())
+            await journal.record_submission(Rehearsed(plan=plan(REHEARSED, 2), health_after=after))
+            await journal.record_submission(
+                Declined(intent=intent(DECLINED, 3), reason="It would revert: 35.")
+            )
+
+    asyncio.run(write())
+
+
+@pytest.mark.usefixtures("journal")
+def test_actions_say_what_was_done_tried_and_declined(cli: Keeper) -> None:
+    lines = {line.split()[2]: line for line in cli("actions").out.splitlines() if "Z" in line[:24]}
+
+    assert set(lines) == {CONFIRMED, REHEARSED, DECLINED}
+    assert "0.973 → 1.204 simulated" in lines[CONFIRMED]
+    assert "0.005600" in lines[CONFIRMED]  # 311,113 gas x 18,000,000,011 wei
+    assert "0x00000..a0001" in lines[CONFIRMED]
+    assert " rehearsed " in lines[REHEARSED]
+    assert lines[DECLINED].rstrip().endswith("It would revert: 35.")
+
+
+@pytest.mark.usefixtures("journal")
+def test_foreign_symbols_are_printed_without_what_steers_a_terminal(cli: Keeper) -> None:
+    out = cli("actions").out
+
+    assert not {char for char in out if not char.isprintable()} - {"\n"}
+
+
+@pytest.mark.usefixtures("journal")
+def test_actions_as_json_keep_every_digit(cli: Keeper) -> None:
+    found = {entry["intent"]: entry for entry in cli("actions", "--json").json["actions"]}
+
+    assert found[CONFIRMED]["health_before_wad"] == "973210000000000001"
+    assert found[CONFIRMED]["gas_wei"] == str(311_113 * 18_000_000_011)
+    assert found[CONFIRMED]["tx"] == receipt().tx_hash
+    assert found[REHEARSED]["tx"] is None
+    assert len(cli("actions", "--limit", "1", "--json").json["actions"]) == 1
+
+
+@pytest.mark.usefixtures("journal")
+def test_the_story_of_an_intent_ends_with_its_audit_trail(cli: Keeper) -> None:
+    said = cli("explain", CONFIRMED)
+
+    assert said.code == 0
+    assert f"intent {CONFIRMED}: liquidate with 2,938.10 USDC" in said.out
+    assert "mined           block 21,034,513, succeeded, 311,113 gas" in said.out
+    events = [line.split()[2] for line in said.out.split("audit trail\n")[1].splitlines()]
+    assert events == ["plan.claimed", "plan.signed", "plan.confirmed"]
+
+
+def test_an_unknown_intent_says_where_it_was_looked_for(cli: Keeper, tmp_path: Path) -> None:
+    said = cli("explain", "0123456789abcdef")
+
+    assert said.code == 2
+    assert said.sentence == (
+        f"no intent 0123456789abcdef is in {tmp_path / 'keeper.sqlite3'}: `keeper actions` lists "
+        "the last ones"
+    )
+
+
+@pytest.mark.usefixtures("journal")
+def test_on_a_narrow_terminal_an_action_has_three_lines_and_keeps_its_id_whole(
+    cli: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keeper.cli.output.PIPE_WIDTH", 100)
+
+    lines = cli("actions").out.splitlines()
+
+    at = next(i for i, line in enumerate(lines) if CONFIRMED in line)
+    assert lines[at].endswith(f"Z  {CONFIRMED}  liquidate with 2,938.10 USDC???, confirmed")
+    assert lines[at + 1].startswith("    aave-v3-local 0x00000..A11cE  health 0.973 → 1.204")
+    assert lines[at + 2] == "    health factor 0.973 is below 1"
+
+
+def test_nothing_done_yet_is_said(cli: Keeper) -> None:
+    assert cli("actions").out == "Nothing was done, tried or declined yet.\n"

@@ -1,0 +1,89 @@
+"""``keeper check`` looks at everything, whatever failed before."""
+
+from pathlib import Path
+
+from keeper.execution.keystore import create_keystore
+from tests.cli.calling import Keeper, html, serving, toml
+
+
+def test_a_failed_check_does_not_end_the_next_one(cli: Keeper) -> None:
+    said = cli("check")
+
+    lines = [line.split(maxsplit=1) for line in said.out.splitlines()]
+    states = [(line[0], line[1].split(": ")[0]) for line in lines if line[0] != "->"]
+    assert said.code == 1
+    assert said.sentence == "1 of 5 checks failed"
+    assert states[:5] == [
+        ("failed", "local"),
+        ("warning", "local"),
+        ("ok", "local"),
+        ("ok", "database"),
+        ("ok", "telegram"),
+    ]
+    assert lines[-1] == ["3", "ok, 1 warning, 1 failed"]
+
+
+def test_each_failure_says_what_to_do_and_keeps_the_key_of_the_url(
+    cli: Keeper, tmp_path: Path
+) -> None:
+    with serving(html) as url:
+        cli.config.write_text(toml(tmp_path, f"{url}/secret-key-of-mine"), encoding="utf-8")
+
+        [node] = [c for c in cli("check", "--json").json["checks"] if "node" in c["what"]]
+
+    assert node == {
+        "state": "failed",
+        "what": f"local: node {url}",
+        "said": "answered eth_chainId with HTML.",
+        "remedy": "correct rpc_urls of the chain, or wait for the node",
+    }
+
+
+def test_a_database_that_cannot_be_opened_fails_the_check(cli: Keeper, tmp_path: Path) -> None:
+    (tmp_path / "keeper.sqlite3").write_bytes(b"not a database at all")
+
+    found = {c["what"]: c for c in cli("check", "--json").json["checks"]}
+
+    assert found["database"]["state"] == "failed"
+    assert found["database"]["said"].endswith(
+        "is damaged or not a SQLite database; restore a backup, or name another file"
+    )
+    assert found["telegram"]["state"] == "ok"
+
+
+def test_a_token_that_is_none_fails_the_check_and_is_not_printed(
+    cli: Keeper, tmp_path: Path
+) -> None:
+    more = '[telegram]\ntoken = "canary-canary"\n'
+    cli.config.write_text(toml(tmp_path, more=more), encoding="utf-8")
+
+    said = cli("check")
+
+    assert "failed   telegram: telegram.token is not a bot token" in said.out
+    assert "canary" not in said.out + said.err
+
+
+def test_without_any_chain_it_says_how_to_name_one(cli: Keeper) -> None:
+    cli.config.write_text("", encoding="utf-8")
+
+    said = cli("check")
+
+    assert said.code == 1
+    assert said.out.startswith(
+        "failed   configuration: no chain is configured: set ETHEREUM_RPC_URL"
+    )
+    assert "ok       telegram" in said.out
+
+
+def test_a_keystore_that_others_may_read_is_a_warning(cli: Keeper, tmp_path: Path) -> None:
+    owner = create_keystore(tmp_path / "key.json", "pass word", n=2**12)
+    (tmp_path / "phrase").write_text("pass word\n", encoding="utf-8")
+    (tmp_path / "phrase").chmod(0o644)
+    more = f'[signing]\nkeystore = "{tmp_path}/key.json"\npassphrase_file = "{tmp_path}/phrase"\n'
+    cli.config.write_text(toml(tmp_path, more=more), encoding="utf-8")
+
+    found = {c["what"]: c for c in cli("check", "--json").json["checks"]}
+
+    assert found["local: key"]["said"] == (f"{owner}, not armed: it rehearses and sends nothing")
+    assert found["signing.passphrase_file"]["remedy"] == f"chmod 600 {tmp_path}/phrase"
+    assert "signing.keystore" not in found
