@@ -32,6 +32,7 @@ from keeper.model import (
     PriceVerdict,
     Quote,
     Refuse,
+    Rehearsed,
 )
 from keeper.settings import Settings, load
 from keeper.store.database import Database
@@ -107,11 +108,12 @@ class Scene:
         }
 
     def protects(self) -> bool:
-        """Whether it acts for bob."""
+        """Whether it acts for bob, as far as the signature."""
         assert self.last is not None
         bob = self.devnet.deployment.account("bob").address
         return any(
-            isinstance(d, Act) and d.intent.position.account == bob for d in self.last.decisions
+            isinstance(s, Rehearsed) and s.intent.position.account == bob
+            for s in self.last.submissions
         )
 
     def endangered(self, symbol: str) -> set[Address]:

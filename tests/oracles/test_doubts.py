@@ -273,6 +273,15 @@ def test_a_cap_grows_by_the_second_from_its_snapshot() -> None:
     assert reading.headroom_bps == 0
 
 
+def test_a_cap_that_contradicts_the_adapter_was_not_understood() -> None:
+    # 1.17 + 86,400 * 1 is below 1.18, and the adapter says that nothing is capped
+    said = (0, 118 * 10**16, 117 * 10**16, NOW - 86_400, 1)
+
+    reading = cap_reading(tuple(map(word, said)), block())
+
+    assert reading == CapReading(capped=False, ratio=118 * 10**16, cap=None)
+
+
 def test_a_cap_that_says_less_is_still_a_cap() -> None:
     stable = cap_reading((word(1), *(REVERTED for _ in GETTERS[1:])), block())
 
