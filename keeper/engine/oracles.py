@@ -1,8 +1,8 @@
 """The oracles of one market between two blocks: traced, read, judged, and what is remembered.
 
-Remembered: the level at which each feed was last believed, the phase each was last in, and which
-exchange pool is asked for each asset.  All of it may be forgotten: a restart costs one
-comparison, never a verdict.
+Remembered: the level at which each feed was last believed, the phase each was last in, whose
+reference disagreed, and which exchange pool is asked for each asset.  All of it may be forgotten: a
+restart costs one comparison, never a verdict.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,7 @@ from keeper.model import (
     Asset,
     BlockRef,
     CallResult,
+    Cause,
     Feed,
     FeedVerdict,
     PriceVerdict,
@@ -111,6 +112,7 @@ class WatchedOracles:
         self._narrowed = False
         self._levels: dict[Address, Level] = {}
         self._phases: dict[Address, int] = {}
+        self._disagreed: frozenset[Address] = frozenset()
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -161,10 +163,17 @@ class WatchedOracles:
             sequencer=None
             if address is None or read.sequencer is None
             else judge_sequencer(address, read.sequencer, block, rules.sequencer_grace_s),
+            disagreed=self._disagreed,
+        )
+        judged = judge_prices(self.sources, evidence, tuple(prices), rules)
+        self._disagreed = frozenset(
+            price.asset.address
+            for price in judged
+            if any(s.cause in (Cause.DISAGREES, Cause.FIXED) for s in price.suspicions)
         )
         return Judged(
             feeds=tuple(verdicts.values()),
-            prices=judge_prices(self.sources, evidence, tuple(prices), rules),
+            prices=judged,
             rotated=self._rotations(read.rounds),
         )
 

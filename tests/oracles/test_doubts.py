@@ -371,6 +371,21 @@ def test_a_price_beyond_it_says_both_prices_and_who_said_so() -> None:
     assert verdict.difference_bps == 2_972
 
 
+@pytest.mark.parametrize(("price", "doubted"), [(102_400_000, False), (102_410_000, True)])
+def test_a_price_that_disagreed_must_come_closer_to_agree_again(price: int, doubted: bool) -> None:
+    # four fifths of 3 % is 2.4 %
+    source = Source(asset=asset(1), address=ROOT, path=(), feeds=(), fixed=True)
+    address_, quotes = source.asset.address, (Quote(source="kraken", price=Base(10**8)),)
+    before = Evidence(feeds={}, references={address_: Reference(price=Base(10**8), quotes=quotes)})
+    (fresh,) = judge_prices((source,), before, (Base(price),), RULES)
+    (again,) = judge_prices(
+        (source,), replace(before, disagreed=frozenset({address_})), (Base(price),), RULES
+    )
+
+    assert causes(fresh) == []
+    assert bool(causes(again)) is doubted
+
+
 def test_a_fixed_price_that_the_market_has_left_is_another_cause() -> None:
     verdict = priced(100_000_000, feeds=(), fixed=True, reference=26_000_000)
 
