@@ -205,6 +205,7 @@ class Service:
             here = (a for a in done.assessments if a.position.market == market)
             metrics.assessed(market.name, here, thresholds)
             metrics.feeds(market.name, reading.feeds)
+            metrics.prices(market.name, reading.prices)
         if watcher.engine is not None:
             for watched in watcher.engine.markets:
                 metrics.borrowers(watched.id.name, len(watched.book))

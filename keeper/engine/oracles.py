@@ -1,8 +1,8 @@
 """The oracles of one market between two blocks: traced, read, judged, and what is remembered.
 
-Remembered: the level at which each feed was last believed, the phase each was last in, and which
-exchange pool is the deepest for each asset.  All of it may be forgotten: a restart costs one
-comparison, never a verdict.
+Remembered: the level at which each feed was last believed, the phase each was last in, whose
+reference disagreed, and which exchange pool is asked for each asset.  All of it may be forgotten: a
+restart costs one comparison, never a verdict.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,7 @@ from keeper.model import (
     Asset,
     BlockRef,
     CallResult,
+    Cause,
     Feed,
     FeedVerdict,
     PriceVerdict,
@@ -30,7 +31,7 @@ from keeper.oracles.rounds import FeedReading, read_rounds
 from keeper.oracles.sequencer import judge_sequencer, read_sequencer
 from keeper.oracles.together import together
 from keeper.oracles.trace import TraceRules, trace
-from keeper.oracles.uniswap import Pool, deepest, find_pools, quote_of, read_pools
+from keeper.oracles.uniswap import Pool, best_pools, find_pools, quote_of, read_pools
 from keeper.ports import Steps
 from keeper.units import Base
 
@@ -49,9 +50,9 @@ class Independent:
     feeds: Mapping[Address, Address] = field(default_factory=dict)
     """Another feed in dollars, by asset."""
     factory: Address | None = None
-    """Uniswap v3's, whose deepest pool of each asset is asked."""
+    """Uniswap v3's: one pool of each asset is asked."""
     quotes: tuple[str, ...] = ("USDC", "USDT", "DAI", "WETH")
-    """Symbols of the tokens that prices are taken in."""
+    """Symbols of the tokens that prices are taken in, best first."""
     window_s: int = 300
 
 
@@ -111,6 +112,7 @@ class WatchedOracles:
         self._narrowed = False
         self._levels: dict[Address, Level] = {}
         self._phases: dict[Address, int] = {}
+        self._disagreed: frozenset[Address] = frozenset()
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -157,14 +159,21 @@ class WatchedOracles:
                 cap.address: cap_reading(answers, block)
                 for cap, answers in zip(caps, read.caps, strict=True)
             },
-            references=self._references(block, read, prices),
+            references=self._references(block, read, prices, verdicts),
             sequencer=None
             if address is None or read.sequencer is None
             else judge_sequencer(address, read.sequencer, block, rules.sequencer_grace_s),
+            disagreed=self._disagreed,
+        )
+        judged = judge_prices(self.sources, evidence, tuple(prices), rules)
+        self._disagreed = frozenset(
+            price.asset.address
+            for price in judged
+            if any(s.cause in (Cause.DISAGREES, Cause.FIXED) for s in price.suspicions)
         )
         return Judged(
             feeds=tuple(verdicts.values()),
-            prices=judge_prices(self.sources, evidence, tuple(prices), rules),
+            prices=judged,
             rotated=self._rotations(read.rounds),
         )
 
@@ -200,7 +209,11 @@ class WatchedOracles:
     # --- references ---------------------------------------------------------------------------
 
     def _references(
-        self, block: BlockRef, read: OracleRead, prices: Sequence[Base | None]
+        self,
+        block: BlockRef,
+        read: OracleRead,
+        prices: Sequence[Base | None],
+        verdicts: Mapping[Address, FeedVerdict],
     ) -> dict[Address, Reference]:
         """By asset; an asset that nobody is asked about has none."""
         said: dict[Address, list[Quote | Silent]] = {}
@@ -208,7 +221,7 @@ class WatchedOracles:
         for asset, feed in self._others.items():
             one = feed if isinstance(feed, Silent) else self._other(feed, next(answers), block)
             said.setdefault(asset, []).append(one)
-        for asset, quote in self._traded(read, prices):
+        for asset, quote in self._traded(read, prices, verdicts):
             said.setdefault(asset, []).append(quote)
         outside = self.outside()
         for source in self.sources:
@@ -226,11 +239,20 @@ class WatchedOracles:
         return Quote(source=_name(feed), price=Base(price))
 
     def _traded(
-        self, read: OracleRead, prices: Sequence[Base | None]
+        self,
+        read: OracleRead,
+        prices: Sequence[Base | None],
+        verdicts: Mapping[Address, FeedVerdict],
     ) -> list[tuple[Address, Quote | Silent]]:
-        """The first read asks every pool; from then on the deepest of each asset is asked."""
+        """The first read asks every pool; from then on the best of each asset is asked.
+
+        What a pool says is worth as much as the price of its other token: one whose own feeds
+        are not well makes no reference.
+        """
         known = {
-            source.asset.address: price for source, price in zip(self.sources, prices, strict=True)
+            source.asset.address: price
+            for source, price in zip(self.sources, prices, strict=True)
+            if all(verdicts[feed.address].usable for feed in source.feeds)
         }
         window_s = self.rules.independent.window_s
         quotes = {
@@ -239,7 +261,8 @@ class WatchedOracles:
         }
         if not self._narrowed and any(isinstance(said, Quote) for said in quotes.values()):
             self._narrowed = True
-            self._pools = deepest(quotes)
+            wanted = self.rules.independent
+            self._pools = best_pools(quotes, wanted.quotes, wanted.rules.min_depth)
         return [(pool.asset.address, quotes[pool]) for pool in self._pools]
 
 

@@ -29,7 +29,11 @@ def read_caps(caps: tuple[Cap, ...]) -> Steps[tuple[tuple[CallResult, ...], ...]
 
 
 def cap_reading(answers: tuple[CallResult, ...], block: BlockRef) -> CapReading | Failed:
-    """Return the cap as of `block`, or why it is not known."""
+    """Return the cap as of `block`, or why it is not known.
+
+    The adapter's own word on whether it caps is what counts: a cap that contradicts it was not
+    understood (another version, another scale) and is left out.
+    """
     capped, ratio, *growth = answers
     try:
         state = decode_uint(capped, "isCapped()") != 0
@@ -44,4 +48,6 @@ def cap_reading(answers: tuple[CallResult, ...], block: BlockRef) -> CapReading 
     except BadAnswer:
         return CapReading(capped=state, ratio=now, cap=None)
     cap = snapshot + per_second * max(0, block.timestamp - since)
+    if state is not (now > cap):
+        return CapReading(capped=state, ratio=now, cap=None)
     return CapReading(capped=state, ratio=now, cap=cap, snapshot_ratio=snapshot)

@@ -155,6 +155,9 @@ class Evidence:
     """By asset."""
     sequencer: FeedVerdict | None = None
     """None where the chain has none."""
+    disagreed: frozenset[Address] = frozenset()
+    """Assets whose reference disagreed at the block before: it must come closer than the limit to
+    agree again, so that nobody is told at each block of a price that hovers there."""
 
 
 def judge_prices(
@@ -207,7 +210,10 @@ def _price(
         said = evidence.caps.get(adapter.address)
         if said is not None and (wrong := cap_fault(adapter, said, feeds, price)):
             found.append((wrong[0], f"{symbol}: {wrong[1]}"))
-    if differs := _difference(source, price, reference, rules.max_difference_bps):
+    limit_bps = rules.max_difference_bps
+    if source.asset.address in evidence.disagreed:
+        limit_bps = limit_bps * 4 // 5
+    if differs := _difference(source, price, reference, limit_bps):
         found.append((differs[0], f"{symbol}: {differs[1]}"))
     elif price is not None and reference is not None and reference.price is not None:
         found = [(cause, reason) for cause, reason in found if cause is not Cause.JUMP]

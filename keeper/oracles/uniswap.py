@@ -96,7 +96,7 @@ def quote_of(pool: Pool, answer: CallResult, other: Base | None, window_s: int) 
     """
     if other is None or other <= 0:
         quote = clean(pool.quote.symbol, 12)
-        return Silent(source=pool.name, reason=f"the other token, {quote}, has no price")
+        return Silent(source=pool.name, reason=f"no price of the other token, {quote}")
     try:
         ticks, seconds = _observed(answer)
     except BadAnswer as error:
@@ -115,15 +115,25 @@ def quote_of(pool: Pool, answer: CallResult, other: Base | None, window_s: int) 
     return Quote(source=pool.name, price=Base(price), depth=Base(depth))
 
 
-def deepest(quotes: Mapping[Pool, Quote | Silent]) -> tuple[Pool, ...]:
-    """Return one pool for each asset: the deepest of those that answered; all where none did."""
+def best_pools(
+    said: Mapping[Pool, Quote | Silent], preferred: Sequence[str], min_depth: Base
+) -> tuple[Pool, ...]:
+    """Return one pool for each asset; all of an asset's where none answered.
+
+    Of the pools that are deep enough the one whose quote token is `preferred` (symbols, best
+    first: a stable one is not wrong whenever Ether is), and of those the deepest.
+    """
     best: dict[Address, Pool] = {}
-    depth: dict[Address, int] = {}
-    for pool, said in quotes.items():
+    merits: dict[Address, tuple[bool, int, int]] = {}
+    for pool, quote in said.items():
+        if not isinstance(quote, Quote):
+            continue
+        depth = quote.depth or 0
+        merit = (depth >= min_depth, -preferred.index(pool.quote.symbol), depth)
         asset = pool.asset.address
-        if isinstance(said, Quote) and (said.depth or 0) > depth.get(asset, -1):
-            best[asset], depth[asset] = pool, said.depth or 0
-    return tuple(pool for pool in quotes if best.get(pool.asset.address, pool) == pool)
+        if asset not in best or merit > merits[asset]:
+            best[asset], merits[asset] = pool, merit
+    return tuple(pool for pool in said if best.get(pool.asset.address, pool) == pool)
 
 
 def _observed(answer: CallResult) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -18,7 +18,16 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from keeper.model import Assessed, Assessment, BlockRef, FeedState, FeedVerdict, Thresholds
+from keeper.model import (
+    Assessed,
+    Assessment,
+    BlockRef,
+    Cause,
+    FeedState,
+    FeedVerdict,
+    PriceVerdict,
+    Thresholds,
+)
 from keeper.units import UINT256_MAX, WAD
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -67,6 +76,15 @@ class Metrics:
         )
         self._lowest = Gauge(
             "keeper_lowest_health_factor", "NaN where none is known.", market, registry=r
+        )
+        self._doubts = Gauge(
+            "keeper_price_doubts", "Prices doubted, by cause.", ("market", "cause"), registry=r
+        )
+        self._difference = Gauge(
+            "keeper_price_difference_bps",
+            "How far a price is from its independent reference.",
+            ("market", "asset"),
+            registry=r,
         )
         self._feeds = Gauge(
             "keeper_feeds", "Price feeds by state.", ("market", "state"), registry=r
@@ -144,6 +162,22 @@ class Metrics:
             counts[verdict.state] += 1
         for state, count in counts.items():
             self._feeds.labels(market, state.value).set(count)
+
+    def prices(self, market: str, verdicts: Iterable[PriceVerdict]) -> None:
+        """Take one pass's prices of `market`: doubts by cause, differences by asset address.
+
+        NaN where a price has no reference at the moment.
+        """
+        counts = dict.fromkeys(Cause, 0)
+        for verdict in verdicts:
+            for cause in {suspicion.cause for suspicion in verdict.suspicions}:
+                counts[cause] += 1
+            if verdict.reference is not None:
+                bps = verdict.difference_bps
+                gauge = self._difference.labels(market, verdict.asset.address)
+                gauge.set(math.nan if bps is None else bps)
+        for cause, count in counts.items():
+            self._doubts.labels(market, cause.value).set(count)
 
     def alert(self, kind: str, severity: str) -> None:
         """Count one message put into the outbox."""

@@ -32,6 +32,7 @@ from keeper.model import (
     PriceVerdict,
     Quote,
     Refuse,
+    Rehearsed,
 )
 from keeper.settings import Settings, load
 from keeper.store.database import Database
@@ -107,11 +108,12 @@ class Scene:
         }
 
     def protects(self) -> bool:
-        """Whether it acts for bob."""
+        """Whether it acts for bob, as far as the signature."""
         assert self.last is not None
         bob = self.devnet.deployment.account("bob").address
         return any(
-            isinstance(d, Act) and d.intent.position.account == bob for d in self.last.decisions
+            isinstance(s, Rehearsed) and s.intent.position.account == bob
+            for s in self.last.submissions
         )
 
     def endangered(self, symbol: str) -> set[Address]:
@@ -301,6 +303,7 @@ async def test_what_was_held_goes_on_by_itself_when_the_market_follows(
     waiting = set(scene.held())
     assert waiting
     assert scene.doubts("WETH") == {Cause.DISAGREES}
+    assert scene.doubts("USDC") == scene.doubts("WBTC") == set(), "they are not quoted in Ether"
 
     await scene.trade()
     await scene.look()
@@ -375,7 +378,7 @@ async def test_a_price_that_is_written_down_is_compared_with_the_market(
     assert scene.price("USDC").usable
     assert scene.liquidations() == set()
     assert scene.held()
-    assert all("the price is fixed and the market is elsewhere" in r for r in scene.held().values())
+    assert any("the price is fixed and the market is elsewhere" in r for r in scene.held().values())
 
 
 async def test_a_depeg_that_the_market_shares_is_real(stagehand: Stagehand) -> None:

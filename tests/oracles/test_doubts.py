@@ -273,6 +273,15 @@ def test_a_cap_grows_by_the_second_from_its_snapshot() -> None:
     assert reading.headroom_bps == 0
 
 
+def test_a_cap_that_contradicts_the_adapter_was_not_understood() -> None:
+    # 1.17 + 86,400 * 1 is below 1.18, and the adapter says that nothing is capped
+    said = (0, 118 * 10**16, 117 * 10**16, NOW - 86_400, 1)
+
+    reading = cap_reading(tuple(map(word, said)), block())
+
+    assert reading == CapReading(capped=False, ratio=118 * 10**16, cap=None)
+
+
 def test_a_cap_that_says_less_is_still_a_cap() -> None:
     stable = cap_reading((word(1), *(REVERTED for _ in GETTERS[1:])), block())
 
@@ -360,6 +369,21 @@ def test_a_price_beyond_it_says_both_prices_and_who_said_so() -> None:
         "WETH: the reference disagrees: 1.3 by the protocol and 1.0021 by kraken, +29.73%"
     )
     assert verdict.difference_bps == 2_972
+
+
+@pytest.mark.parametrize(("price", "doubted"), [(102_400_000, False), (102_410_000, True)])
+def test_a_price_that_disagreed_must_come_closer_to_agree_again(price: int, doubted: bool) -> None:
+    # four fifths of 3 % is 2.4 %
+    source = Source(asset=asset(1), address=ROOT, path=(), feeds=(), fixed=True)
+    address_, quotes = source.asset.address, (Quote(source="kraken", price=Base(10**8)),)
+    before = Evidence(feeds={}, references={address_: Reference(price=Base(10**8), quotes=quotes)})
+    (fresh,) = judge_prices((source,), before, (Base(price),), RULES)
+    (again,) = judge_prices(
+        (source,), replace(before, disagreed=frozenset({address_})), (Base(price),), RULES
+    )
+
+    assert causes(fresh) == []
+    assert bool(causes(again)) is doubted
 
 
 def test_a_fixed_price_that_the_market_has_left_is_another_cause() -> None:

@@ -14,7 +14,7 @@ from keeper.oracles.together import together
 from keeper.oracles.uniswap import (
     FEES,
     Pool,
-    deepest,
+    best_pools,
     find_pools,
     mean_tick,
     quote_of,
@@ -159,8 +159,8 @@ def test_every_tick_has_a_price_and_no_overflow(tick: int, other: int) -> None:
         (Returned(b"\xff" * 256), Base(10**8), "observe() answered 256 bytes that"),
         (observed((0, 10**12), (0, 1)), Base(10**8), "what no pool can have accumulated"),
         (observed((0, 0), (5, 5)), Base(10**8), "what no pool can have accumulated"),
-        (accumulated(1, 10**18), None, "the other token, USDC, has no price"),
-        (accumulated(1, 10**18), Base(0), "the other token, USDC, has no price"),
+        (accumulated(1, 10**18), None, "no price of the other token, USDC"),
+        (accumulated(1, 10**18), Base(0), "no price of the other token, USDC"),
     ],
 )
 def test_nonsense_costs_the_pool_its_say_and_nothing_else(
@@ -201,17 +201,32 @@ def test_without_a_factory_nobody_is_asked() -> None:
     assert drive(read_pools((), 300)) == ((), [])
 
 
-def test_one_pool_for_each_asset_remains_and_it_is_the_deepest() -> None:
-    shallow, deep, gone = (pool(WETH, USDC, fee) for fee in (100, 500, 3_000))
+def deep(depth: int) -> Quote:
+    return Quote(source="", price=Base(1), depth=Base(depth))
+
+
+def test_one_pool_for_each_asset_remains() -> None:
+    shallow, deepest, gone = (pool(WETH, USDC, fee) for fee in (100, 500, 3_000))
     only = pool(USDC, WETH, 10_000)
-    quotes: dict[Pool, Quote | Silent] = {
-        shallow: Quote(source="", price=Base(1), depth=Base(5)),
-        deep: Quote(source="", price=Base(1), depth=Base(7)),
-        gone: Silent(source="", reason="no history"),
-        only: Silent(source="", reason="no history"),
+    silent = Silent(source="", reason="no history")
+    said: dict[Pool, Quote | Silent] = {
+        shallow: deep(5),
+        deepest: deep(7),
+        gone: silent,
+        only: silent,
     }
 
-    assert deepest(quotes) == (deep, only)
+    assert best_pools(said, ("USDC", "WETH"), Base(3)) == (deepest, only)
+
+
+def test_a_preferred_quote_token_is_better_than_depth_but_not_than_the_floor() -> None:
+    wsteth = Asset(address=address(0x30), symbol="wstETH", decimals=18)
+    dollars, ether = pool(wsteth, USDC), pool(wsteth, WETH)
+    said: dict[Pool, Quote | Silent] = {ether: deep(900), dollars: deep(40)}
+
+    assert best_pools(said, ("USDC", "WETH"), Base(40)) == (dollars,)
+    assert best_pools(said, ("USDC", "WETH"), Base(41)) == (ether,)
+    assert best_pools(said, ("WETH", "USDC"), Base(40)) == (ether,)
 
 
 # --- several at once ------------------------------------------------------------------------

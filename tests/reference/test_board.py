@@ -7,16 +7,19 @@ run here and are stood in for at the transport.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from keeper.errors import BadAnswer
+from keeper.app.oracles import board_of
+from keeper.errors import BadAnswer, ConfigError
 from keeper.model import Quote, Silent
 from keeper.reference import board as board_module
 from keeper.reference.board import Board
 from keeper.reference.exchanges import EXCHANGES, price_in
+from keeper.settings import load
 from keeper.settings.schema import EXCHANGES as CONFIGURABLE
 
 BODIES = {
@@ -176,3 +179,31 @@ async def test_one_that_is_gone_cannot_be_reached() -> None:
     (silent,) = there.quotes()["WETH"]
     assert isinstance(silent, Silent)
     assert silent.reason == "it cannot be reached (ClientConnectorError)"
+
+
+def test_only_listed_assets_with_a_known_ticker_are_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "keeper.toml"
+    config.write_text(
+        '[references]\nexchanges = ["kraken"]\ntickers = { XIS = "XIS" }\n', encoding="utf-8"
+    )
+    settings = load(config, {}, env_file=None)
+
+    board = board_of(settings, frozenset({"WETH", "XIS", "wstETH"}))
+
+    assert board is not None
+    assert set(board.quotes()) == {"WETH", "XIS"}
+    assert board_of(settings, frozenset({"wstETH"})) is None
+
+
+def test_nobody_is_asked_unless_an_exchange_is_named(tmp_path: Path) -> None:
+    (tmp_path / "keeper.toml").write_text("", encoding="utf-8")
+
+    assert board_of(load(tmp_path / "keeper.toml", {}, env_file=None), frozenset({"WETH"})) is None
+
+
+def test_an_exchange_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
+    config = tmp_path / "keeper.toml"
+    config.write_text('[references]\nexchanges = ["ftx"]\n', encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="'ftx': there is coinbase, kraken, bitstamp"):
+        load(config, {}, env_file=None)

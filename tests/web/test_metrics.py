@@ -3,14 +3,26 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.model import Assessment, FeedState, Thresholds
-from keeper.units import UINT256_MAX, Wad
+from keeper.model import (
+    Address,
+    Assessment,
+    Asset,
+    Cause,
+    FeedState,
+    Reference,
+    Stance,
+    Suspicion,
+    Thresholds,
+)
+from keeper.units import UINT256_MAX, Base, Wad
 from keeper.web.metrics import Metrics
 from tests.web.fakes import BLOCK, USDC, assessed, oracle, unknown
 
 THRESHOLDS = Thresholds(
     info=Wad(130 * 10**16), warning=Wad(115 * 10**16), critical=Wad(105 * 10**16)
 )
+
+WETH = Asset(address=Address("0x" + "ee" * 20), symbol="WETH", decimals=18)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -120,6 +132,26 @@ def test_feeds_alerts_actions_and_the_outbox_are_counted() -> None:
     assert value(metrics, "keeper_outbox_waiting") == 4
     assert value(metrics, "keeper_armed", chain="ethereum") == 1
     assert value(metrics, "keeper_borrowers", market="m") == 41_208
+
+
+def test_doubts_and_differences_of_prices_are_gauges() -> None:
+    metrics = Metrics()
+    price = oracle(USDC, "USDC/USD", 41, "").price
+    doubt = Suspicion(cause=Cause.DISAGREES, stance=Stance.ALERT, reason="it disagrees")
+    there = Reference(price=Base(100_000_000), quotes=())
+    doubted = replace(price, price=Base(87_400_000), suspicions=(doubt, doubt), reference=there)
+    none = replace(price, asset=WETH, reference=Reference(price=None, quotes=()))
+
+    metrics.prices("m", [doubted, none, price])
+
+    assert value(metrics, "keeper_price_doubts", market="m", cause="disagrees") == 1
+    assert value(metrics, "keeper_price_doubts", market="m", cause="stale") == 0
+    # 87.4 / 100 - 1 = -12.6 %
+    here = value(metrics, "keeper_price_difference_bps", market="m", asset=USDC.address)
+    assert here == -1_260
+    blind = value(metrics, "keeper_price_difference_bps", market="m", asset=WETH.address)
+    assert blind is not None
+    assert math.isnan(blind)
 
 
 def test_two_keepers_in_one_process_do_not_share_a_registry() -> None:
