@@ -6,7 +6,7 @@ recovery.  Nothing that a person is owed is kept in memory only.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -15,6 +15,7 @@ from keeper.app import systemd
 from keeper.app.desk import HouseDesk
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
+from keeper.chain.provider import NodeHealth
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Pass
 from keeper.errors import ConfigError
@@ -268,6 +269,8 @@ def _faults(watcher: Watcher) -> tuple[Fault, ...]:
         found.append(Fault(part="finality", sentence=watcher.broken))
     if watcher.chain is not None and (doubt := watcher.chain.heads.doubt):
         found.append(Fault(part="nodes", sentence=f"the nodes do not agree: {doubt}"))
+    elif watcher.chain is not None and (left := last_node(watcher.chain.rpc.health)):
+        found.append(Fault(part="nodes", sentence=left, level=AlertLevel.WARNING))
     executor, engine = watcher.executor, watcher.engine
     if executor is not None and executor.disarmed_reason:
         found.append(Fault(part="signer", sentence=executor.disarmed_reason))
@@ -294,6 +297,15 @@ def _faults(watcher: Watcher) -> tuple[Fault, ...]:
             for name, reason in engine.last.unread.items()
         ]
     return tuple(found)
+
+
+def last_node(health: Sequence[NodeHealth]) -> str:
+    """Return that only one of several nodes can be relied on, and what ails the others."""
+    ill = [node for node in health if not node.alive]
+    if len(health) < 2 or len(health) - len(ill) > 1:
+        return ""
+    why = "; ".join(f"{node.name} is {node.state} ({node.reason})" for node in ill)
+    return f"{len(health) - len(ill)} of {len(health)} nodes is left: {why}"
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

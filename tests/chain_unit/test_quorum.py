@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from keeper.app.service import last_node
 from keeper.chain.heads import HeadFollower
-from keeper.chain.provider import NoAnswer
+from keeper.chain.provider import NoAnswer, NodeHealth, NodeState
 from keeper.chain.quorum import Agreed, Answers, Doubted, Outvoted, judge
 from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef
@@ -89,3 +90,18 @@ async def test_a_node_far_ahead_of_two_others_is_not_run_after() -> None:
 
             assert (first.adopted[-1].number, step.adopted) == (3, (chain.head,))
             assert step.doubt == ""
+
+
+def test_the_last_node_of_several_is_said_with_what_ails_the_others() -> None:
+    def node(name: str, state: NodeState, reason: str = "") -> NodeHealth:
+        return NodeHealth(name=name, state=state, reason=reason, head=7, latency_s=0.1)
+
+    well = node("http://a", NodeState.ALIVE)
+    ill = node("http://b", NodeState.LAGGING, "has block 3, others are ahead")
+
+    assert last_node([well, ill]) == (
+        "1 of 2 nodes is left: http://b is lagging (has block 3, others are ahead)"
+    )
+    assert last_node([well, well, ill]) == ""
+    assert last_node([well]) == ""
+    assert last_node([ill]) == ""

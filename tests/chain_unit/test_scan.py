@@ -103,3 +103,15 @@ def test_pages_of_several_events_are_read_the_slow_way_and_whole() -> None:
     assert found.logs == one_by_one(bytes(raw))
     assert (found.lowest, found.highest) == (4_090, 4_091)
     assert distinct_logs(raw).count == found.count
+
+
+@pytest.mark.parametrize("field", ["address", "data", "blockHash", "transactionHash", "logIndex"])
+@pytest.mark.parametrize("digit", ["g", "A", " ", '"', "\x00"])
+def test_a_digit_that_is_none_is_seen_in_any_log_of_a_page(field: str, digit: str) -> None:
+    equal = {"transactionIndex": "0x4d", "logIndex": "0x12c", "blockNumber": "0xffa"}
+    logs = made(random.Random(9), 8, removed=False, **equal)
+    assert scan(page_of(logs)) is not None
+
+    page = page_of([*logs[:6], logs[6] | {field: logs[6][field][:-1] + "#"}, logs[7]])
+
+    assert scan(page.replace(b"#", digit.encode())) is None
