@@ -17,7 +17,7 @@ from eth_utils.crypto import keccak
 from keeper.devnet.network import BASE_FEE_WEI, Devnet, Stage
 from keeper.devnet.toolchain import ensure
 from keeper.engine import engine as engine_module
-from keeper.engine import market as market_module
+from keeper.engine import oracles as oracles_module
 from keeper.engine.engine import Pass
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, RpcError
@@ -106,6 +106,8 @@ async def armed(
 
 def _arming(key: str, adopt: int | None = None) -> str:
     return f"""
+[oracles]
+max_jump_percent = 60
 [liquidate]
 enabled = true
 min_profit_usd = "1"
@@ -334,10 +336,10 @@ async def c14(stage: Stage, trial: Trial) -> None:
 def prices_age_by_the_wall_clock() -> Iterator[None]:
     good = judge
 
-    def by_the_wall(feed: Any, reading: Any, block: BlockRef, rules: Any) -> Any:
-        return good(feed, reading, replace(block, timestamp=int(time.time())), rules)
+    def by_the_wall(feed: Any, reading: Any, block: BlockRef, rules: Any, **more: Any) -> Any:
+        return good(feed, reading, replace(block, timestamp=int(time.time())), rules, **more)
 
-    with planted(market_module, "judge", by_the_wall):
+    with planted(oracles_module, "judge", by_the_wall):
         yield
 
 
