@@ -307,11 +307,7 @@ class Engine:
                 self._states[key_of(state)] = state
             else:
                 self._states.pop(key_of(state), None)
-        audit = (
-            (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
-            if done.orphaned
-            else ()
-        )
+        audit = _audit(done)
         await self._records.record(
             PassRecord(
                 block=done.block,
@@ -390,6 +386,23 @@ class Engine:
 def _unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:
     position = PositionId(market=market, account=account)
     return Unassessable(position=position, block=block, reason=why)
+
+
+def _audit(done: Pass) -> tuple[AuditEvent, ...]:
+    """What is to be found later: reorganisations, and accounts whose balances were put right."""
+    reorganised = (
+        (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
+        if done.orphaned
+        else ()
+    )
+    repaired = (
+        AuditEvent(
+            event="book.repaired", fields={"market": reading.view.market.name, "account": account}
+        )
+        for reading in done.readings
+        for account in reading.repaired
+    )
+    return (*reorganised, *repaired)
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:

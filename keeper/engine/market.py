@@ -32,6 +32,7 @@ from keeper.risk.book import Book
 
 REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
+DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
 Obs = TypeVar("Obs", bound=Observation)
@@ -48,7 +49,8 @@ class Reading:
     repaired: tuple[Address, ...]
     """Accounts whose holdings differed from the book although no log had spoken of them."""
     unreadable: tuple[tuple[Address, str], ...]
-    """Accounts that could not be read, and why: they are tried again at the next block."""
+    """Accounts that could not be read or are not believed yet, and why: they are tried again at
+    the next block."""
 
 
 class WatchedMarket(Generic[M, Obs]):
@@ -78,6 +80,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._backlog: deque[Address] = deque()
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
+        self._quarantined: dict[Address, str] = {}
 
     @property
     def id(self) -> MarketId:
@@ -177,16 +180,12 @@ class WatchedMarket(Generic[M, Obs]):
 
     def take(self, block: BlockRef, seen: Obs, rounds: tuple[FeedReading, ...]) -> Reading:
         """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
-        repaired = tuple(
-            h.account
-            for h in seen.holdings
-            if h.account in self._swept and self.book.get(h.account) != h
-        )
+        repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
             self.book.put(holdings)
             self._unreadable.pop(holdings.account, None)
         self._unreadable.update(seen.unreadable)
-        self._to_read = set(self._unreadable)
+        self._to_read = set(self._unreadable) | set(self._quarantined)
 
         verdicts = {
             feed.address: judge(feed, reading, block, self._judging)
@@ -200,8 +199,25 @@ class WatchedMarket(Generic[M, Obs]):
             feeds=tuple(verdicts.values()),
             prices=tuple(prices.values()),
             repaired=repaired,
-            unreadable=tuple(self._unreadable.items()),
+            unreadable=tuple((self._quarantined | self._unreadable).items()),
         )
+
+    def _check(self, read: Iterable[Holdings]) -> tuple[Address, ...]:
+        """Return whose balances the book had wrong although nothing spoke of them.
+
+        They are repaired, and of unknown health until a second read says the same as the first:
+        one of two readings was wrong, and nobody is acted upon by it.
+        """
+        repaired = []
+        for holdings in read:
+            account = holdings.account
+            checked = account in self._swept or account in self._quarantined
+            if checked and self.book.get(account) != holdings:
+                repaired.append(account)
+                self._quarantined[account] = DIFFERED
+            else:
+                self._quarantined.pop(account, None)
+        return tuple(repaired)
 
     def _prices(self, verdicts: dict[Address, FeedVerdict], seen: Obs) -> dict[int, PriceVerdict]:
         reserves = tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))

@@ -40,6 +40,7 @@ OUTER_BAND: Final = 1.05
 INNER_BAND: Final = 1.01
 
 Rows = NDArray[np.int64]
+_NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -136,8 +137,16 @@ class Screen:
         )
 
     def found_in(self, tier: Tier, threshold: Wad) -> Found:
-        """Return what a pass over the accounts of `tier` finds; who has sunk is not among them."""
-        return self._found(tier.shapes, threshold)
+        """Return what a pass over the accounts of `tier` finds; who has sunk is not among them.
+
+        In float32 alone: to ask the few it cannot tell apart in float64 costs more than to ask
+        them exactly.
+        """
+        if self._unpriced:
+            return self._found(tier.shapes, threshold)
+        near = [s.row[places] for s, places, _, _ in self._near(tier.shapes, threshold, 1.0, 1.0)]
+        below = np.concatenate([_NO_ROWS, *near])
+        return Found(below=below, unknown=_NO_ROWS)
 
     def heat(self, threshold: Wad) -> Hot:
         """Return a hot set of the book at these weights.  Whoever keeps it forgets the edits."""
@@ -167,7 +176,7 @@ class Screen:
 
         `sink`: who is below already is only remembered by row.
         """
-        picked, sunk = [], [np.zeros(0, dtype=np.int64)]
+        picked, sunk = [], [_NO_ROWS]
         for shape, places, _, _ in self._near(shapes, threshold, band, SLACK_TIMES):
             copy = shape.picked(places)
             if sink:
@@ -193,7 +202,7 @@ class Screen:
 
     def _found(self, shapes: Sequence[Shape], threshold: Wad) -> Found:
         """Ask in float32; in float64 only of those near the line."""
-        surely, unclear = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        surely, unclear = [_NO_ROWS], [_NO_ROWS]
         for shape, places, sums, limit in self._near(shapes, threshold, 1.0, 1.0):
             rows = shape.row[places].astype(np.int64)
             under = sums < -limit
