@@ -15,7 +15,9 @@ from keeper import log
 GROUPS = {
     "risk": {
         "R1": "full_revaluation",
+        "R2": "full_revaluation",
         "R3": "scaling",
+        "R4": "oracle_update",
         "M1": "memory",
         "X1": "flags",
     },
@@ -72,9 +74,11 @@ def _options() -> argparse.Namespace:
 
 def _wanted(names: list[str]) -> Iterator[str]:
     asked = {name.lower() for name in names}
+    yielded: set[str] = set()
     for group, benches in GROUPS.items():
         for id_, module in benches.items():
-            if not asked or asked & {group, id_.lower(), module}:
+            if module not in yielded and (not asked or asked & {group, id_.lower(), module}):
+                yielded.add(module)
                 yield module
 
 

@@ -1,7 +1,7 @@
 """M1: bytes per account of everything a live market holds for it.
 
-Counted: the book's arrays with their room for growth, and the sweep's list of addresses, which the
-engine keeps between blocks.  Measured a second time from outside, as what the process grew by.
+Counted: the book's arrays with their room for growth, and its hot set.  Measured a second time from
+outside, as what the process grew by.
 """
 
 import os
@@ -16,6 +16,8 @@ from keeper.engine.market import WatchedMarket
 from keeper.oracles.judge import JudgeRules
 from keeper.oracles.trace import TraceRules
 from keeper.risk.book import Book
+from keeper.risk.exact import endangered
+from keeper.units import WAD
 
 ACCOUNTS = 1_000_000
 GROWN_ACCOUNTS = 200_000
@@ -26,22 +28,22 @@ def run() -> Iterator[Line]:
     """Yield M1: one run, since the count of bytes is the same each time."""
     book = crowd.book(ACCOUNTS)
     say("M1: counting bytes")
-    sweep = sum(sys.getsizeof(account) + 8 for account in book.accounts()) / len(book)
-    arrays = book.nbytes / len(book)
+    endangered(book, crowd.market().view().weights(), WAD)
+    assert book.hot is not None
+    held = book.nbytes / len(book)
     grown = _grown()
     yield Line(
         id="M1",
         what="bytes per account, everything the live book holds",
-        value=arrays + sweep,
+        value=held,
         unit="bytes",
         reach="<= 130",
-        ok=arrays + sweep <= 130,
+        ok=held <= 130,
         runs=1,
-        spread=(arrays + sweep, arrays + sweep),
+        spread=(held, held),
         context={
             "accounts": len(book),
-            "book_arrays": arrays,
-            "sweep_list": sweep,
+            "hot_set": book.hot.nbytes / len(book),
             "process_growth": median(grown),
             "process_growth_spread": list(spread(grown)),
             "process_growth_runs": len(grown),
@@ -65,15 +67,17 @@ def _resident() -> int:
 
 
 def _measure() -> float:
-    """Grow a market with its sweep; accounts are made one by one and thrown away."""
+    """Grow a market, hot set and sweep included; accounts are made one by one and thrown away."""
     made = crowd.market()
     market = WatchedMarket(made.adapter, tracing=TraceRules(), judging=JudgeRules())
     warm = Book()
     for holdings in crowd.accounts(made, 2_000):
         warm.put(holdings)
+    endangered(warm, made.view().weights(), WAD)
     before = _resident()
     for holdings in crowd.accounts(made, GROWN_ACCOUNTS):
         market.book.put(holdings)
+    endangered(market.book, made.view().weights(), WAD)
     market._next_swept()  # noqa: SLF001 - what every block does
     return (_resident() - before) / GROWN_ACCOUNTS
 

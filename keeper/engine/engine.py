@@ -331,11 +331,7 @@ class Engine:
                 self._states[key_of(state)] = state
             else:
                 self._states.pop(key_of(state), None)
-        audit = (
-            (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
-            if done.orphaned
-            else ()
-        )
+        audit = _audit(done)
         await self._records.record(
             PassRecord(
                 block=done.block,
@@ -427,6 +423,23 @@ def _by_protocol(reading: Reading, holdings: Holdings, assessment: Assessment) -
 def _unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:
     position = PositionId(market=market, account=account)
     return Unassessable(position=position, block=block, reason=why)
+
+
+def _audit(done: Pass) -> tuple[AuditEvent, ...]:
+    """What is to be found later: reorganisations, and accounts whose balances were put right."""
+    reorganised = (
+        (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
+        if done.orphaned
+        else ()
+    )
+    repaired = (
+        AuditEvent(
+            event="book.repaired", fields={"market": reading.view.market.name, "account": account}
+        )
+        for reading in done.readings
+        for account in reading.repaired
+    )
+    return (*reorganised, *repaired)
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:

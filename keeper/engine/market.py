@@ -40,6 +40,7 @@ REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
 DISCOVER_EVERY_BLOCKS = 1_000
 """Parameters are learnt again now and then although no log spoke of them."""
+DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
 Obs = TypeVar("Obs", bound=Observation)
@@ -56,7 +57,8 @@ class Reading:
     repaired: tuple[Address, ...]
     """Accounts whose holdings differed from the book although no log had spoken of them."""
     unreadable: tuple[tuple[Address, str], ...]
-    """Accounts that could not be read, and why: they are tried again at the next block."""
+    """Accounts that could not be read or are not believed yet, and why: they are tried again at
+    the next block."""
     protecting: LendingView
     """The same arithmetic for protections, which may go by a doubted price where the stance on its
     cause says so; `view` itself where no price is doubted."""
@@ -103,6 +105,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._backlog: deque[Address] = deque()
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
+        self._quarantined: dict[Address, str] = {}
 
     @property
     def id(self) -> MarketId:
@@ -207,16 +210,12 @@ class WatchedMarket(Generic[M, Obs]):
 
     def take(self, block: BlockRef, seen: Obs, rounds: OracleRead) -> Reading:
         """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
-        repaired = tuple(
-            h.account
-            for h in seen.holdings
-            if h.account in self._swept and self.book.get(h.account) != h
-        )
+        repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
             self.book.put(holdings)
             self._unreadable.pop(holdings.account, None)
         self._unreadable.update(seen.unreadable)
-        self._to_read = set(self._unreadable)
+        self._to_read = set(self._unreadable) | set(self._quarantined)
 
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
@@ -238,9 +237,26 @@ class WatchedMarket(Generic[M, Obs]):
             feeds=judged.feeds,
             prices=judged.prices,
             repaired=repaired,
-            unreadable=tuple(self._unreadable.items()),
+            unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
         )
+
+    def _check(self, read: Iterable[Holdings]) -> tuple[Address, ...]:
+        """Return whose balances the book had wrong although nothing spoke of them.
+
+        They are repaired, and of unknown health until a second read says the same as the first:
+        one of two readings was wrong, and nobody is acted upon by it.
+        """
+        repaired = []
+        for holdings in read:
+            account = holdings.account
+            checked = account in self._swept or account in self._quarantined
+            if checked and self.book.get(account) != holdings:
+                repaired.append(account)
+                self._quarantined[account] = DIFFERED
+            else:
+                self._quarantined.pop(account, None)
+        return tuple(repaired)
 
     def _next_swept(self) -> frozenset[Address]:
         """Return the sweep's share of the book, going round row by row."""

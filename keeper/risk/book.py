@@ -4,29 +4,34 @@ Knows no protocol: an entry is a reserve, a side, an e-mode and a scaled amount 
 what a scaled unit is worth comes from outside, block by block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keeper.model import Address, Entry, Holdings, Side
-from keeper.risk.columns import Columns
+from keeper.risk.hot import Hot
 from keeper.risk.index import AddressIndex
+from keeper.risk.shapes import GROWTH, STRETCH, Places, Shape, split, width_for
 
 SCALED_BOUND = 1 << 128
 KINDS_BOUND = 1 << 16
+FREE_KIND = 0
+
+Rows = NDArray[np.int64]
 
 Kind = tuple[int, int]
-"""(e-mode, reserve) as it numbers entries; kind 0 is that of freed places."""
+"""(e-mode, reserve) as it numbers entries; kind 0 is that of columns not used."""
 
 
 class Kinds:
     """Numbers the (e-mode, reserve) pairs that occur: weights are then looked up by one gather."""
 
     def __init__(self) -> None:
-        """Number 0 is taken by freed places."""
+        """Number 0 is taken by columns not used."""
         self._number: dict[Kind, int] = {}
         self._kinds: list[Kind] = [(0, 0)]
+        self._table: NDArray[np.int64] = np.zeros((2, 1), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -47,8 +52,9 @@ class Kinds:
 
     def table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the e-modes and the reserves by number."""
-        pairs = np.array(self._kinds, dtype=np.int64)
-        return pairs[:, 0], pairs[:, 1]
+        if self._table.shape[1] != len(self._kinds):
+            self._table = np.array(self._kinds, dtype=np.int64).T.copy()
+        return self._table[0], self._table[1]
 
 
 class Book:
@@ -58,10 +64,18 @@ class Book:
         """`capacity`: accounts to make room for; it grows by itself."""
         self._index = AddressIndex(capacity)
         self._e_mode: NDArray[np.uint8] = np.zeros(capacity, dtype=np.uint8)
-        self.collateral = Columns(capacity, 2 * capacity)
-        self.debt = Columns(capacity, 2 * capacity)
+        self._shape: NDArray[np.uint16] = np.zeros(capacity, dtype=np.uint16)
+        self._place: NDArray[np.int32] = np.zeros(capacity, dtype=np.int32)
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._great: dict[int, Holdings] = {}
+        self.shapes: list[Shape] = []
+        """Accounts by how many collaterals and debts they have; `place_of` says who is where."""
         self.collateral_kinds = Kinds()
         self.debt_kinds = Kinds()
+        self.edited: set[int] = set()
+        """Rows put or removed since `hot` was made."""
+        self.hot: Hot | None = None
+        """Who can be endangered by small moves; kept by `keeper.risk.exact`."""
 
     def __len__(self) -> int:
         return len(self._index)
@@ -75,42 +89,48 @@ class Book:
         return self._index.rows
 
     @property
+    def most(self) -> int:
+        """The most columns that any shape has."""
+        return max((s.collaterals + s.debts for s in self.shapes), default=0)
+
+    @property
+    def great(self) -> Mapping[int, Holdings]:
+        """By row, accounts with an amount too great for the columns to be exact."""
+        return self._great
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of all arrays, room for growth included."""
-        return self._index.nbytes + self._e_mode.nbytes + self.collateral.nbytes + self.debt.nbytes
+        """Bytes of all arrays, room for growth and the hot set included."""
+        beside = self._e_mode.nbytes + self._shape.nbytes + self._place.nbytes
+        hot = 0 if self.hot is None else self.hot.nbytes
+        return self._index.nbytes + beside + sum(s.nbytes for s in self.shapes) + hot
 
     def put(self, holdings: Holdings) -> int:
         """Store `holdings`, replacing what the account had; return its row.
 
         Raises ValueError for an amount that is not below 2**128, naming the account.
         """
+        e_mode = holdings.e_mode
+        collateral: list[tuple[int, int]] = []
+        debt: list[tuple[int, int]] = []
         for entry in holdings.entries:
             if not 0 <= entry.scaled < SCALED_BOUND:
                 raise ValueError(
                     f"{holdings.account}: {entry.scaled} in reserve {entry.reserve} is not uint128"
                 )
-        row = self._index.add(holdings.account)
-        if row >= len(self._e_mode):
-            more = max(64, row + 1 - len(self._e_mode), len(self._e_mode) // 2)
-            self._e_mode = np.concatenate([self._e_mode, np.zeros(more, dtype=np.uint8)])
-        self._e_mode[row] = holdings.e_mode
-        e_mode = holdings.e_mode
-        self.collateral.put(
-            row,
-            tuple(
-                (self.collateral_kinds.number((e_mode, e.reserve)), e.scaled)
-                for e in holdings.entries
-                if e.side is Side.COLLATERAL
-            ),
-        )
-        self.debt.put(
-            row,
-            tuple(
-                (self.debt_kinds.number((e_mode, e.reserve)), e.scaled)
-                for e in holdings.entries
-                if e.side is Side.DEBT
-            ),
-        )
+            if entry.side is Side.COLLATERAL:
+                number = self.collateral_kinds.number((e_mode, entry.reserve))
+                collateral.append((number, entry.scaled))
+            else:
+                debt.append((self.debt_kinds.number((e_mode, entry.reserve)), entry.scaled))
+        row, shape = self._seat(holdings.account, len(collateral), len(debt))
+        self._e_mode[row] = e_mode
+        kinds, scaled, rest, exact = _columns(shape, collateral, debt)
+        shape.write(int(self._place[row]), kinds, scaled, rest)
+        if exact:
+            self._great.pop(row, None)
+        else:
+            self._great[row] = holdings
         return row
 
     def get(self, account: Address) -> Holdings | None:
@@ -120,15 +140,27 @@ class Book:
 
     def at(self, row: int) -> Holdings:
         """Return what is stored in `row`, which must hold an account."""
-        entries = [
-            Entry(reserve=kinds[kind][1], side=side, scaled=scaled)
-            for side, columns, kinds in (
-                (Side.COLLATERAL, self.collateral, self.collateral_kinds),
-                (Side.DEBT, self.debt, self.debt_kinds),
+        shape, place = self.shapes[self._shape[row]], int(self._place[row])
+        if row in self._great:
+            entries = list(self._great[row].entries)
+        else:
+            columns = zip(
+                shape.kind[:, place].tolist(),
+                shape.scaled[:, place].tolist(),
+                shape.rest[:, place].tolist(),
+                strict=True,
             )
-            for kind, scaled in columns.of(row)
-        ]
-        entries.sort(key=lambda e: e.reserve)
+            entries = [
+                Entry(
+                    reserve=(self.collateral_kinds if collateral else self.debt_kinds)[kind][1],
+                    side=Side.COLLATERAL if collateral else Side.DEBT,
+                    scaled=int(short * STRETCH) + rest,
+                )
+                for number, (kind, short, rest) in enumerate(columns)
+                if kind != FREE_KIND
+                for collateral in (number < shape.collaterals,)
+            ]
+        entries.sort(key=lambda e: (e.reserve, e.side is Side.DEBT))
         return Holdings(
             account=self._index.account(row),
             e_mode=int(self._e_mode[row]),
@@ -144,11 +176,77 @@ class Book:
         row = self._index.remove(account)
         if row is None:
             return False
-        self.collateral.clear(row)
-        self.debt.clear(row)
+        self._unseat(row)
         return True
 
     def accounts(self) -> Iterator[Address]:
         """Yield every account, by row.  The book must not be edited meanwhile."""
         for row in np.flatnonzero(self._index.live):
             yield self._index.account(int(row))
+
+    def live(self, rows: Rows) -> Rows:
+        """Return those of `rows` that hold an account."""
+        return rows[self._index.live[rows]]
+
+    def by_shape(self, rows: Rows) -> Iterator[tuple[Shape, Rows, Places]]:
+        """Yield each shape that occurs, which of `rows` (by position) have it, and their places."""
+        numbers = self._shape[rows]
+        for number in np.unique(numbers):
+            which = np.flatnonzero(numbers == number)
+            yield self.shapes[number], which, self._place[rows[which]].astype(np.intp)
+
+    # --- where an account is ------------------------------------------------------------------
+
+    def _seat(self, account: Address, collaterals: int, debts: int) -> tuple[int, Shape]:
+        """Return the row of `account`, in a shape of that many entries."""
+        known = self._index.find(account)
+        number = self._number(width_for(collaterals), width_for(debts))
+        shape = self.shapes[number]
+        row = self._index.add(account) if known is None else known
+        self.edited.add(row)
+        if row >= len(self._e_mode):
+            more = max(64, row + 1 - len(self._e_mode), len(self._e_mode) // GROWTH)
+            self._e_mode = np.concatenate([self._e_mode, np.zeros(more, dtype=np.uint8)])
+            self._shape = np.concatenate([self._shape, np.zeros(more, dtype=np.uint16)])
+            self._place = np.concatenate([self._place, np.zeros(more, dtype=np.int32)])
+        if known is not None:
+            if self._shape[row] == number:
+                return row, shape
+            self._unseat(row)
+        self._shape[row] = number
+        self._place[row] = shape.append(row)
+        return row, shape
+
+    def _unseat(self, row: int) -> None:
+        place = int(self._place[row])
+        moved = self.shapes[self._shape[row]].drop(place)
+        self._place[moved] = place
+        self._great.pop(row, None)
+        self.edited.add(row)
+
+    def _number(self, collaterals: int, debts: int) -> int:
+        number = self._numbers.get((collaterals, debts))
+        if number is None:
+            number = self._numbers[collaterals, debts] = len(self.shapes)
+            self.shapes.append(Shape(collaterals, debts))
+        return number
+
+
+def _columns(
+    shape: Shape, collateral: list[tuple[int, int]], debt: list[tuple[int, int]]
+) -> tuple[list[int], list[float], list[int], bool]:
+    """Return kinds, floats and rests by column, and whether they are the amounts exactly."""
+    free = (FREE_KIND, 0)
+    entries = [
+        *collateral,
+        *[free] * (shape.collaterals - len(collateral)),
+        *debt,
+        *[free] * (shape.debts - len(debt)),
+    ]
+    parts = [split(scaled) for _, scaled in entries]
+    return (
+        [kind for kind, _ in entries],
+        [short for short, _ in parts],
+        [rest or 0 for _, rest in parts],
+        all(rest is not None for _, rest in parts),
+    )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from keeper.model import Address, Assessed, Assessment, Holdings, Unassessable, Weights
 from keeper.risk.book import Book
-from keeper.risk.screen import screen
+from keeper.risk.screen import Found, Screen, screen
 from keeper.units import Wad
 
 
@@ -20,15 +20,41 @@ class Assessor(Protocol):
         ...
 
 
+HOT_FROM_ROWS = 10_000
+"""A smaller book is screened whole in less time than it takes to ask whether it must be."""
+EDITED_SHARE = 50
+"""The hot set is made anew when one in so many rows was edited since."""
+
+
 def endangered(book: Book, weights: Weights, threshold: Wad) -> tuple[Address, ...]:
     """Return every account that can be below `threshold`, and every one of unknown health.
 
     A superset: each is still to be assessed exactly.  Unknown here means without any price; an
     account on a stale price is among them only if it can be below `threshold` at that price.
     """
-    seen = screen(book, weights)
-    rows = (*seen.can_be_below(threshold).tolist(), *seen.unknown().tolist())
+    found = candidates(screen(book, weights), threshold)
+    rows = (*found.below.tolist(), *found.unknown.tolist())
     return tuple(book.account(row) for row in rows)
+
+
+def candidates(seen: Screen, threshold: Wad, hot_from_rows: int = HOT_FROM_ROWS) -> Found:
+    """Return the same by row.
+
+    A book of `hot_from_rows` or more keeps a hot set, made anew where it cannot be relied upon.
+    """
+    book = seen.book
+    if book.rows < hot_from_rows:
+        return seen.found(threshold)
+    hot = book.hot
+    if (
+        hot is None
+        or hot.threshold != threshold
+        or len(book.edited) * EDITED_SHARE > book.rows
+        or not seen.current(hot)
+    ):
+        hot = book.hot = seen.heat(threshold)
+        book.edited.clear()
+    return seen.found_by(hot)
 
 
 def below(

@@ -94,7 +94,7 @@ class AddressIndex:
 
     def _new_row(self) -> int:
         if self.rows == len(self._keys):
-            more = max(64, self.rows // 2)
+            more = max(64, self.rows // 8)
             self._keys = np.concatenate(
                 [self._keys, np.zeros((more, ADDRESS_BYTES), dtype=np.uint8)]
             )

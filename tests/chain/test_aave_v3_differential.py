@@ -735,3 +735,28 @@ async def test_a_stable_rate_debt_is_unreadable_and_not_ignored(devnet_v3_0: Dev
 
     assert observed.holdings == ()
     assert "stable-rate debt" in observed.unreadable[0][1]
+
+
+async def test_interest_alone_takes_as_long_as_the_pool_says(either: Devnet) -> None:
+    """The nearest of all borrowers: healthy a second before, below at the second."""
+    seen = await crash(either, "0.81", "0.85")
+    view = seen.view()
+    times = {
+        account: seconds
+        for account, holdings in seen.holdings.items()
+        if (seconds := view.seconds_to_liquidation(holdings, within_s=10**11))
+    }
+    account = min(times, key=lambda a: times[a])
+
+    answers_ = []
+    for before in (1, 0):
+        snapshot = await either.anvil.snapshot()
+        then = seen.block.timestamp + times[account] - before
+        await either.anvil.rpc("evm_setNextBlockTimestamp", then)
+        await either.anvil.rpc("evm_mine")
+        assert (await block_of(either.anvil)).timestamp == then
+        [data] = await either.account_data_of([account])
+        answers_.append(data[5] >= WAD)
+        await either.anvil.revert(snapshot)
+
+    assert answers_ == [True, False]

@@ -2,6 +2,8 @@
 
 import structlog
 
+from keeper.engine.market import DIFFERED
+from keeper.model import Unassessable
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, Story, done, holdings, position
 
 HEALTHY = (3, 1_517)
@@ -46,13 +48,44 @@ async def test_an_account_that_a_log_spoke_of_is_not_called_repaired() -> None:
     assert passed.readings[0].repaired == ()
 
 
-async def test_what_the_sweep_finds_is_acted_on_in_the_same_pass() -> None:
+async def test_what_the_sweep_finds_is_unknown_until_a_second_read_says_the_same() -> None:
     story = Story(sweep_per_block=5)
     await story.begin({ALICE: HEALTHY})
 
-    await story.mine(moved={ALICE: (1, 5_000)}, silently=True)
+    first = done(await story.mine(moved={ALICE: (1, 5_000)}, silently=True))
+    acted_at_first = story.acted_on()
+    second = done(await story.mine())
 
+    [unknown] = first.assessments
+    assert isinstance(unknown, Unassessable)
+    assert unknown.reason == DIFFERED
+    assert acted_at_first == []
+    assert second.readings[0].unreadable == ()
+    assert second.readings[0].repaired == ()
     assert story.acted_on() == [ALICE]
+
+
+async def test_an_account_that_reads_differently_each_time_stays_unknown() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+
+    passes = [
+        done(await story.mine(moved={ALICE: (1, 5_000 + n)}, silently=True)) for n in range(3)
+    ]
+
+    assert [[type(a) for a in p.assessments] for p in passes] == [[Unassessable]] * 3
+    assert story.acted_on() == []
+
+
+async def test_a_repair_is_in_the_audit_trail() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+
+    passed = done(await story.mine(moved={ALICE: CHANGED}, silently=True))
+
+    audit = [e for record in story.records.kept for e in record.audit]
+    assert [(e.event, e.fields["account"]) for e in audit] == [("book.repaired", ALICE)]
+    assert passed.readings[0].repaired == (ALICE,)
 
 
 async def test_borrowers_found_in_history_enter_the_book_at_the_next_block() -> None:

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from keeper.model import Address, Entry, Holdings, Side
 from keeper.risk.book import Book
 from keeper.risk.index import AddressIndex
+from keeper.risk.shapes import STRETCH
 
 ACCOUNTS = st.integers(0, 40).map(lambda n: Address(f"0x{n * 0x1234567890ABCDEF:040x}"))
 SCALED = st.one_of(
@@ -60,17 +61,28 @@ class BookMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_columns_hold_what_the_accounts_hold_and_nothing_else(self) -> None:
-        for columns, side in (
-            (self.book.collateral, Side.COLLATERAL),
-            (self.book.debt, Side.DEBT),
-        ):
-            amounts = [
-                float(e.scaled)
-                for h in self.expected.values()
-                for e in h.entries
-                if e.side is side and e.scaled
-            ]
-            assert sorted(columns.scaled[columns.scaled > 0].tolist()) == sorted(amounts)
+        held = []
+        for shape in self.book.shapes:
+            scaled = shape.scaled[:, : shape.size].astype(float) * STRETCH
+            scaled += shape.rest[:, : shape.size]
+            held += scaled[scaled > 0].tolist()
+        amounts = [
+            pytest.approx(e.scaled, rel=2**-23)
+            for h in self.expected.values()
+            for e in h.entries
+            if e.scaled
+        ]
+        assert sorted(held) == sorted(amounts, key=lambda a: a.expected)
+
+    @invariant()
+    def every_account_is_where_the_book_says(self) -> None:
+        rows = np.flatnonzero(self.book._index.live)
+        seen = []
+        for shape, which, places in self.book.by_shape(rows):
+            assert shape.row[places].tolist() == rows[which].tolist()
+            seen += which.tolist()
+        assert sorted(seen) == list(range(len(rows)))
+        assert sum(shape.size for shape in self.book.shapes) == len(rows)
 
 
 TestBook = BookMachine.TestCase
@@ -119,7 +131,7 @@ def test_an_account_takes_little_memory() -> None:
         )
         book.put(Holdings(account=Address(f"0x{n:040x}"), e_mode=0, entries=entries))
 
-    assert book.nbytes / len(book) < 200
+    assert book.nbytes / len(book) < 90
 
 
 def test_removed_rows_and_slots_are_used_again() -> None:

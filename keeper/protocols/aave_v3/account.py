@@ -36,6 +36,8 @@ class ReserveNow:
     """One reserve at one block's timestamp."""
 
     reserve: Reserve
+    state: ReserveState
+    """As stored, nothing accrued: what later instants are computed from."""
     configuration: Configuration
     liquidity_index: int
     debt_index: int
@@ -96,6 +98,7 @@ def reserve_now(
         unusable = f"{symbol}: the protocol's oracle answers 0"
     return ReserveNow(
         reserve=reserve,
+        state=state,
         configuration=state.configuration,
         liquidity_index=liquidity_index,
         debt_index=debt_index_at(market.rules, state.debt_index, state.debt_rate, elapsed_s),

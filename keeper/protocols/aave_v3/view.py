@@ -37,6 +37,7 @@ from keeper.protocols.aave_v3.account import (
     value_account,
 )
 from keeper.protocols.aave_v3.explain import explain
+from keeper.protocols.aave_v3.interest import A_DECADE_S, seconds_to_liquidation
 from keeper.protocols.aave_v3.liquidation import (
     MIN_LEFTOVER_BASE,
     SENTINEL_HEALTH,
@@ -151,6 +152,26 @@ class View:
         if assessment.debt == 0:
             return Wad(0)
         return Wad(mul_div(WAD, WAD, assessment.health_factor, Rounding.UP))
+
+    def seconds_to_liquidation(self, holdings: Holdings, within_s: int = A_DECADE_S) -> int | None:
+        """Return after how many seconds interest alone brings the health factor below 1.
+
+        Counted from this block, with today's prices, rates and parameters: exact to the second as
+        the contract would answer then.  0 if it is below already; None if that does not happen
+        within `within_s`, or the health factor is unknown.
+        """
+        try:
+            self._account(holdings)
+            return seconds_to_liquidation(
+                self.of,
+                self.reserves,
+                self.e_mode_prices,
+                holdings,
+                block=self.block,
+                within_s=within_s,
+            )
+        except Unvalued:
+            return None
 
     def explain(self, holdings: Holdings) -> tuple[str, ...]:
         """Return the arithmetic, a line each."""
