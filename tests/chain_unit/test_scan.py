@@ -108,7 +108,11 @@ def test_pages_of_several_events_are_read_the_slow_way_and_whole() -> None:
 @pytest.mark.parametrize("field", ["address", "data", "blockHash", "transactionHash", "logIndex"])
 @pytest.mark.parametrize("digit", ["g", "A", " ", '"', "\x00"])
 def test_a_digit_that_is_none_is_seen_in_any_log_of_a_page(field: str, digit: str) -> None:
-    equal = {"transactionIndex": "0x4d", "logIndex": "0x12c", "blockNumber": "0xffa"}
+    equal: dict[str, Any] = {
+        "transactionIndex": "0x4d",
+        "logIndex": "0x12c",
+        "blockNumber": "0xffa",
+    }
     logs = made(random.Random(9), 8, removed=False, **equal)
     assert scan(page_of(logs)) is not None
 
