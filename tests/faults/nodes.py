@@ -65,6 +65,8 @@ async def _note(
     truth: Truth, trial: Trial, seen: Client, proxies: Sequence[Proxy], since: BlockRef
 ) -> None:
     trial.violations += await truth.violations(seen, since)
+    if truth.raced:
+        trial.suffered["reads raced by mining"] = truth.raced
     done = sum((proxy.done for proxy in proxies), Counter[str]())
     trial.suffered |= dict(done)
     trial.figures["usable_s"] = truth.delays_s(seen)
