@@ -34,6 +34,7 @@ from keeper.model import (
     Checkpoint,
     Decision,
     Declined,
+    Funding,
     Hold,
     Inventory,
     MarketId,
@@ -227,7 +228,8 @@ class Engine:
         decisions: list[Decision] = []
         purses = {name: Purse(inventory) for name, inventory in inventories.items()}
         for intent in self._pace.open.values():
-            if (purse := purses.get(intent.position.market.name)) is not None:
+            purse = purses.get(intent.position.market.name)
+            if purse is not None and intent.funding is Funding.OWN:
                 purse.take(intent.asset.address, intent.amount)
         protected = {
             (name, account) for name, hand in self._hands.items() for account in hand.protections
@@ -250,7 +252,7 @@ class Engine:
             decision = strategy.decide(self.readings[name].view, holdings, assessment, purse)
             if isinstance(decision, Hold):
                 self._pace.recovered(assessment.position)
-            if isinstance(decision, Act):
+            if isinstance(decision, Act) and decision.intent.funding is Funding.OWN:
                 purse.take(decision.intent.asset.address, decision.intent.amount)
             decisions.append(decision)
         return tuple(decisions)

@@ -128,6 +128,7 @@ def _or_none(value: object) -> object:
 
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_or_none)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_or_none)]
+OptionalAddress = Annotated[AddressValue | None, BeforeValidator(_or_none)]
 OptionalInt = Annotated[int | None, BeforeValidator(_or_none)]
 HttpUrls = Annotated[
     tuple[Annotated[str, BeforeValidator(lambda v: _node_url(v, ("https", "http")))], ...],
