@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from keeper.cli import config
+from keeper.cli import config, deploy
 from keeper.cli.context import Invocation, hoist
 from keeper.errors import ConfigError, KeeperError
 
@@ -57,6 +57,7 @@ def _common(
 
 
 config.register(app)
+deploy.register(app)
 
 
 def version() -> str:
