@@ -28,8 +28,13 @@ GROUPS = {
     "execution": {
         "L1": "latency",
     },
+    "crash": {
+        "C8": "crash",
+    },
 }
 """Group to id to the module of this folder that measures it."""
+LONG = frozenset({"crash"})
+"""Groups that take a quarter of an hour: run only when they are asked for."""
 
 
 def main() -> None:
@@ -67,7 +72,7 @@ def _wanted(names: list[str]) -> Iterator[str]:
     asked = {name.lower() for name in names}
     for group, benches in GROUPS.items():
         for id_, module in benches.items():
-            if not asked or asked & {group, id_.lower(), module}:
+            if (not asked and group not in LONG) or asked & {group, id_.lower(), module}:
                 yield module
 
 

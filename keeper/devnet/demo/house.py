@@ -51,11 +51,10 @@ async def set_up(
     environ: Mapping[str, str],
     flash: bool,
 ) -> House:
-    """Make a key, fund it, write the configuration, approve the Pool for what it may spend, and with
-    `flash` deploy the liquidator.
+    """Make a key, fund it, write the configuration, and approve the Pool for what it may spend.
 
-    `database`: a URL, or None for a SQLite file in `folder`.  `bot`: URL and token of the stand-in,
-    unused when `environ` holds a real token.
+    `database`: a URL, or None for a SQLite file in `folder`.  `flash` deploys the liquidator.
+    `bot`: URL and token of the stand-in, unused when `environ` holds a real token.
     """
     url = database or f"sqlite:///{folder / 'keeper.sqlite3'}"
     keeper = await _fund(devnet, folder)
