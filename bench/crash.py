@@ -154,7 +154,8 @@ class World:
         """Let a keeper live until nothing is left to do, then ask the chain."""
         life = self._begin(Fate(last=True))
         began = time.monotonic()
-        while life.is_alive() and time.monotonic() - began < LONGEST_END_S:
+        longest_s = LONGEST_LIFE_S if self.place.forgetful else LONGEST_END_S
+        while life.is_alive() and time.monotonic() - began < longest_s:
             life.join(BLOCKS_S[0])
             self.chain.mine()
         tally.unfinished += life.exitcode != 0
