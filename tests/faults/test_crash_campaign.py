@@ -8,7 +8,7 @@ import pytest
 
 from tests.chain_unit.bare_anvil import ROOT
 
-TRIALS = 40
+TRIALS = 30
 
 pytestmark = pytest.mark.chain
 
@@ -32,4 +32,4 @@ def test_no_kill_makes_a_duplicate_or_loses_an_intent_or_a_message() -> None:
         assert found["resume_s_most"] <= 10
         # a keeper that begins with an empty journal repeats actions and forgets to tell
         assert found["planted_bug_caught"], found["planted_bug"]
-        assert len(found["killed_at"]) >= 4
+        assert len(found["killed_at"]) >= 3
