@@ -502,6 +502,16 @@ class IntentKind(StrEnum):
     REPAY = "repay"
     LIQUIDATE = "liquidate"
     APPROVE = "approve"
+    DEPLOY = "deploy"
+
+
+class Funding(StrEnum):
+    """Whose money an action moves."""
+
+    OWN = "own"
+    """The keeper's own account."""
+    FLASH = "flash"
+    """Borrowed and paid back in the same transaction, through the liquidator contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -522,6 +532,11 @@ class Intent:
     """How much of it at the most."""
     collateral: Asset | None = None
     """Liquidations only: what is seized."""
+    covers: Raw = Raw(0)  # noqa: RUF009
+    """Liquidations only: what of `amount` is really taken, as of `block`."""
+    seized: Raw = Raw(0)  # noqa: RUF009
+    """Liquidations only: how much of `collateral` is received, as of `block`."""
+    funding: Funding = Funding.OWN
     value_at_risk: Base
     """What orders the queue, base units: debt for liquidations, what a liquidation would cost
     the owner for protection."""

@@ -30,6 +30,7 @@ _NOUN: Final = {
     IntentKind.REPAY: "Repayment",
     IntentKind.LIQUIDATE: "Liquidation",
     IntentKind.APPROVE: "Approval",
+    IntentKind.DEPLOY: "Deployment",
 }
 PROTECTION: Final = frozenset({IntentKind.TOP_UP, IntentKind.REPAY})
 """What is done for the owner: who watches the account hears about it."""
@@ -96,7 +97,7 @@ def outcome_messages(
     labels = {
         watch.chat: watch.label for watch in watches if watch.account == intent.position.account
     }
-    own = intent.kind is not IntentKind.APPROVE
+    own = intent.kind not in (IntentKind.APPROVE, IntentKind.DEPLOY)
     chats = dict.fromkeys((*operators, *(labels if own else ())))
     return tuple(
         Message(
@@ -152,6 +153,8 @@ def _done_line(intent: Intent, name: str, done: Done, *, owner: bool) -> str:
             return f"✅ Repaid {spent} for {name}{change}"
         case IntentKind.APPROVE:
             return f"✅ Approved {spent}"
+        case IntentKind.DEPLOY:
+            return f"✅ Deployed the liquidator at {short(intent.position.account)}"
         case IntentKind.LIQUIDATE:
             moved = f"repaid {spent}{_seized(intent, done)}{change}"
             return (
@@ -169,6 +172,8 @@ def _act(intent: Intent, name: str) -> str:
             return f"repay {spent} for {name}"
         case IntentKind.APPROVE:
             return f"approve {spent}"
+        case IntentKind.DEPLOY:
+            return f"deploy the liquidator at {short(intent.position.account)}"
         case IntentKind.LIQUIDATE:
             return f"liquidate {name}: repay {spent}{_seized(intent, Done())}"
 
@@ -192,7 +197,7 @@ def _seized(intent: Intent, done: Done) -> str:
 
 
 def _change(intent: Intent, after: Wad | None) -> str:
-    if intent.kind is IntentKind.APPROVE:
+    if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
         return ""
     arrow = f": {health_text(intent.health_before)} → "
     return arrow + ("unknown" if after is None else health_text(after))

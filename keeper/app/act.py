@@ -13,12 +13,13 @@ import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.app.chain import OpenChain
-from keeper.app.hands import asset_named
+from keeper.app.hands import asset_named, funding_of
 from keeper.app.look import held_by, read_accounts
 from keeper.app.watcher import bind, executor_for, signer_for
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, ExecutionError, ObservationError
 from keeper.execution.executor import TxExecutor
+from keeper.execution.policy import Permission, Target
 from keeper.model import (
     Address,
     Assessed,
@@ -38,7 +39,7 @@ from keeper.model import (
     Submitted,
     Unknown,
 )
-from keeper.ports import LendingView
+from keeper.ports import LendingView, MarketView
 from keeper.settings import Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
@@ -62,8 +63,10 @@ class Planned:
     """An intent with what it was planned from."""
 
     intent: Intent
-    view: LendingView
+    view: MarketView
     before: Assessed | None
+    needs: tuple[tuple[Permission, Target], ...] = ()
+    """What the key must be allowed for this one, besides what the settings allow."""
 
 
 async def inventory_of(
@@ -153,7 +156,8 @@ async def plan_liquidation(
     holdings = held_by(market, reading, account)
     assessed = reading.view.assess(holdings)
     purse = Purse(await inventory_of(chain, market, owner))
-    decision = Liquidate(min_profit=Base(0)).decide(reading.view, holdings, assessed, purse)
+    strategy = Liquidate(min_profit=Base(0), funding=funding_of(chain.config))
+    decision = strategy.decide(reading.view, holdings, assessed, purse)
     intent = getattr(decision, "intent", None)
     if not isinstance(intent, Intent):
         raise ExecutionError(f"Not liquidated: {getattr(decision, 'reason', 'no reason')}.")
@@ -223,7 +227,9 @@ async def carry_out(
         )
         return messages, (event,)
 
-    executor = executor_for(settings, chain, journal=journal, signer=signer, on_settled=settled)
+    executor = executor_for(
+        settings, chain, journal=journal, signer=signer, on_settled=settled, needs=planned.needs
+    )
     if not send and executor.armed:
         executor = executor_for(
             settings.model_copy(

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keeper.app.registry import NATIVE
+from keeper.app.registry import EXCHANGES, HUBS, NATIVE
 from keeper.engine.engine import Hand
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
+from keeper.execution.exchange import Exchange
 from keeper.execution.executor import Pricing
+from keeper.execution.flash import FlashLoans, FlashRules
+from keeper.execution.liquidator import LIQUIDATE
+from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
-from keeper.model import Address, Asset, Call, Intent, IntentKind
+from keeper.model import Address, Asset, Call, Funding, Intent, IntentKind
 from keeper.ports import MarketView, Strategy
 from keeper.settings import Chain, Protect, Settings
 from keeper.strategies.alert_only import AlertOnly
@@ -18,7 +22,7 @@ from keeper.strategies.protect import Bounds
 from keeper.strategies.repay import Repay
 from keeper.strategies.top_up import TopUp
 from keeper.strategies.waterfall import Waterfall
-from keeper.units import Base, Rounding, mul_div
+from keeper.units import Base, Bps, Rounding, mul_div
 
 Markets = Mapping[str, WatchedMarket[Any, Any]]
 
@@ -57,6 +61,47 @@ def _otherwise(
         max_debt=wanted.max_debt_usd,
         denied=wanted.denied_assets,
         protected=(*(entry.account for entry in settings.protect.values()), *own),
+        funding=funding_of(settings.select(str(market.id.chain_id))[0]),
+    )
+
+
+def funding_of(chain: Chain) -> Funding:
+    """Return who pays for liquidations on the chain: lenders, where a liquidator is configured."""
+    return Funding.OWN if chain.liquidator is None else Funding.FLASH
+
+
+def exchange_of(chain: Chain) -> Exchange:
+    """Return where collateral is sold.  Raises ConfigError where that is not known."""
+    known = EXCHANGES.get(chain.chain_id)
+    factory = chain.uniswap_factory or (known.factory if known else None)
+    quoter = chain.uniswap_quoter or (known.quoter if known else None)
+    if factory is None or quoter is None:
+        raise ConfigError(
+            f"{chain.name}: where Uniswap v3 lies on chain {chain.chain_id} is not known: "
+            "set uniswap_factory and uniswap_quoter of the chain."
+        )
+    return Exchange(factory=factory, quoter=quoter)
+
+
+def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> FlashLoans | None:
+    """Return who funds liquidations; None where no liquidator is configured."""
+    if chain.liquidator is None:
+        return None
+
+    def hubs(view: MarketView) -> tuple[Address, ...]:
+        market = markets[view.market.name]
+        listed = {a.symbol: a.address for _, a, _ in market.adapter.sources(market.market)}
+        return tuple(listed[symbol] for symbol in HUBS if symbol in listed)
+
+    return FlashLoans(
+        node=node,
+        exchange=exchange_of(chain),
+        rules=FlashRules(
+            contract=chain.liquidator,
+            max_slippage=Bps(settings.liquidate.max_slippage_bps),
+            min_profit=settings.liquidate.min_profit_usd,
+        ),
+        hubs=hubs,
     )
 
 
@@ -86,6 +131,14 @@ def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPoli
         for kind, to, selector in market.adapter.actions(market.market)
         if kind in kinds
     ]
+    if chain.liquidator is not None:
+        lent = chain.liquidator
+        allowed = [
+            (name, kind, lent, LIQUIDATE)
+            if kind is IntentKind.LIQUIDATE
+            else (name, kind, to, selector)
+            for name, kind, to, selector in allowed
+        ]
     return SigningPolicy(
         chain_id=chain.chain_id,
         permissions=tuple(
@@ -120,7 +173,7 @@ def pricing_of(chain: Chain, markets: Markets) -> Pricing:
         return None
 
     def health_call(intent: Intent, view: MarketView) -> Call | None:
-        if intent.kind is IntentKind.APPROVE:
+        if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
             return None
         market = markets[view.market.name]
         return market.adapter.health_call(market.market, intent.position.account)

@@ -223,6 +223,8 @@ def deed(intent: Intent) -> str:
             return f"repay {amount}"
         case IntentKind.APPROVE:
             return f"approve {amount}"
+        case IntentKind.DEPLOY:
+            return "deploy the liquidator"
         case IntentKind.LIQUIDATE:
             seized = f", seize {symbol(intent.collateral)}" if intent.collateral else ""
             return f"liquidate: repay {amount}{seized}"

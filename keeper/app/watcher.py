@@ -10,13 +10,14 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
-from keeper.app.hands import hand_of, policy_of, pricing_of
+from keeper.app.hands import flash_of, hand_of, policy_of, pricing_of
 from keeper.app.oracles import board_of
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
@@ -26,6 +27,7 @@ from keeper.engine.engine import Engine, Pass, Telling
 from keeper.errors import ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings
+from keeper.execution.policy import Permission, Target
 from keeper.execution.progress import ProgressRules
 from keeper.execution.signer import KeystoreSigner, Signer
 from keeper.model import (
@@ -67,13 +69,24 @@ def executor_for(
     journal: SqlJournal,
     signer: Signer | None,
     on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+    needs: Sequence[tuple[Permission, Target]] = (),
 ) -> TxExecutor:
-    """Return the chain's executor, armed if the settings arm this chain."""
+    """Return the chain's executor, armed if the settings arm this chain.
+
+    `needs`: what a command asked for by name may sign besides, where the chain is armed.
+    """
+    policy = policy_of(settings, chain.config, chain.markets)
+    if needs and settings.signing.armed(chain.config.chain_id):
+        policy = replace(
+            policy,
+            permissions=(*policy.permissions, *(permission for permission, _ in needs)),
+            targets=(*policy.targets, *(target for _, target in needs)),
+        )
     executor = TxExecutor(
         node=chain.rpc,
         journal=journal,
         signer=signer,
-        policy=policy_of(settings, chain.config, chain.markets),
+        policy=policy,
         chain_id=chain.config.chain_id,
         pricing=pricing_of(chain.config, chain.markets),
         on_settled=on_settled,
@@ -82,6 +95,7 @@ def executor_for(
             adopt_nonce=settings.signing.adopt_nonce,
         ),
         kill_switch=settings.signing.kill_switch_file,
+        flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
     )
     if settings.signing.armed(chain.config.chain_id):
         executor.arm(chain.config.chain_id)

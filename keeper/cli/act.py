@@ -298,7 +298,7 @@ def _plan(chain: "OpenChain", planned: "Planned", inventory: "Inventory | None")
 def _missing(planned: "Planned", inventory: "Inventory | None") -> str:
     """Return what must be there before it can be paid, and how it gets there; or nothing."""
     intent = planned.intent
-    if inventory is None or str(intent.kind) == "approve":
+    if inventory is None or str(intent.kind) == "approve" or str(intent.funding) == "flash":
         return ""
     asset = intent.asset
     held = inventory.balances.get(asset.address, 0)

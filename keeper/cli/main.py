@@ -17,6 +17,7 @@ from keeper.cli import (
     check,
     config,
     db,
+    deploy,
     explain,
     oracles,
     positions,
@@ -68,7 +69,19 @@ def _common(
     context.obj = Invocation(config=config_file, chain=chain, as_json=as_json, verbose=verbose)
 
 
-for _module in (running, check, positions, explain, oracles, act, watch, actions, db, config):
+for _module in (
+    running,
+    check,
+    positions,
+    explain,
+    oracles,
+    act,
+    deploy,
+    watch,
+    actions,
+    db,
+    config,
+):
     _module.register(app)
 
 

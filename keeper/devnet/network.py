@@ -125,6 +125,24 @@ class Devnet:
         prices = {symbol: await self.asset_price(symbol) for symbol in symbols.values()}
         return await uniswap.align(self.deployer, self.deployment.uniswap, symbols, prices)
 
+    async def fall_of(
+        self, feed: str, left: Decimal, *, exchange: Decimal | None = None
+    ) -> Decimal:
+        """Let a feed answer `left` of its present price, and the exchange with it; the new answer.
+
+        `exchange`: what is left of the price there, where that is something else.  Sent in one go:
+        mined together with the next block, or at once under automine.
+        """
+        price = (await self.price(feed) * left).quantize(Decimal("0.00000001"))
+        symbols = {reserve.asset: reserve.symbol for reserve in self.deployment.reserves}
+        prices = {symbol: await self.asset_price(symbol) for symbol in symbols.values()}
+        for reserve in self.deployment.reserves:
+            if reserve.feed == self.deployment.feed(feed).name:
+                prices[reserve.symbol] *= left if exchange is None else exchange
+        await uniswap.align(self.deployer, self.deployment.uniswap, symbols, prices, wait=False)
+        await self.push_price(feed, price)
+        return price
+
     # --- positions --------------------------------------------------------------------------
 
     async def account_data(self, account: str, block: str = "latest") -> tuple[int, ...]:

@@ -31,6 +31,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 CONTRACTS: Final = ROOT / "contracts"
 CACHE: Final = ROOT / ".cache"
 LENS: Final = ROOT / "keeper" / "chain" / "lens.json"
+LIQUIDATOR: Final = ROOT / "keeper" / "execution" / "liquidator.json"
 
 ANVIL_VERSION: Final = "1.7.1"
 _NODE_MAJOR: Final = 18
@@ -92,20 +93,30 @@ def compile_own() -> Artifacts:
 
 def lens_document() -> str:
     """Return the text of ``keeper/chain/lens.json`` as the sources make it: the same every time."""
-    lens = compile_own().get("Lens")
+    return _own_document("Lens")
+
+
+def liquidator_document() -> str:
+    """Return the text of ``keeper/execution/liquidator.json`` as the sources make it."""
+    return _own_document("Liquidator")
+
+
+def _own_document(name: str) -> str:
+    contract = compile_own().get(name)
     document = {
-        "contract": "Lens",
+        "contract": name,
         "compiler": "solc 0.8.27, evm paris, optimizer 200 runs, no metadata",
-        "abi": lens.abi,
-        "bytecode": "0x" + lens.bytecode,
+        "abi": contract.abi,
+        "bytecode": "0x" + contract.bytecode,
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def build_lens() -> Path:
-    """Write ``keeper/chain/lens.json`` and return its path."""
+def build_own() -> tuple[Path, ...]:
+    """Write what ships compiled, from contracts/src, and return the paths."""
     _write(LENS, lens_document().encode())
-    return LENS
+    _write(LIQUIDATOR, liquidator_document().encode())
+    return LENS, LIQUIDATOR
 
 
 # --- Node and npm ---------------------------------------------------------------------------
@@ -327,6 +338,6 @@ def _step(what: str) -> Iterator[None]:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["lens"]:
-        print(build_lens())  # noqa: T201
+        print(*build_own(), sep="\n")  # noqa: T201
     else:
         print(ensure().anvil)  # noqa: T201

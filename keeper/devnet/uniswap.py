@@ -5,6 +5,7 @@ from decimal import Decimal
 from math import isqrt
 from typing import Final
 
+from keeper.devnet.abi import encode_call
 from keeper.devnet.anvil import address_of
 from keeper.devnet.deployer import ZERO, Deployer
 from keeper.devnet.deployment import DeployedPool, DeployedUniswap
@@ -17,6 +18,7 @@ _FOREVER: Final = 2**64
 _MORE_THAN_ENOUGH: Final = 2**120
 _Q192: Final = 2**192
 _TOLERANCE_BPS: Final = 2
+_TRADE_GAS: Final = 500_000
 
 
 async def deploy_uniswap(deployer: Deployer, assets: Mapping[str, Address]) -> DeployedUniswap:
@@ -87,10 +89,13 @@ async def align(
     uniswap: DeployedUniswap,
     assets: Mapping[Address, str],
     prices: Mapping[str, Decimal],
+    *,
+    wait: bool = True,
 ) -> int:
     """Trade each pool to where `prices` (dollars a whole token, by symbol) say; count the trades.
 
-    This is what arbitrage does after an oracle moves.  Pools within 2 bps are left alone.
+    This is what arbitrage does after an oracle moves.  Pools within 2 bps are left alone.  Not to
+    `wait` leaves the trades to the next block.
     """
     trades = 0
     for pool in uniswap.pools:
@@ -106,11 +111,11 @@ async def align(
             continue
         falls = wanted < now
         tokens = (pool.token0, pool.token1) if falls else (pool.token1, pool.token0)
-        await deployer.send(
-            uniswap.router,
-            "SwapRouter",
-            "exactInputSingle",
-            (*tokens, pool.fee, deployer.sender, _FOREVER, _MORE_THAN_ENOUGH, 0, wanted),
-        )
+        order = (*tokens, pool.fee, deployer.sender, _FOREVER, _MORE_THAN_ENOUGH, 0, wanted)
+        if wait:
+            await deployer.send(uniswap.router, "SwapRouter", "exactInputSingle", order)
+        else:
+            data = encode_call(deployer.artifacts.get("SwapRouter"), "exactInputSingle", order)
+            await deployer.anvil.send(deployer.sender, uniswap.router, data, gas=_TRADE_GAS)
         trades += 1
     return trades

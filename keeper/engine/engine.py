@@ -35,6 +35,7 @@ from keeper.model import (
     Checkpoint,
     Decision,
     Declined,
+    Funding,
     Hold,
     Holdings,
     Inventory,
@@ -251,7 +252,8 @@ class Engine:
         self._pace.forget_all_but(assessments)
         purses = {name: Purse(inventory) for name, inventory in inventories.items()}
         for intent in self._pace.open.values():
-            if (purse := purses.get(intent.position.market.name)) is not None:
+            purse = purses.get(intent.position.market.name)
+            if purse is not None and intent.funding is Funding.OWN:
                 purse.take(intent.asset.address, intent.amount)
         protected = {
             (name, account) for name, hand in self._hands.items() for account in hand.protections
@@ -273,7 +275,7 @@ class Engine:
                 self._pace.recovered(position)
             if self._pace.held(position, block):
                 continue
-            if isinstance(decision, Act):
+            if isinstance(decision, Act) and decision.intent.funding is Funding.OWN:
                 purse.take(decision.intent.asset.address, decision.intent.amount)
             decisions.append(decision)
         return tuple(decisions)

@@ -11,6 +11,7 @@ and one-plan-per-position hold between processes, the caps of a day may be overs
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from keeper.errors import (
 )
 from keeper.execution.arming import Arming
 from keeper.execution.fees import AtCap, initial_fees, leave_room
+from keeper.execution.flash import FlashLoans, Funded
 from keeper.execution.node import Footing, Node, footing
 from keeper.execution.planning import ExecutionSettings, draft, fee_cap
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
@@ -42,6 +44,7 @@ from keeper.model import (
     Call,
     Declined,
     Fees,
+    Funding,
     Intent,
     IntentKind,
     OpenPlan,
@@ -69,6 +72,7 @@ class _Ready:
     fees: Fees
     health_after: Wad | None
     footing: Footing
+    funded: Funded | None = None
 
 
 class TxExecutor:
@@ -87,9 +91,12 @@ class TxExecutor:
         settings: ExecutionSettings | None = None,
         kill_switch: Path | None = None,
         rehearse_as: Address | None = None,
+        flash: FlashLoans | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
-        """Watch-only until `arm`.  `rehearse_as`: whose transactions to simulate without a key."""
+        """Watch-only until `arm`.  `rehearse_as`: whose transactions to simulate without a key.
+        `flash`: who funds intents that borrow; without, they are declined.
+        """
         self._node = node
         self._journal = journal
         self._signer = signer
@@ -98,6 +105,7 @@ class TxExecutor:
         self._pricing = pricing
         self._on_settled = on_settled
         self._settings = settings or ExecutionSettings()
+        self._flash = flash
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
@@ -229,6 +237,7 @@ class TxExecutor:
             raise PolicyViolation("There is no account to act from: name a keystore file.")
         ready = await self._prepare(intent, view, self._address)
         if not self._arming.armed:
+            self._note_sale(ready)
             return Rehearsed(plan=ready.plan, health_after=ready.health_after)
         async with self._lock:
             return await self._claim_and_send(ready)
@@ -250,7 +259,6 @@ class TxExecutor:
             to, data = view.encode(intent)
         except (ValueError, OverflowError) as error:
             raise ExecutionError(f"It cannot be encoded: {error}.") from error
-        call = Call(to=to, data=data)
         ground = await self._stand_on(block, sender)
         plans = await self._journal.open_plans(sender) if self._signer else ()
         busy = [p for p in plans if p.plan.intent.position == intent.position]
@@ -259,6 +267,14 @@ class TxExecutor:
                 f"{intent.position} has an action in flight: {busy[0].plan.intent.intent_id}."
             )
         pending = [p.plan for p in plans if p.nonce >= ground.nonce]
+        tip = Wei(max(ground.tip_wei, self._settings.min_tip_wei))
+        price = Wei(block.base_fee_wei + tip)
+        funded = await self._fund(
+            intent, view, pool=to, sender=sender, pending=pending, price_wei=price
+        )
+        if funded is not None:
+            intent = funded.intent
+        call = Call(to=to, data=data) if funded is None else funded.call
         simulated = await self._simulator.run(
             sender,
             call,
@@ -274,6 +290,8 @@ class TxExecutor:
                 f"It would not help: health would be {health_after} wad after it, it is"
                 f" {intent.health_before} now."
             )
+        if funded is not None:
+            funded.judge(simulated.gas_used, price)
         self._failpoint("intent.simulated")
         cap = fee_cap(
             intent,
@@ -282,7 +300,6 @@ class TxExecutor:
             self._pricing.native(view),
             self._settings,
         )
-        tip = Wei(max(ground.tip_wei, self._settings.min_tip_wei))
         fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
         if isinstance(fees, AtCap):
             raise ExecutionError(
@@ -298,10 +315,45 @@ class TxExecutor:
             block=block,
             settings=self._settings,
         )
-        return _Ready(plan=plan, fees=fees, health_after=health_after, footing=ground)
+        return _Ready(
+            plan=plan, fees=fees, health_after=health_after, footing=ground, funded=funded
+        )
+
+    async def _fund(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        pool: Address,
+        sender: Address,
+        pending: Sequence[Plan],
+        price_wei: Wei,
+    ) -> Funded | None:
+        """Return the loan and the sale of an intent that borrows; None for one that does not."""
+        if intent.funding is Funding.OWN:
+            return None
+        if self._flash is None:
+            raise ExecutionError("It needs a flash loan and no liquidator contract is configured.")
+        return await self._flash.fund(
+            intent,
+            view,
+            pool=pool,
+            sender=sender,
+            in_flight=frozenset(plan.intent.intent_id for plan in pending),
+            price_wei=price_wei,
+            native_price=self._pricing.native(view),
+            deadline=view.block.timestamp + self._settings.deadline_s,
+        )
+
+    def _note_sale(self, ready: _Ready) -> None:
+        if self._flash is not None and ready.funded is not None:
+            block = ready.footing.block
+            self._flash.took(ready.plan.intent.intent_id, block, ready.funded.sale)
 
     def _spends(self, intent: Intent, view: MarketView) -> Base:
-        if intent.kind is IntentKind.APPROVE:
+        if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
+            return ZERO
+        if intent.funding is Funding.FLASH:
             return ZERO
         spends = self._pricing.spends(intent, view)
         if spends is None:
@@ -346,6 +398,7 @@ class TxExecutor:
             await self._give_up(claim, str(error))
             raise
         self._open[plan.intent.intent_id] = plan.intent
+        self._note_sale(ready)
         return Submitted(open_plan=sent, health_after=ready.health_after)
 
     async def _check_policy(self, plan: Plan, ground: Footing) -> None:

@@ -41,13 +41,13 @@ def fee_cap(
     """Return the most this intent may ever pay per gas, wei.
 
     The least of the operator's absolute cap, the policy's cap per transaction (None: rehearsal),
-    and a share of what is at stake.  The share is left out of approvals, which stake nothing, and
-    where the native token has no price.
+    and a share of what is at stake.  The share is left out of approvals and deployments, which
+    stake nothing, and where the native token has no price.
     """
     caps = [settings.max_fee_wei]
     if policy_gas_wei is not None:
         caps.append(Wei(policy_gas_wei // gas_limit))
-    if native_price and intent.kind is not IntentKind.APPROVE:
+    if native_price and intent.kind not in (IntentKind.APPROVE, IntentKind.DEPLOY):
         liquidating = intent.kind is IntentKind.LIQUIDATE
         at_stake = intent.expected_profit if liquidating else intent.value_at_risk
         share = settings.liquidate_share if liquidating else settings.protect_share

@@ -4,6 +4,8 @@ The nonce decides, read by the head's hash: while the signer's nonce has not pas
 attempt of it can be mined on this branch, whatever a node says; once it has passed, one of the
 attempts has a receipt, or something that is not ours used the nonce.  No error text has a say.
 
+An action that would revert by now is not paid for: `instead_of` uses its nonce up.
+
 After the deadline the action itself is neither sent nor bumped.  A signed nonce cannot be given
 up, since any attempt may still be mined: it is used up by a zero-value self-transfer with the same
 nonce.  An action's fees stay below the plan's cap by one replacement, so that this always fits.
@@ -156,6 +158,16 @@ def next_step(plan: OpenPlan, now: Situation, rules: ProgressRules) -> Step:
     return _in_the_pool(plan, now, rules)
 
 
+def instead_of(plan: OpenPlan, now: Situation) -> Cancel | Stuck:
+    """Return what to do instead of sending an action again that would revert."""
+    suggestion = suggested(now.block.base_fee_wei, now.tip_wei)
+    match bump(plan.attempts[-1].fees, suggestion, plan.plan.max_fee_wei):
+        case AtCap():
+            return Stuck("it would revert by now and no cancellation fits under its gas cap")
+        case fees:
+            return Cancel(fees)
+
+
 def _nonce_used(plan: OpenPlan, now: Situation, rules: ProgressRules) -> Step:
     ours = {attempt.tx_hash for attempt in plan.attempts}
     mined = [r for r in now.receipts if r.tx_hash in ours and r.block_number <= now.block.number]
@@ -175,7 +187,8 @@ def _nonce_used(plan: OpenPlan, now: Situation, rules: ProgressRules) -> Step:
     if now.block.number - receipt.block_number + 1 < rules.confirmations:
         return Wait()
     if receipt.tx_hash in now.cancelling:
-        return Settle(TxState.ABANDONED, receipt, "it was cancelled: its deadline had passed")
+        why = "its deadline had passed, or it would have reverted"
+        return Settle(TxState.ABANDONED, receipt, f"it was cancelled: {why}")
     return Settle(TxState.CONFIRMED if receipt.succeeded else TxState.REVERTED, receipt)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from keeper.errors import KeeperError
+from keeper.errors import KeeperError, ObservationError, SimulationReverted
 from keeper.execution.arming import Arming
 from keeper.execution.node import Footing, Node, nonce_at_height
 from keeper.execution.progress import (
@@ -27,15 +27,18 @@ from keeper.execution.progress import (
     Stuck,
     Unmine,
     Wait,
+    instead_of,
     next_step,
 )
 from keeper.execution.sending import Failpoint, Sender
-from keeper.execution.simulate import estimate
+from keeper.execution.simulate import Simulator, estimate
 from keeper.execution.transaction import cancellation, cancelling, transaction
 from keeper.model import (
     Abandoned,
     AuditEvent,
+    Call,
     Confirmed,
+    IntentKind,
     Message,
     OpenPlan,
     Outcome,
@@ -96,6 +99,7 @@ class Tracker:
         self._rules = rules
         self._on_settled = on_settled
         self._failpoint = failpoint
+        self._simulator = Simulator(node)
         self._doubts: dict[str, tuple[int, str]] = {}
         self._told: dict[str, set[str]] = {}
         self.dead_claims: set[str] = set()
@@ -137,7 +141,7 @@ class Tracker:
         told.add(outcome.reason)
         return outcome
 
-    async def _steps(  # noqa: C901, PLR0911 - one arm per step
+    async def _steps(  # noqa: C901, PLR0911, PLR0912 - one arm per step
         self, plan: OpenPlan, shared: Pass
     ) -> Outcome | None:
         """Apply steps until there is nothing more to do at this head."""
@@ -169,9 +173,31 @@ class Tracker:
                 case Rebroadcast() | Bump() | Cancel():
                     if refusal := self._arming.refusal():
                         return Unknown(plan=plan.plan, reason=f"Left as it is: {refusal}.")
+                    if not isinstance(step, Cancel) and await self._outdated(plan, situation):
+                        step = instead_of(plan, situation)
+                    if isinstance(step, Stuck):
+                        return Unknown(plan=plan.plan, reason=f"Not mined: {step.reason}.")
                     await self._send(plan, step, shared)
                     return None
         raise AssertionError(f"{intent_id}: no end of steps at block {block.number}")
+
+    async def _outdated(self, plan: OpenPlan, now: Situation) -> bool:
+        """Whether a liquidation would revert by now: somebody else was faster, or prices moved.
+
+        A node that cannot say leaves it as it is.
+        """
+        intent = plan.plan.intent
+        if intent.kind is not IntentKind.LIQUIDATE or plan.attempts[-1].tx_hash in now.cancelling:
+            return False
+        call = Call(to=plan.plan.to, data=plan.plan.data)
+        try:
+            await self._simulator.run(plan.signer, call, None, now.block)
+        except SimulationReverted as error:
+            log.warning("tx.outdated", intent=intent.intent_id, nonce=plan.nonce, reason=str(error))
+            return True
+        except ObservationError:
+            return False
+        return False
 
     async def _situation(self, plan: OpenPlan, shared: Pass) -> Situation:
         """Ask for receipts only where the nonce says that there must be one."""

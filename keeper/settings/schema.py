@@ -308,8 +308,19 @@ class Chain(Section):
     sequencer_feed: OptionalAddress = Field(
         None, description="The rollup's uptime feed; Chainlink's known one when left out."
     )
+    liquidator: OptionalAddress = Field(
+        None,
+        description="Our liquidator contract: liquidations then borrow what they repay; see "
+        "deploy-liquidator.",
+    )
     uniswap_factory: OptionalAddress = Field(
-        None, description="A Uniswap v3 factory whose pools serve as references; none by default."
+        None,
+        description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
+        "pools serve as references too.",
+    )
+    uniswap_quoter: OptionalAddress = Field(
+        None,
+        description="Uniswap v3's QuoterV2; known for the larger chains.",
     )
     markets: tuple[Annotated[Market, BeforeValidator(_market)], ...] = Field(
         (), description="Names of presets, or tables; the chain's main Aave v3 market by default."
@@ -419,7 +430,8 @@ class Protect(Section):
 
 
 class Liquidate(Section):
-    """Liquidating borrowers whose health factor is below 1, from the keeper's own funds."""
+    """Liquidating borrowers whose health factor is below 1, from the keeper's own funds or, with a
+    liquidator contract on the chain, by flash loans."""
 
     enabled: bool = Field(default=False, description="Whether borrowers are liquidated at all.")
     min_profit_usd: UsdValue = Field(
@@ -430,6 +442,18 @@ class Liquidate(Section):
     )
     markets: Names = Field((), description="Only in these markets; all when left out.")
     denied_assets: Addresses = Field((), description="Tokens that are never received or paid with.")
+    max_slippage_bps: int = Field(
+        100,
+        ge=0,
+        lt=10_000,
+        description="How much less than quoted the sale of what is seized may bring, in hundredths "
+        "of a percent.",
+    )
+    profit_to: OptionalAddress = Field(
+        None,
+        description="Owner of the liquidator contract, who gets its profits; the key's own account "
+        "by default.",
+    )
 
 
 class Signing(Section):

@@ -1,4 +1,4 @@
-"""Liquidating accounts below 1 for the bonus, from the keeper's own inventory."""
+"""Liquidating accounts below 1 for the bonus, from the keeper's inventory or by a flash loan."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from keeper.model import (
     Assessed,
     Assessment,
     Decision,
+    Funding,
     Hold,
     Holdings,
     Intent,
@@ -19,7 +20,7 @@ from keeper.model import (
 from keeper.ports import MarketView, Wallet
 from keeper.strategies.intents import intent_id
 from keeper.strategies.text import have, health, need, number, usd
-from keeper.units import WAD, Base, Raw, Rounding
+from keeper.units import UINT256_MAX, WAD, Base, Raw, Rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,9 @@ class Liquidate:
     """Tokens it touches on neither side, allowed or not."""
     protected: tuple[Address, ...] = ()
     """Accounts it never liquidates: those that this keeper protects, and its own."""
+    funding: Funding = Funding.OWN
+    """FLASH: the wallet is not asked.  Whether the loan and the sale leave a profit is the
+    executor's to say, which knows the exchange."""
     name: str = "liquidate"
 
     def decide(
@@ -67,7 +71,7 @@ class Liquidate:
         best = self._best(view, holdings, wallet)
         if isinstance(best, str):
             return Refuse(position=position, reason=f"{start}: {best}")
-        return Act(intent=_intent(assessment, best, start))
+        return Act(intent=_intent(assessment, best, start, self.funding))
 
     def _best(self, view: MarketView, holdings: Holdings, wallet: Wallet) -> Liquidation | str:
         """The most profitable pair that may be taken and paid for, or why there is none."""
@@ -109,7 +113,8 @@ class Liquidate:
 
     def _limit(self, option: Liquidation, wallet: Wallet) -> tuple[Raw, str]:
         leg = option.debt
-        limit = wallet.spendable(leg.asset.address)
+        own = self.funding is Funding.OWN
+        limit = wallet.spendable(leg.asset.address) if own else Raw(UINT256_MAX)
         if self.max_debt is not None:
             unit = 10**leg.asset.decimals
             cap = Raw(self.max_debt * unit // leg.price if leg.price > 0 else 0)
@@ -129,7 +134,7 @@ def _merit(option: Liquidation) -> tuple[int, int, int]:
     return option.profit, -option.debt.reserve, -option.collateral.reserve
 
 
-def _intent(assessed: Assessed, best: Liquidation, start: str) -> Intent:
+def _intent(assessed: Assessed, best: Liquidation, start: str, funding: Funding) -> Intent:
     does = (
         f"repay {need(best.debt_to_cover, best.debt.asset)}, "
         f"seize {have(best.seized, best.collateral.asset)}, profit {usd(best.profit)}"
@@ -142,6 +147,9 @@ def _intent(assessed: Assessed, best: Liquidation, start: str) -> Intent:
         asset=best.debt.asset,
         amount=best.amount,
         collateral=best.collateral.asset,
+        covers=best.debt_to_cover,
+        seized=best.seized,
+        funding=funding,
         value_at_risk=assessed.debt,
         expected_profit=best.profit,
         health_before=assessed.health_factor,

@@ -7,6 +7,7 @@ from keeper.model import Intent, IntentKind
 
 _RANK: Final = {
     IntentKind.APPROVE: 0,
+    IntentKind.DEPLOY: 0,
     IntentKind.TOP_UP: 1,
     IntentKind.REPAY: 1,
     IntentKind.LIQUIDATE: 2,

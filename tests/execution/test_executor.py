@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keeper.errors import BadAnswer, ConfigError, JournalError, RpcError
 from keeper.execution.executor import Pricing
 from keeper.execution.policy import SigningPolicy
+from keeper.execution.transaction import decode_signed, is_cancellation
 from keeper.model import (
     Abandoned,
     Confirmed,
@@ -21,7 +23,7 @@ from keeper.model import (
     Unknown,
 )
 from keeper.units import Base, Wei
-from tests.execution.fakes import CHAIN, GWEI, SIGNER, FakeView, intent, policy
+from tests.execution.fakes import CHAIN, GWEI, SIGNER, FakeChain, FakeView, intent, policy
 from tests.execution.rig import PRICING, SETTINGS, Rig
 
 
@@ -551,3 +553,72 @@ async def test_approvals_are_not_priced_and_liquidations_are_capped_by_their_pro
 
     assert "is the most that this is worth" in declined(refused)
     assert sent(approval).open_plan.plan.spends == 0
+
+
+# --- looked at again before it is paid for ----------------------------------------------------
+
+
+async def test_a_liquidation_that_would_revert_by_now_is_cancelled_instead_of_bumped() -> None:
+    rig = Rig()
+    head = rig.chain.head
+    waiting = intent(1, head, IntentKind.LIQUIDATE)
+    sent(await rig.executor.submit(waiting, FakeView(block=head)))
+
+    rig.chain.revert_data = bytes.fromhex("930bb771")  # somebody else was faster
+    for _ in range(SETTINGS.progress.bump_after):
+        await rig.block(include=False)
+    attempts = rig.journal.plans["intent-1"].attempts
+    outcomes = await rig.blocks(4)
+
+    assert len(attempts) == 2
+    assert is_cancellation(decode_signed(attempts[1].raw).tx, SIGNER.address)
+    assert [type(o) for o in outcomes] == [Abandoned]
+    assert rig.chain.executed() == [b""]  # the nonce, and nothing else
+
+
+class Overloaded(FakeChain):
+    """Cannot say what a call would do."""
+
+    def _eth_call(self, _params: list[Any]) -> Any:
+        raise RpcError("overloaded")
+
+
+async def test_a_liquidation_that_still_works_is_bumped_and_so_is_one_nobody_can_judge() -> None:
+    for chain in (FakeChain(), Overloaded()):
+        rig = Rig(chain=chain)
+        head = rig.chain.head
+        sent(await rig.executor.submit(intent(1, head, IntentKind.LIQUIDATE), FakeView(block=head)))
+
+        chain.has_simulate_v1 = False
+        for _ in range(SETTINGS.progress.bump_after):
+            await rig.block(include=False)
+        newest = rig.journal.plans["intent-1"].attempts[-1]
+
+        assert decode_signed(newest.raw).tx.data
+        assert len(rig.journal.plans["intent-1"].attempts) == 2
+
+
+async def test_a_dropped_liquidation_is_not_sent_again_when_it_would_revert() -> None:
+    rig = Rig()
+    head = rig.chain.head
+    sent(await rig.executor.submit(intent(1, head, IntentKind.LIQUIDATE), FakeView(block=head)))
+
+    rig.chain.pool.clear()
+    rig.chain.revert_data = bytes.fromhex("930bb771")
+    await rig.block(include=False)
+    outcomes = await rig.blocks(4)
+
+    assert [type(o) for o in outcomes] == [Abandoned]
+    assert rig.chain.executed() == [b""]
+
+
+async def test_a_protection_is_bumped_without_being_judged_again() -> None:
+    rig = Rig()
+    sent(await rig.submit())
+
+    rig.chain.revert_data = bytes.fromhex("930bb771")
+    for _ in range(SETTINGS.progress.bump_after):
+        await rig.block(include=False)
+
+    newest = rig.journal.plans["intent-1"].attempts[-1]
+    assert decode_signed(newest.raw).tx.data

@@ -236,7 +236,7 @@ TABLE: dict[str, tuple[OpenPlan, Situation, Step]] = {
         Settle(
             TxState.ABANDONED,
             receipt(998, SECOND.tx_hash),
-            "it was cancelled: its deadline had passed",
+            "it was cancelled: its deadline had passed, or it would have reverted",
         ),
     ),
     "the action that was mined despite its cancellation is confirmed": (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keeper.app.act import carry_out, plan_approval
 from keeper.app.chain import open_chain
+from keeper.app.deploy import plan_deployment
 from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import Devnet
 from keeper.errors import ExecutionError
@@ -37,6 +38,8 @@ class House:
     keeper: Address
     carol: Address
     telegram_is_real: bool
+    liquidator: Address | None
+    """The contract that liquidates with borrowed money; None: the keeper uses its own."""
 
 
 async def set_up(
@@ -46,26 +49,37 @@ async def set_up(
     database: str | None,
     bot: tuple[str, str],
     environ: Mapping[str, str],
+    flash: bool,
 ) -> House:
     """Make a key, fund it, write the configuration, and approve the Pool for what it may spend.
 
-    `database`: a URL, or None for a SQLite file in `folder`.  `bot`: URL and token of the stand-in,
-    unused when `environ` holds a real token.
+    `database`: a URL, or None for a SQLite file in `folder`.  `flash` deploys the liquidator.
+    `bot`: URL and token of the stand-in, unused when `environ` holds a real token.
     """
     url = database or f"sqlite:///{folder / 'keeper.sqlite3'}"
     keeper = await _fund(devnet, folder)
     carol = await _near_the_edge(devnet)
     real = bool(environ.get("KEEPER__TELEGRAM__TOKEN"))
     config = folder / "keeper.toml"
-    config.write_text(
-        _toml(devnet.deployment, folder, url, carol, None if real else bot),
-        encoding="utf-8",
-    )
+    toml = _toml(devnet.deployment, folder, url, carol, None if real else bot)
+    config.write_text(toml, encoding="utf-8")
     telegram = {k: v for k, v in environ.items() if k.startswith("KEEPER__TELEGRAM__")}
     settings = load(config, telegram, env_file=None)
     await _approve(devnet.deployment, settings)
+    liquidator = None
+    if flash:
+        liquidator = await _deploy(settings, keeper)
+        there = f"chain_id = {devnet.deployment.chain_id}\n"
+        toml = toml.replace(there, f'{there}liquidator = "{liquidator}"\n', 1)
+        config.write_text(toml, encoding="utf-8")
+        settings = load(config, telegram, env_file=None)
     return House(
-        settings=settings, config=config, keeper=keeper, carol=carol, telegram_is_real=real
+        settings=settings,
+        config=config,
+        keeper=keeper,
+        carol=carol,
+        telegram_is_real=real,
+        liquidator=liquidator,
     )
 
 
@@ -143,6 +157,8 @@ chain_id = {deployment.chain_id}
 rpc_urls = [{quoted(deployment.rpc_url)}]
 ws_urls = [{quoted(deployment.ws_url)}]
 calls_per_second = 5000
+uniswap_factory = "{deployment.uniswap.factory}"
+uniswap_quoter = "{deployment.uniswap.quoter}"
 confirmations = {CONFIRMATIONS}
 block_time_s = 1
 markets = [{{ name = "{MARKET}", addresses_provider = "{deployment.addresses_provider}" }}]
@@ -185,3 +201,19 @@ async def _approve(deployment: Deployment, settings: Settings) -> None:
             )
             if not isinstance(submission, Submitted):
                 raise ExecutionError(f"{reserve.symbol} was not approved: {submission}")
+
+
+async def _deploy(settings: Settings, keeper: Address) -> Address:
+    """Deploy the liquidator by the same path as ``keeper deploy-liquidator --send``."""
+    chain = settings.select()[0]
+    async with (
+        await Database.open(settings.database.url) as database,
+        open_chain(settings, chain) as opened,
+    ):
+        deployment = await plan_deployment(settings, opened, keeper)
+        submission, _ = await carry_out(
+            settings, opened, database, deployment.planned, send=True, wait=False
+        )
+    if not isinstance(submission, Submitted):
+        raise ExecutionError(f"The liquidator was not deployed: {submission}")
+    return deployment.contract

@@ -55,6 +55,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--database", metavar="URL", help="an empty PostgreSQL database instead of SQLite"
     )
+    parser.add_argument(
+        "--own-funds",
+        action="store_true",
+        help="liquidate with the keeper's own tokens instead of flash loans",
+    )
     parser.add_argument("--stay", action="store_true", help="keep chain and keeper running after")
     return parser.parse_args()
 
@@ -75,6 +80,7 @@ async def _play(options: argparse.Namespace, started: float) -> int:
                 database=options.database,
                 bot=(bot.url, TOKEN),
                 environ=os.environ,
+                flash=not options.own_funds,
             )
             log.hide(house.settings.secrets())
             chronicle = Chronicle()
@@ -126,7 +132,12 @@ async def _act(
     show.line(
         f"Aave v3.6 on Anvil at {devnet.deployment.rpc_url}, "
         f"{len(devnet.borrowers)} borrowers; keeper {house.keeper}, armed for chain "
-        f"{devnet.deployment.chain_id}"
+        f"{devnet.deployment.chain_id}; liquidations "
+        + (
+            "with its own tokens"
+            if house.liquidator is None
+            else f"by flash loan through {house.liquidator}"
+        )
     )
 
     async def told() -> Verdict:

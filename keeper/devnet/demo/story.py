@@ -168,9 +168,9 @@ class Story:
             await self._bot.heard(chat, label, within_s=PATIENCE_S)
 
     async def _eth_at(self, percent: int) -> None:
-        """ETH/USD answers this much of its first price; two blocks pass."""
-        price = (self._start_price * percent / 100).quantize(Decimal("0.00000001"))
-        await self._devnet.push_price("ETH/USD", price)
+        """ETH/USD answers this much of its first price, and the exchange; two blocks pass."""
+        left = self._start_price * percent / 100 / await self._devnet.price("ETH/USD")
+        price = await self._devnet.fall_of("ETH/USD", left)
         self._show.price("ETH/USD", price, percent - 100)
         await self.ticks(2)
 

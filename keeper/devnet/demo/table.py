@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keeper.devnet.demo.verdict import Deed, Verdict, wad_text
+from keeper.model import IntentKind
 
 SHOWN_REFUSALS = 8
 
@@ -52,6 +53,14 @@ def _deeds(deeds: tuple[Deed, ...]) -> Table:
     return table
 
 
+def _gas(verdict: Verdict) -> str:
+    gas = sorted(deed.gas for deed in verdict.deeds if deed.kind is IntentKind.LIQUIDATE)
+    if not gas:
+        return "-"
+    how = "with own tokens" if verdict.liquidator is None else "by flash loan, sale included"
+    return f"p50 {gas[len(gas) // 2]:,}, least {gas[0]:,}, most {gas[-1]:,}, {how}"
+
+
 def _short(health: int) -> str:
     """Three places, floored."""
     text = wad_text(health)
@@ -74,6 +83,7 @@ def _figures(verdict: Verdict) -> tuple[tuple[str, str], ...]:
             ),
         ),
         ("actions", f"{len(verdict.deeds)}, profit after gas {profit:,.2f} USD"),
+        ("gas of a liquidation", _gas(verdict)),
         ("refused with a reason", f"{len(verdict.refused)}"),
         ("missed", f"{len(verdict.missed)}"),
         ("reorganisations seen", ", ".join(f"{d} deep" for d in verdict.reorg_depths) or "none"),

@@ -24,6 +24,8 @@ LIQUIDATION_CALL = (
     "0x"
     + keccak(text="LiquidationCall(address,address,address,uint256,uint256,address,bool)").hex()
 )
+LIQUIDATED = "0x" + keccak(text="Liquidated(bytes32,address,address,uint256)").hex()
+"""Of our liquidator."""
 CONFIRMED = "confirmed"
 NOT_SENT = ("declined", "rehearsed")
 FAILED = ("reverted", "abandoned")
@@ -41,7 +43,8 @@ class Deed:
     block: int
     gas: int
     profit_usd: float | None
-    """Value seized less value repaid less gas, at the oracle's prices of its block."""
+    """Less gas, at the oracle's prices of its block: what the liquidator handed over, or with own
+    tokens the value seized less the value repaid."""
     health_before: int
     """`getUserAccountData` at the block before."""
     health_after: int
@@ -76,6 +79,7 @@ class Verdict:
     broadcast_ms: Mapping[str, float]
     reorg_depths: tuple[int, ...]
     seconds: float
+    liquidator: Address | None = None
     faults: tuple[str, ...] = field(default=())
 
     @property
@@ -97,6 +101,7 @@ class Verdict:
             "rpc_calls_per_block": self.rpc_calls_per_block,
             "decision_ms": dict(self.decision_ms),
             "broadcast_ms": dict(self.broadcast_ms),
+            "liquidator": self.liquidator,
             "faults": list(self.faults),
             "seconds": round(self.seconds, 1),
         }
@@ -130,6 +135,7 @@ async def judge(
         *(f"a protected account was liquidated: {a}" for a in sorted(protected & liquidated)),
         *stray,
         *_twice(deeds),
+        *await _kept(devnet, house),
         *_unserved(protected, deeds),
         *_alert_faults(alerts, counts),
     ]
@@ -152,6 +158,7 @@ async def judge(
         ),
         reorg_depths=tuple(p.orphaned for p in chronicle.passes if p.orphaned),
         seconds=seconds,
+        liquidator=house.liquidator,
         faults=tuple(faults),
     )
 
@@ -203,7 +210,7 @@ async def _deeds(
         if action.tx_hash in seen:
             faults.append(f"two intents claim {action.tx_hash}")
         seen.add(action.tx_hash)
-        if action.intent.kind is not IntentKind.APPROVE:
+        if action.intent.kind not in (IntentKind.APPROVE, IntentKind.DEPLOY):
             deeds.append(await _deed(devnet, action, receipt))
     nonce = int(await devnet.anvil.rpc("eth_getTransactionCount", house.keeper, "latest"), 16)
     if nonce != mined:
@@ -239,6 +246,7 @@ async def _profit(devnet: Devnet, receipt: Mapping[str, Any], gas_wei: int) -> f
     collateral, debt = ("0x" + topic[-40:] for topic in event["topics"][1:3])
     repaid, seized = (int(event["data"][2 + 64 * i : 66 + 64 * i], 16) for i in range(2))
     block = receipt["blockNumber"]
+    lent = [log for log in receipt["logs"] if log["topics"][0] == LIQUIDATED]
 
     async def usd(asset: str, amount: int) -> float:
         reserve = next(r for r in devnet.deployment.reserves if r.asset == asset)
@@ -246,8 +254,12 @@ async def _profit(devnet: Devnet, receipt: Mapping[str, Any], gas_wei: int) -> f
         return float(amount * price / 10**reserve.decimals)
 
     weth = devnet.deployment.reserve("WETH").asset
-    profit = await usd(collateral, seized) - await usd(debt, repaid) - await usd(weth, gas_wei)
-    return round(profit, 2)
+    gross = (
+        await usd(debt, int(lent[0]["data"], 16))
+        if lent
+        else await usd(collateral, seized) - await usd(debt, repaid)
+    )
+    return round(gross - await usd(weth, gas_wei), 2)
 
 
 async def _liquidated(devnet: Devnet) -> set[Address]:
@@ -308,6 +320,20 @@ def _twice(deeds: Sequence[Deed]) -> list[str]:
         limit = WAD if deed.kind is IntentKind.LIQUIDATE else WAD * 113 // 100
         if deed.health_before >= limit and earlier:
             faults.append(f"{deed.position} was acted on twice: {deed.intent}")
+    return faults
+
+
+async def _kept(devnet: Devnet, house: House) -> list[str]:
+    """Return what the liquidator still has: it keeps nothing."""
+    if house.liquidator is None:
+        return []
+    faults = []
+    for reserve in devnet.deployment.reserves:
+        held = await devnet.deployer.call(
+            reserve.asset, "TestnetERC20", "balanceOf", house.liquidator
+        )
+        if held:
+            faults.append(f"the liquidator kept {held} of {reserve.symbol}")
     return faults
 
 

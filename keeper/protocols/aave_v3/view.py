@@ -303,6 +303,8 @@ class View:
                 )
             case IntentKind.APPROVE:
                 return asset, codec.encode(codec.APPROVE, pool, amount)
+            case IntentKind.DEPLOY:
+                raise ConfigError(f"{self.of.id} deploys nothing: {intent.intent_id}.")
         assert_never(intent.kind)
 
     def _account(self, holdings: Holdings, *, relied_upon: bool = True) -> Account:

@@ -1,0 +1,175 @@
+"""One life of a keeper that is going to be killed: recover, act where the chain wants it, tell.
+
+Everything between decision and delivered message is the product's own: executor, journal, outbox.
+What stands in is the market (a contract that counts how often each action ran, so that a second
+time shows) and the provider (a file: a line that is there was acknowledged).
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from keeper import log
+from keeper.chain.provider import Limits
+from keeper.chain.rpc import Rpc
+from keeper.execution.executor import TxExecutor
+from keeper.execution.sending import FAILPOINTS
+from keeper.model import AuditEvent, BlockRef, Message, Outcome, Severity
+from keeper.notify.outbox import Outbox
+from keeper.store.database import Database
+from keeper.store.journal import SqlJournal
+from keeper.store.outbox import SqlOutbox
+from keeper.units import Base, Wei
+from tests.execution.fakes import CHAIN, SIGNER, FakeView, policy
+from tests.execution.local import LOCAL, action, count, executor
+
+POINTS = (*FAILPOINTS, "alert.sending", "alert.sent")
+LOOK_S = 0.004
+AT_ONCE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """How a life ends."""
+
+    point: str = ""
+    """The step at which it kills itself; empty for a life that others end, or none."""
+    pass_by: int = 0
+    """How often it passes the step first."""
+    last: bool = False
+    """The one that lives until nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where it lives."""
+
+    node: str
+    database: str
+    alerts: Path
+    resumed: Path
+    """Seconds from birth to the end of recovery, a line a life."""
+    actions: int
+    """How many the market wants by now, numbered from 1."""
+    forgetful: bool = False
+    """The planted bug: it starts with an empty journal every time."""
+
+
+class _Doom:
+    def __init__(self, fate: Fate) -> None:
+        self._fate = fate
+        self._left = fate.pass_by
+
+    def __call__(self, point: str) -> None:
+        if point != self._fate.point:
+            return
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1
+
+
+class _Provider:
+    """Acknowledges what it has written down."""
+
+    prefix = "file"
+
+    def __init__(self, file: Path, doom: _Doom) -> None:
+        self._file = file
+        self._doom = doom
+
+    async def send(self, message: Message) -> None:
+        self._doom("alert.sending")
+        with self._file.open("a", encoding="ascii") as file:
+            file.write(message.text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._doom("alert.sent")
+
+
+def live(place: Place, fate: Fate, born_at: float) -> None:
+    """Live until the end; the last one until all is done and told, and then with exit code 0."""
+    log.set_up(style="text", level="critical")
+    asyncio.run(_live(place, fate, born_at))
+
+
+async def _live(place: Place, fate: Fate, born_at: float) -> None:
+    doom = _Doom(fate)
+    limits = Limits(calls_per_second=100_000)
+    async with (
+        await Rpc.open([place.node], CHAIN, limits=limits) as rpc,
+        await Database.open(place.database) as database,
+    ):
+        settings = LOCAL
+        if place.forgetful:
+            settings = replace(LOCAL, adopt_nonce=await rpc.nonce(SIGNER.address, "pending"))
+        journal = SqlJournal(database, chain_id=CHAIN)
+        hands = executor(
+            rpc,
+            journal,
+            failpoint=doom,
+            on_settled=_told,
+            settings=settings,
+            policy=policy(max_spend_per_day=Base(10**18), max_gas_per_day_wei=Wei(10**22)),
+        )
+        store = SqlOutbox(database)
+        outbox = Outbox(store, [_Provider(place.alerts, doom)])
+        head = await rpc.block("latest")
+        await hands.recover(head)
+        with place.resumed.open("a", encoding="ascii") as file:
+            file.write(f"{time.monotonic() - born_at}\n")
+        telling = asyncio.create_task(outbox.run())
+        try:
+            await _follow(place, rpc, hands, outbox, store if fate.last else None)
+        finally:
+            telling.cancel()
+
+
+async def _follow(
+    place: Place, rpc: Rpc, hands: TxExecutor, outbox: Outbox, until_empty: SqlOutbox | None
+) -> None:
+    last = ""
+    while True:
+        head = await rpc.block("latest")
+        if head.hash == last:
+            await asyncio.sleep(LOOK_S)
+            continue
+        last = head.hash
+        if await hands.settle(head):
+            outbox.wake()
+        wanted = await _wanted(rpc, place.actions)
+        busy = {int(intent.position.account, 16) for intent in hands.open_intents()}
+        idle = not wanted and not busy and until_empty is not None
+        if idle and until_empty is not None and not (await until_empty.counts()).pending:
+            return
+        for number in [n for n in wanted if n not in busy][:AT_ONCE]:
+            await _submit(hands, number, head)
+
+
+async def _wanted(rpc: Rpc, actions: int) -> Sequence[int]:
+    """What has not been done yet, by the chain."""
+    counts = await asyncio.gather(*(count(rpc, n) for n in range(1, actions + 1)))
+    return [n for n, times in enumerate(counts, start=1) if not times]
+
+
+async def _submit(hands: TxExecutor, number: int, head: BlockRef) -> None:
+    wanted = action(number, head)
+    named = replace(wanted, intent_id=f"at-{head.hash[2:14]}-{number}")
+    await hands.submit(named, FakeView(block=head))
+
+
+def _told(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
+    intent = outcome.plan.intent
+    what = type(outcome).__name__.lower()
+    number = int(intent.position.account, 16)
+    message = Message(
+        key=f"action/{intent.intent_id}#{what}",
+        chat=f"file:{number}",
+        severity=Severity.WARNING,
+        text=f"{what} {number} {intent.intent_id}",
+        kind="action",
+    )
+    return (message,), (AuditEvent(event=f"intent.{what}", fields={"intent": intent.intent_id}),)

@@ -1,0 +1,157 @@
+"""Putting the liquidator contract on a chain: planned, rehearsed, and only when told sent.
+
+By the same executor, journal and caps as everything else.  The contract's address follows from its
+arguments, so that it is known before anything is sent, and a second deployment of the same is
+refused instead of made.
+"""
+
+from dataclasses import dataclass
+
+from keeper.app.act import Planned
+from keeper.app.chain import OpenChain
+from keeper.app.hands import exchange_of
+from keeper.app.look import read_accounts
+from keeper.errors import ConfigError, ExecutionError
+from keeper.execution import liquidator
+from keeper.execution.policy import Permission, Target
+from keeper.model import (
+    Address,
+    Assessment,
+    Asset,
+    BlockRef,
+    Call,
+    Holdings,
+    Intent,
+    IntentKind,
+    Leg,
+    Liquidation,
+    MarketId,
+    PositionId,
+)
+from keeper.ports import MarketView
+from keeper.settings import Settings
+from keeper.strategies.intents import intent_id
+from keeper.units import Base, Raw, Wad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploying:
+    """A market's view whose one transaction is the deployment."""
+
+    of: MarketView
+    call: Call
+
+    @property
+    def market(self) -> MarketId:
+        """The market whose prices say what gas costs."""
+        return self.of.market
+
+    @property
+    def block(self) -> BlockRef:
+        """As the view's."""
+        return self.of.block
+
+    def assess(self, holdings: Holdings) -> Assessment:
+        """As the view's."""
+        return self.of.assess(holdings)
+
+    def price_of(self, asset: Address) -> Base | None:
+        """As the view's."""
+        return self.of.price_of(asset)
+
+    def supply_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
+        """As the view's."""
+        return self.of.supply_to_reach(holdings, leg, target)
+
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
+        """As the view's."""
+        return self.of.repay_to_reach(holdings, leg, target)
+
+    def liquidations(self, holdings: Holdings) -> tuple[Liquidation, ...]:
+        """As the view's."""
+        return self.of.liquidations(holdings)
+
+    def liquidation_at_most(
+        self, holdings: Holdings, of: Liquidation, debt_to_cover: Raw
+    ) -> Liquidation | None:
+        """As the view's."""
+        return self.of.liquidation_at_most(holdings, of, debt_to_cover)
+
+    def encode(self, intent: Intent) -> tuple[Address, bytes]:
+        """Return the deployment, whatever the intent says."""
+        del intent
+        return self.call.to, self.call.data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What would be deployed."""
+
+    planned: Planned
+    contract: Address
+    owner: Address
+    caller: Address
+    factory: Address
+    pools: tuple[Address, ...]
+
+
+async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address) -> Deployment:
+    """Plan the contract that takes orders of `caller` for every market of the chain.
+
+    Raises ConfigError when there is no exchange and ExecutionError when it is there already.
+    """
+    exchange = exchange_of(chain.config)
+    owner = settings.liquidate.profit_to or caller
+    first = next(iter(chain.markets.values()))
+    pools = tuple(
+        dict.fromkeys(
+            to
+            for market in chain.markets.values()
+            for kind, to, _ in market.adapter.actions(market.market)
+            if kind is IntentKind.LIQUIDATE
+        )
+    )
+    call, contract = liquidator.deployment(owner, exchange.factory, (caller,), pools)
+    if not await chain.rpc.code(liquidator.PROXY):
+        raise ConfigError(
+            f"{chain.config.name} does not have the deterministic deployment proxy at "
+            f"{liquidator.PROXY}: deploy that first."
+        )
+    if await chain.rpc.code(contract):
+        raise ExecutionError(
+            f"The liquidator of {owner} is at {contract} already: set liquidator of the chain."
+        )
+    if not await chain.rpc.code(exchange.factory):
+        raise ConfigError(
+            f"{chain.config.name} has no contract at {exchange.factory}: set uniswap_factory."
+        )
+    reading = await read_accounts(chain, first, ())
+    position = PositionId(market=first.id, account=contract)
+    intent = Intent(
+        intent_id=intent_id(IntentKind.DEPLOY, position, chain.head),
+        kind=IntentKind.DEPLOY,
+        position=position,
+        block=chain.head,
+        asset=Asset(address=contract, symbol="liquidator", decimals=0),
+        amount=Raw(1),
+        value_at_risk=Base(0),
+        health_before=Wad(0),
+        reason="asked for by command",
+    )
+    market = first.id.name
+    target = Target(
+        chain_id=chain.config.chain_id, to=liquidator.PROXY, selector=liquidator.SALT[:4]
+    )
+    return Deployment(
+        planned=Planned(
+            intent=intent,
+            view=Deploying(of=reading.view, call=call),
+            before=None,
+            needs=((Permission(market=market, kind=IntentKind.DEPLOY), target),),
+        ),
+        contract=contract,
+        owner=owner,
+        caller=caller,
+        factory=exchange.factory,
+        pools=pools,
+    )

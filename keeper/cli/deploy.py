@@ -1,0 +1,131 @@
+"""``keeper deploy-liquidator``: put the contract that liquidates with borrowed money on a chain."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keeper.cli.context import of
+
+if TYPE_CHECKING:
+    from keeper.app.deploy import Deployment
+    from keeper.model import Outcome, Submission
+    from keeper.settings import Chain, Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="deploy-liquidator")(deploy_liquidator)
+
+
+def deploy_liquidator(
+    context: typer.Context,
+    send: Annotated[  # noqa: FBT002
+        bool, typer.Option("--send", help="Send it and wait until it is settled.")
+    ] = False,
+    no_wait: Annotated[  # noqa: FBT002
+        bool, typer.Option("--no-wait", help="Do not wait after sending.")
+    ] = False,
+) -> None:
+    """Deploy the liquidator: a contract that borrows, liquidates, sells and pays back at once.
+
+    Its owner, who gets the profits, is liquidate.profit_to or the key's own account; its only
+    caller is the key.  Without --send it is planned and rehearsed.
+    """
+    from keeper.cli.output import emit  # noqa: PLC0415
+    from keeper.errors import ExecutionError  # noqa: PLC0415
+    from keeper.model import Confirmed, Declined, Submitted  # noqa: PLC0415
+
+    invocation = of(context)
+    settings = invocation.settings()
+    chain = invocation.one_chain(settings)
+    deployment, submission, outcome = asyncio.run(
+        _deploy(settings, chain, send=send, wait=not no_wait)
+    )
+    if isinstance(submission, Declined):
+        raise ExecutionError(f"Not deployed: {submission.reason}")
+    if outcome is not None and not isinstance(outcome, Confirmed):
+        reason = getattr(outcome, "reason", "its transaction was reverted.")
+        raise ExecutionError(f"Not deployed: {reason}")
+    plan = submission.open_plan.plan if isinstance(submission, Submitted) else submission.plan
+    lines = _lines(chain, deployment, outcome, gas_limit=plan.gas_limit, sent=send)
+    emit(
+        _document(deployment, submission, outcome, gas_limit=plan.gas_limit),
+        as_json=invocation.as_json,
+        render=lambda out: out.print(lines, markup=False),
+    )
+
+
+async def _deploy(
+    settings: "Settings", chain: "Chain", *, send: bool, wait: bool
+) -> "tuple[Deployment, Submission, Outcome | None]":
+    from keeper.app.act import carry_out  # noqa: PLC0415
+    from keeper.app.chain import open_chain  # noqa: PLC0415
+    from keeper.app.deploy import plan_deployment  # noqa: PLC0415
+    from keeper.app.watcher import signer_for  # noqa: PLC0415
+    from keeper.errors import ConfigError  # noqa: PLC0415
+    from keeper.store.database import Database  # noqa: PLC0415
+
+    signer = await signer_for(settings, chain)
+    if signer is None:
+        raise ConfigError(
+            "There is no key, and the contract takes orders of one: set signing.keystore and "
+            "signing.passphrase_file."
+        )
+    async with open_chain(settings, chain) as opened:
+        deployment = await plan_deployment(settings, opened, signer.address)
+        async with await Database.open(settings.database.url) as database:
+            submission, outcome = await carry_out(
+                settings, opened, database, deployment.planned, send=send, wait=wait
+            )
+    return deployment, submission, outcome
+
+
+def _document(
+    deployment: "Deployment",
+    submission: "Submission",
+    outcome: "Outcome | None",
+    *,
+    gas_limit: int,
+) -> dict[str, object]:
+    receipt = getattr(outcome, "receipt", None)
+    return {
+        "contract": deployment.contract,
+        "owner": deployment.owner,
+        "caller": deployment.caller,
+        "pools": list(deployment.pools),
+        "uniswap_factory": deployment.factory,
+        "gas_limit": gas_limit,
+        "state": type(submission if outcome is None else outcome).__name__.lower(),
+        "tx": None if receipt is None else receipt.tx_hash,
+        "gas": None if receipt is None else receipt.gas_used,
+    }
+
+
+def _lines(
+    chain: "Chain",
+    deployment: "Deployment",
+    outcome: "Outcome | None",
+    *,
+    gas_limit: int,
+    sent: bool,
+) -> str:
+    from keeper.cli.output import checksummed  # noqa: PLC0415
+
+    lines = [
+        f"liquidator on {chain.name}",
+        f"  address   {checksummed(deployment.contract)}",
+        f"  owner     {checksummed(deployment.owner)}  gets every profit, for good",
+        f"  caller    {checksummed(deployment.caller)}  the key",
+        *(f"  market    {checksummed(pool)}" for pool in deployment.pools),
+        f"  exchange  {checksummed(deployment.factory)}",
+    ]
+    receipt = getattr(outcome, "receipt", None)
+    if receipt is not None:
+        lines.append(f"  deployed  tx {receipt.tx_hash}, gas {receipt.gas_used:,}")
+    elif sent:
+        lines.append(f"  sent      gas at most {gas_limit:,}; see `keeper actions`")
+    else:
+        lines.append(f"  rehearsed it would succeed with gas of at most {gas_limit:,}; --send it")
+    lines.append(f'  then set  [chains.{chain.name}] liquidator = "{deployment.contract}"')
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""From a liquidation to an order for the liquidator contract, with what it leaves.
+
+The profit is in the debt's token: what the sale of the seized collateral brings, less what is
+repaid, less the loan's premium.  On chain at least the greater is insisted on of what the sale
+brings at the worst slippage allowed, and of what the gas costs: whoever moves the pools in between
+cannot make it a loss of more than the gas of a revert.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keeper.errors import ExecutionError, PolicyViolation
+from keeper.execution import liquidator
+from keeper.execution.exchange import Exchange, Hop, encode_path
+from keeper.execution.liquidator import Order, encode_order
+from keeper.execution.node import Node, parse_bytes, pinned
+from keeper.execution.routes import Routes, Sale
+from keeper.model import Address, BlockRef, Call, Hash, Intent
+from keeper.ports import MarketView
+from keeper.strategies.text import have, need, usd
+from keeper.units import BPS, Base, Bps, Raw, Rounding, Wei, mul_div
+
+FLASHLOAN_PREMIUM_TOTAL: Final = bytes.fromhex("074b2e43")
+"""Of the Pool, basis points."""
+GAS_GUESS: Final = 520_000
+"""Of one liquidation, before it was simulated."""
+WEI_PER_NATIVE: Final = 10**18
+WORD: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashRules:
+    """What the operator chose."""
+
+    contract: Address
+    max_slippage: Bps
+    """How much less than quoted a sale may bring."""
+    min_profit: Base
+    """After gas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funded:
+    """A liquidation that somebody else pays for."""
+
+    intent: Intent
+    """Its profit is that of the sale, before gas."""
+    call: Call
+    sale: Sale
+    premium: Raw
+    min_profit: Base
+    native_price: Base | None
+    words: str
+
+    def judge(self, gas_used: int, price_wei: Wei) -> None:
+        """Raise `ExecutionError`, with the numbers, unless enough is left after gas."""
+        gas = gas_cost(gas_used, price_wei, self.native_price)
+        left = Base(self.intent.expected_profit - gas)
+        if left < self.min_profit:
+            raise ExecutionError(
+                f"Not worth it: {self.words}, gas about {usd(gas)}: {usd(left)} is below the floor"
+                f" of {usd(self.min_profit)}."
+            )
+
+
+class FlashLoans:
+    """Turns liquidations into orders; remembers the sales that are on their way."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        exchange: Exchange,
+        rules: FlashRules,
+        hubs: Callable[[MarketView], Sequence[Address]],
+    ) -> None:
+        """`hubs`: tokens of a market over which others are sold."""
+        self.contract = rules.contract
+        self._node = node
+        self._rules = rules
+        self._hubs = hubs
+        self._routes = Routes(node, exchange)
+        self._exchange = exchange
+        self._checked: set[tuple[Address, Address]] = set()
+        self._premiums: dict[Address, tuple[Hash, int]] = {}
+        self._sales: dict[str, tuple[Hash, Sale]] = {}
+
+    async def fund(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        pool: Address,
+        sender: Address,
+        in_flight: Collection[str],
+        price_wei: Wei,
+        native_price: Base | None,
+        deadline: int,
+    ) -> Funded:
+        """Find the sale, size the minimum, pack the order.
+
+        `in_flight`: intents that are not mined yet.  Raises `ExecutionError` with the numbers when
+        nothing would be left, `PolicyViolation` when the contract does not take our orders.
+        """
+        block = view.block
+        if intent.collateral is None or intent.covers <= 0:
+            raise ExecutionError("It cannot be sold: the intent does not say what is seized.")
+        price = view.price_of(intent.asset.address)
+        if not price:
+            raise ExecutionError(f"{intent.asset.symbol} has no price, so no profit can be told.")
+        self._sales = {
+            name: kept
+            for name, kept in self._sales.items()
+            if name in in_flight or kept[0] == block.hash
+        }
+        _, premium_bps, sale = await asyncio.gather(
+            self._check(pool, sender, block),
+            self._premium(pool, block),
+            self._routes.best(
+                intent.collateral.address,
+                intent.asset.address,
+                intent.seized,
+                hubs=self._hubs(view),
+                block=block,
+                before=[kept[1] for kept in self._sales.values()],
+            ),
+        )
+        premium = mul_div(intent.amount, premium_bps, BPS, Rounding.UP)
+        owed = intent.covers + premium
+        unit = 10**intent.asset.decimals
+        gas = gas_cost(GAS_GUESS, price_wei, native_price)
+        worst = mul_div(sale.out, BPS - self._rules.max_slippage, BPS, Rounding.DOWN) - owed
+        minimum = max(worst, mul_div(gas, unit, price, Rounding.UP))
+        profit = Base((sale.out - owed) * price // unit)
+        words = (
+            f"{have(intent.seized, intent.collateral)} sells for"
+            f" {have(Raw(sale.out), intent.asset)}{_way(sale)},"
+            f" {need(Raw(owed), intent.asset)} is owed with the loan's premium"
+        )
+        funded = Funded(
+            intent=replace(
+                intent,
+                expected_profit=profit,
+                reason=f"{intent.reason}; by flash loan: {words}, profit {usd(profit)} before gas",
+            ),
+            call=Call(
+                to=self.contract,
+                data=encode_order(
+                    Order(
+                        intent_id=intent.intent_id,
+                        pool=pool,
+                        account=intent.position.account,
+                        collateral=intent.collateral.address,
+                        debt=intent.asset.address,
+                        amount=intent.amount,
+                        min_profit=minimum,
+                        deadline=deadline,
+                        path=encode_path(sale.hops),
+                    )
+                ),
+            ),
+            sale=sale,
+            premium=Raw(premium),
+            min_profit=self._rules.min_profit,
+            native_price=native_price,
+            words=words,
+        )
+        funded.judge(GAS_GUESS, price_wei)
+        return funded
+
+    def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
+        """Note a sale that is on its way, or would be: later ones find the pools after it."""
+        self._sales[intent_id] = (block.hash, sale)
+
+    async def _premium(self, pool: Address, block: BlockRef) -> int:
+        known = self._premiums.get(pool)
+        if known is None or known[0] != block.hash:
+            answer = await self._read(Call(to=pool, data=FLASHLOAN_PREMIUM_TOTAL), block)
+            if len(answer) != WORD:
+                raise ExecutionError(f"{pool} lends nothing by flash loans.")
+            known = self._premiums[pool] = (block.hash, int.from_bytes(answer, "big"))
+        return known[1]
+
+    async def _check(self, pool: Address, sender: Address, block: BlockRef) -> None:
+        """Raise unless the contract is there and takes orders of `sender` for `pool`; once."""
+        if (pool, sender) in self._checked:
+            return
+        mapping = [(liquidator.CALLERS, sender), (liquidator.POOLS, pool)]
+        caller, market, factory = await asyncio.gather(
+            *(self._ask(selector + _argument(address), block) for selector, address in mapping),
+            self._ask(liquidator.FACTORY, block),
+        )
+        if factory != int(self._exchange.factory, 16):
+            raise PolicyViolation(
+                f"There is no liquidator of ours at {self.contract}, or it knows another exchange:"
+                " deploy one with `keeper deploy-liquidator` and name it in the configuration."
+            )
+        for allowed, what in ((caller, f"the caller {sender}"), (market, f"the market {pool}")):
+            if not allowed:
+                raise PolicyViolation(
+                    f"The liquidator {self.contract} does not allow {what}: let its owner add it."
+                )
+        self._checked.add((pool, sender))
+
+    async def _ask(self, data: bytes, block: BlockRef) -> int | None:
+        answer = await self._read(Call(to=self.contract, data=data), block)
+        return int.from_bytes(answer, "big") if len(answer) == WORD else None
+
+    async def _read(self, call: Call, block: BlockRef) -> bytes:
+        message = {"to": call.to, "data": "0x" + call.data.hex()}
+        answer = await self._node.call("eth_call", [message, pinned(block)])
+        return parse_bytes(answer, f"a read of {call.to}")
+
+
+def gas_cost(gas: int, price_wei: Wei, native_price: Base | None) -> Base:
+    """Return what `gas` costs in base units, rounded up; 0 where the native token has no price."""
+    return Base(mul_div(gas * price_wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
+
+
+def _argument(address: Address) -> bytes:
+    return int(address, 16).to_bytes(WORD, "big")
+
+
+def _way(sale: Sale) -> str:
+    """Return `` (2 pools, 0.05 %, 0.30 %)``; nothing where nothing is sold."""
+    if not sale.hops:
+        return ""
+    fees = ", ".join(_percent(hop) for hop in sale.hops)
+    return f" ({'one pool' if len(sale.hops) == 1 else f'{len(sale.hops)} pools'}, {fees})"
+
+
+def _percent(hop: Hop) -> str:
+    return f"{hop.fee / 10_000:.2f} %"

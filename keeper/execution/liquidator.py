@@ -1,0 +1,96 @@
+"""Our liquidator contract, as bytes: its creation code, its orders, what it answers.
+
+Source: contracts/src/Liquidator.sol; ``./run lens`` compiles it into liquidator.json beside this
+file, and a test holds the one against the other.  It is deployed through the deterministic
+deployment proxy, so that its address is known before anything is sent and one deployment cannot
+become two.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from eth_utils.crypto import keccak
+
+from keeper.model import Address, Call
+
+PROXY: Final = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
+"""The deterministic deployment proxy: salt and creation code in, CREATE2.  On almost every chain,
+at this address, since one published transaction with no owner deployed it."""
+SALT: Final = keccak(text="keeper liquidator 1")
+WORD: Final = 32
+_HEAD_WORDS: Final = 9
+
+
+def _selector(signature: str) -> bytes:
+    return keccak(text=signature)[:4]
+
+
+LIQUIDATE: Final = _selector(
+    "liquidate((bytes32,address,address,address,address,uint256,uint256,uint256,bytes))"
+)
+OWNER: Final = _selector("owner()")
+FACTORY: Final = _selector("factory()")
+CALLERS: Final = _selector("callers(address)")
+POOLS: Final = _selector("pools(address)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One liquidation, as the contract takes it."""
+
+    intent_id: str
+    pool: Address
+    account: Address
+    collateral: Address
+    debt: Address
+    amount: int
+    """Borrowed and offered, raw units of the debt."""
+    min_profit: int
+    """Raw units of the debt."""
+    deadline: int
+    path: bytes
+    """Of Uniswap, collateral to debt; empty when both are one token."""
+
+
+@cache
+def creation_code() -> bytes:
+    """Return the contract as compiled, without its arguments."""
+    document = json.loads(files("keeper.execution").joinpath("liquidator.json").read_text("ascii"))
+    return bytes.fromhex(document["bytecode"].removeprefix("0x"))
+
+
+def intent_word(intent_id: str) -> bytes:
+    """Return the 32 bytes by which the contract knows an intent."""
+    return keccak(text=intent_id)
+
+
+def encode_order(order: Order) -> bytes:
+    """Return the calldata of ``liquidate(order)``."""
+    head = (
+        intent_word(order.intent_id),
+        *map(_word, (order.pool, order.account, order.collateral, order.debt)),
+        *map(_word, (order.amount, order.min_profit, order.deadline)),
+        _word(_HEAD_WORDS * WORD),
+    )
+    padding = bytes(-len(order.path) % WORD)
+    return b"".join((LIQUIDATE, _word(WORD), *head, _word(len(order.path)), order.path, padding))
+
+
+def deployment(
+    owner: Address, factory: Address, callers: Sequence[Address], pools: Sequence[Address]
+) -> tuple[Call, Address]:
+    """Return the call that deploys it, and where it comes to be."""
+    lists = [_word(len(callers)), *map(_word, callers), _word(len(pools)), *map(_word, pools)]
+    head = [_word(owner), _word(factory), _word(4 * WORD), _word((5 + len(callers)) * WORD)]
+    arguments = b"".join((*head, *lists))
+    code = creation_code() + arguments
+    hashed = keccak(b"\xff" + bytes.fromhex(PROXY[2:]) + SALT + keccak(code))
+    return Call(to=PROXY, data=SALT + code), Address("0x" + hashed[12:].hex())
+
+
+def _word(value: Address | int) -> bytes:
+    return (int(value, 16) if isinstance(value, str) else value).to_bytes(WORD, "big")

@@ -1,0 +1,176 @@
+"""Liquidations with borrowed money, decided, routed, sent and settled by the keeper itself."""
+
+import statistics
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from keeper.app.act import carry_out
+from keeper.app.chain import open_chain
+from keeper.app.deploy import Deployment, plan_deployment
+from keeper.devnet.network import Devnet
+from keeper.errors import ExecutionError
+from keeper.model import Address, Confirmed, Declined, Funding, Rehearsed, Submitted
+from keeper.settings import Settings
+from keeper.store.database import Database
+from tests.chain.watching import settings_of, watching
+
+pytestmark = pytest.mark.chain
+
+
+def _armed(devnet: Devnet, more: str = "") -> str:
+    keeper = devnet.deployment.account("keeper")
+    return f"""
+[liquidate]
+enabled = true
+min_profit_usd = "1"
+max_debt_usd = "2000000"
+{more}
+[signing]
+armed_chain_ids = [31337]
+private_key = "{keeper.private_key}"
+max_per_tx_usd = "1"
+max_per_day_usd = "1"
+max_gas_per_tx_eth = "0.5"
+max_gas_per_day_eth = "20"
+"""
+
+
+def _with(devnet: Devnet, folder: Path, contract: Address | None, more: str = "") -> Settings:
+    settings = settings_of(devnet, folder, _armed(devnet, more))
+    uniswap = devnet.deployment.uniswap
+    chain = settings.chains["devnet"].model_copy(
+        update={
+            "liquidator": contract,
+            "uniswap_factory": uniswap.factory,
+            "uniswap_quoter": uniswap.quoter,
+        }
+    )
+    return settings.model_copy(update={"chains": {"devnet": chain}})
+
+
+async def _deploy(devnet: Devnet, settings: Settings, *, send: bool = True) -> Deployment:
+    keeper = devnet.deployment.account("keeper").address
+    async with (
+        await Database.open(settings.database.url) as database,
+        open_chain(settings, settings.select()[0]) as chain,
+    ):
+        deployment = await plan_deployment(settings, chain, keeper)
+        submission, _ = await carry_out(
+            settings, chain, database, deployment.planned, send=send, wait=False
+        )
+        assert isinstance(submission, Submitted if send else Rehearsed), submission
+        return deployment
+
+
+async def _balances(devnet: Devnet, account: str) -> dict[str, int]:
+    return {
+        r.symbol: int(await devnet.deployer.call(r.asset, "TestnetERC20", "balanceOf", account))
+        for r in devnet.deployment.reserves
+    }
+
+
+async def test_a_rehearsed_deployment_deploys_nothing_and_a_sent_one_once(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    settings = _with(devnet, tmp_path, None)
+
+    rehearsed = await _deploy(devnet, settings, send=False)
+    assert await devnet.anvil.rpc("eth_getCode", rehearsed.contract, "latest") == "0x"
+
+    sent = await _deploy(devnet, settings)
+    await devnet.anvil.mine()
+    assert sent.contract == rehearsed.contract
+    assert len(await devnet.anvil.rpc("eth_getCode", sent.contract, "latest")) > 2_000
+    with pytest.raises(ExecutionError, match="already"):
+        await _deploy(devnet, settings)
+
+
+async def test_without_a_token_of_its_own_it_liquidates_and_keeps_the_profit(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    there = devnet.deployment
+    keeper = there.account("keeper").address
+    contract = (await _deploy(devnet, _with(devnet, tmp_path, None))).contract
+    await devnet.anvil.mine()
+    for reserve in there.reserves:  # nothing to spend but gas
+        held = (await _balances(devnet, keeper))[reserve.symbol]
+        if held:
+            await devnet.as_account(
+                keeper,
+                reserve.asset,
+                "TestnetERC20",
+                "transfer",
+                there.account("bob").address,
+                held,
+            )
+    # whoever put those transfers there vouches for them
+    nonce = int(await devnet.anvil.rpc("eth_getTransactionCount", keeper, "latest"), 16)
+    settings = _with(devnet, tmp_path, contract)
+    settings = settings.model_copy(
+        update={"signing": settings.signing.model_copy(update={"adopt_nonce": nonce})}
+    )
+    async with watching(devnet, settings) as here:
+        await devnet.fall_of("ETH/USD", Decimal("0.8"))
+        await here.tick()
+        for _ in range(8):
+            await here.tick()
+        submissions = [s for done in here.passes for s in done.submissions]
+        outcomes = [o for done in here.passes for o in done.outcomes]
+        sent = [s for s in submissions if isinstance(s, Submitted)]
+        gained = await _balances(devnet, keeper)
+
+    assert len(sent) >= 5
+    assert all(isinstance(o, Confirmed) for o in outcomes), outcomes
+    assert len(outcomes) == len(sent)
+    assert all(s.intent.funding is Funding.FLASH for s in sent)
+    assert all(s.intent.expected_profit > 10**8 for s in sent)
+    gas = {
+        o.plan.intent.intent_id: o.receipt.gas_used for o in outcomes if isinstance(o, Confirmed)
+    }
+    assert max(gas.values()) <= 640_000  # two hops, and tokens the owner never had
+    assert statistics.median(gas.values()) <= 560_000
+    assert sum(gained.values()) > 0
+    assert set((await _balances(devnet, contract)).values()) == {0}
+    # what was promised is what came, within the slippage allowed
+    for symbol, amount in gained.items():
+        reserve = there.reserve(symbol)
+        price = await devnet.asset_price(symbol)
+        value = Decimal(amount) / 10**reserve.decimals * price
+        promised = sum(
+            Decimal(s.intent.expected_profit) / 10**8
+            for s in sent
+            if s.intent.asset.address == reserve.asset
+        )
+        assert abs(value - promised) <= promised / 50, (symbol, value, promised)
+
+
+async def test_what_is_not_worth_its_gas_is_declined_with_the_numbers(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    contract = (await _deploy(devnet, _with(devnet, tmp_path, None))).contract
+    await devnet.anvil.mine()
+    settings = _with(devnet, tmp_path, contract)
+    async with watching(devnet, settings) as here:
+        # the market falls behind its exchange: what is seized sells for less than was repaid
+        await devnet.fall_of("ETH/USD", Decimal("0.93"), exchange=Decimal("0.80"))
+        done = await here.tick()
+        declined = [s for s in done.submissions if isinstance(s, Declined)]
+
+    assert declined
+    reason = declined[0].reason
+    assert "sells for" in reason
+    assert "is owed with the loan's premium" in reason
+    assert "is below the floor of 1.00 USD" in reason
+
+
+async def test_a_liquidator_that_is_not_there_is_said(devnet: Devnet, tmp_path: Path) -> None:
+    settings = _with(devnet, tmp_path, Address("0x" + "77" * 20))
+    async with watching(devnet, settings) as here:
+        await devnet.fall_of("ETH/USD", Decimal("0.93"))
+        done = await here.tick()
+        reasons = {s.reason for s in done.submissions if isinstance(s, Declined)}
+
+    assert any("There is no liquidator of ours at 0x7777" in reason for reason in reasons)
+    assert not [s for s in done.submissions if isinstance(s, Submitted)]

@@ -1,0 +1,35 @@
+"""The kill -9 campaign in its short form; the long one is ``./run bench crash``."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.chain_unit.bare_anvil import ROOT
+
+TRIALS = 30
+
+pytestmark = pytest.mark.chain
+
+
+@pytest.mark.timeout(300)
+def test_no_kill_makes_a_duplicate_or_loses_an_intent_or_a_message() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "bench.crash", "--trials", str(TRIALS), "--seed", "7"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    lines = [json.loads(line) for line in said.stdout.splitlines()]
+
+    assert sum(line["context"]["trials"] for line in lines) >= TRIALS
+    for line in lines:
+        found = line["context"]
+        assert line["value"] == 0, found
+        assert found["actions_done"] > 0
+        assert found["resume_s_most"] <= 10
+        # a keeper that begins with an empty journal repeats actions and forgets to tell
+        assert found["planted_bug_caught"], found["planted_bug"]
+        assert len(found["killed_at"]) >= 3
