@@ -25,6 +25,7 @@ from keeper.model import (
     Liquidation,
     Log,
     LogFilter,
+    Manners,
     MarketId,
     Message,
     OpenPlan,
@@ -330,6 +331,10 @@ class Records(Protocol):
         """Every alert that is not clear, as it was left."""
         ...
 
+    async def manners(self) -> Manners:
+        """What people acknowledged or snoozed, and their quiet hours."""
+        ...
+
     async def record(self, record: PassRecord) -> None:
         """Write one pass: history, alerts, outbox rows and audit, in one transaction."""
         ...
@@ -372,6 +377,9 @@ class Channel(Protocol):
     prefix: str
     """The part of `Message.chat` before the colon."""
 
-    async def send(self, message: Message) -> None:
-        """Return when the provider acknowledged.  Raises `DeliveryError`."""
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:
+        """Return when the provider acknowledged, with its own id of the message if it has one.
+
+        `reply_to`: such an id of the message that this one answers.  Raises `DeliveryError`.
+        """
         ...

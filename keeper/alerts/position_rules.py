@@ -65,9 +65,10 @@ def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Noti
         thresholds=thresholds,
         now=room.now,
         policy=room.policy,
+        hush=room.hush(key),
     )
-    room.ledger.take(key, step)
-    for event in step.events:
+    events = (*room.keep(key, step), *room.call_in(key, assessed.health_factor))
+    for event in events:
         line = health_line(event, name, thresholds=thresholds, policy=room.policy, now=room.now)
         text = health_message(
             event,

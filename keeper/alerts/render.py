@@ -149,7 +149,7 @@ def health_message(
     match event.change:
         case Change.RESOLVED:
             return first
-        case Change.EASED | Change.FIRED | Change.WORSE | Change.REPEATED:
+        case Change.EASED | Change.FIRED | Change.WORSE | Change.REPEATED | Change.ESCALATED:
             return "\n".join((first, *_details(about)))
 
 
@@ -171,12 +171,21 @@ def health_line(
             bound = _held(level, health, thresholds, policy)
             lasting = duration_text(now - event.state.fired_at)
             return f"{mark} {name}: health factor still {shown} {bound}, for {lasting}"
+        case Change.ESCALATED:
+            bound = _held(level, health, thresholds, policy)
+            return f"{mark} {name}: health factor {shown} {bound}, {nobody_answered(event, now)}"
         case Change.EASED:
             was = LEVEL_WORD[event.before.level] if event.before else "worse"
             bound = _bound(level, health, thresholds)
             return f"{mark} {name}: health factor up to {shown} {bound}, no longer {was}"
         case Change.RESOLVED:
             return f"{mark} {name}: {_back(event, health, thresholds, policy)}"
+
+
+def nobody_answered(event: Event, now: int) -> str:
+    """Return why somebody else is told as well."""
+    since = event.state.level_at or event.state.fired_at
+    return f"not acknowledged for {duration_text(now - since)}"
 
 
 def _bound(level: AlertLevel, health: Wad, thresholds: Thresholds) -> str:
@@ -257,6 +266,11 @@ def unknown_line(event: Event, name: str, *, reason: str, now: int, health: Wad 
                 f"{ORACLE_MARK} {name}: health factor still unknown, for {lasting}: "
                 f"{reason_text(reason)}."
             )
+        case Change.ESCALATED:
+            return (
+                f"{ORACLE_MARK} {name}: health factor unknown, {nobody_answered(event, now)}: "
+                f"{reason_text(reason)}."
+            )
         case Change.RESOLVED:
             shown = "" if health is None else f": {health_text(health)}"
             return f"{ORACLE_MARK} {name}: health factor known again{shown}."
@@ -278,6 +292,8 @@ def oracle_line(event: Event, name: str, what: str, *, now: int) -> str:
             return f"{ORACLE_MARK} {name} {what}. {_CONSEQUENCE}"
         case Change.REPEATED:
             return f"{ORACLE_MARK} {name} still {what}, for {lasting}. {_CONSEQUENCE}"
+        case Change.ESCALATED:
+            return f"{ORACLE_MARK} {name} {what}, {nobody_answered(event, now)}. {_CONSEQUENCE}"
         case Change.RESOLVED:
             return f"{ORACLE_MARK} {name} {what} after {lasting}."
 
@@ -325,6 +341,9 @@ def fault_line(event: Event, part: str, sentence: str, *, now: int) -> str:
             return f"{FAULT_MARK} Keeper: {reason_text(sentence)}."
         case Change.REPEATED:
             return f"{FAULT_MARK} Keeper, for {lasting}: {reason_text(sentence)}."
+        case Change.ESCALATED:
+            answered = nobody_answered(event, now)
+            return f"{FAULT_MARK} Keeper, {answered}: {reason_text(sentence)}."
         case Change.RESOLVED:
             return f"🟢 Keeper: {plain(part, 64)} is well again after {lasting}."
 

@@ -230,6 +230,7 @@ class Service:
                     await watcher.read_gas()
             self.metrics.outbox((await store.counts()).pending)
             states = await records.alert_states()
+            manners = await records.manners()
             for watcher in self.watchers:
                 told = pass_faults(
                     scope=watcher.name,
@@ -238,12 +239,15 @@ class Service:
                     operators=self.settings.operator_chats(),
                     now=int(time.time()),
                     policy=alert_policy(self.settings),
+                    manners=manners,
                 )
                 if not told.states and not told.messages:
                     continue
                 block = watcher.head() or NO_BLOCK
                 await records.record(
-                    PassRecord(block=block, alerts=told.states, messages=told.messages)
+                    PassRecord(
+                        block=block, alerts=told.states, messages=told.messages, held=told.held
+                    )
                 )
                 self.wake()
 

@@ -266,4 +266,6 @@ def alert_policy(settings: Settings) -> Policy:
         worse_by=alerts.worse_by,
         repeat_critical_s=alerts.repeat_critical_s,
         repeat_warning_s=alerts.repeat_warning_s,
+        escalate_to=alerts.escalate_to,
+        escalate_after_s=alerts.escalate_after_s,
     )

@@ -285,6 +285,7 @@ class Engine:
             rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
             remedies=self._remedies,
             policy=self._telling.policy,
+            manners=await self._records.manners(),
         )
         for state in told.states:
             if state.level:
@@ -304,6 +305,7 @@ class Engine:
                 alerts=told.states,
                 messages=told.messages,
                 audit=audit,
+                held=told.held,
             )
         )
         await self._checkpoint()

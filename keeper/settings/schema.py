@@ -168,6 +168,14 @@ class Alerts(Section):
     )
     repeat_warning_s: PositiveInt = Field(14_400, description="A warning is repeated this often.")
     repeat_critical_s: PositiveInt = Field(900, description="A critical is repeated this often.")
+    escalate_to: Names = Field(
+        (),
+        description="Chats that are called in, one after the other, while a critical is not "
+        "acknowledged, such as telegram:12345.",
+    )
+    escalate_after_s: PositiveInt = Field(
+        900, description="How long a critical waits for an acknowledgement before the next chat."
+    )
 
 
 class Oracles(Section):

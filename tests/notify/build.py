@@ -73,7 +73,7 @@ class MemoryOutbox:
         waiting.sort(key=lambda row: (order[row.message.severity], row.id))
         return tuple(waiting[:limit])
 
-    async def delivered(self, id: int, at: float) -> None:  # noqa: A002
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002
         if self.marking_fails:
             self.marking_fails -= 1
             raise OSError("the disk is full")
@@ -99,12 +99,13 @@ class ScriptedChannel:
         self.script: dict[str, list[DeliveryError]] = {}
         self.tries: list[tuple[float, str]] = []
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:
         self.tries.append((self.clock.now, message.chat))
         waiting = self.script.get(message.chat)
         if waiting:
             raise waiting.pop(0)
         self.taken.append((self.clock.now, message.chat, message.text))
+        return str(len(self.taken))
 
     @property
     def texts(self) -> list[str]:
