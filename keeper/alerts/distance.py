@@ -28,7 +28,9 @@ class LiquidationPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class _Driver:
+class Driver:
+    """One thing whose price moves some of the legs."""
+
     name: str
     now: Base
     assets: frozenset[Address]
@@ -46,7 +48,7 @@ def liquidation_points(
         return ()
     by_asset = {verdict.asset.address: verdict for verdict in prices}
     points = []
-    for driver in _drivers(assessed, by_asset):
+    for driver in drivers(assessed, by_asset):
         point = _point(assessed, driver)
         if point is not None:
             points.append(point)
@@ -54,7 +56,8 @@ def liquidation_points(
     return tuple(points[:most])
 
 
-def _drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[_Driver]:
+def drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[Driver]:
+    """Return what the legs hang on: one feed, or one asset where its price was not traced."""
     groups: dict[str, tuple[str, Base, set[Address]]] = {}
     for leg in assessed.legs:
         verdict = by_asset.get(leg.asset.address)
@@ -66,7 +69,7 @@ def _drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> li
             scaled = mul_div(feed.answer, 10**8, 10**feed.feed.decimals, Rounding.DOWN)
             now = Base(scaled)
         groups.setdefault(key, (symbol_text(name), now, set()))[2].add(leg.asset.address)
-    return [_Driver(name, now, frozenset(assets)) for name, now, assets in groups.values()]
+    return [Driver(name, now, frozenset(assets)) for name, now, assets in groups.values()]
 
 
 def _leading(feeds: tuple[FeedVerdict, ...]) -> FeedVerdict | None:
@@ -81,7 +84,7 @@ def _base_of(description: str) -> str:
     return description.split("/", maxsplit=1)[0].strip() or description
 
 
-def _point(assessed: Assessed, driver: _Driver) -> LiquidationPoint | None:
+def _point(assessed: Assessed, driver: Driver) -> LiquidationPoint | None:
     moving_collateral = moving_debt = collateral = debt = 0
     for leg in assessed.legs:
         moves = leg.asset.address in driver.assets

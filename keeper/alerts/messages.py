@@ -28,6 +28,7 @@ from keeper.model import (
     AlertLevel,
     Button,
     Message,
+    PositionId,
     Severity,
 )
 
@@ -59,6 +60,7 @@ def _single(notice: Notice, instant: str) -> Message:
         text=clip(notice.text),
         kind=_kind(event),
         buttons=buttons_of(event),
+        chart=notice.chart if _shown(event) else "",
     )
 
 
@@ -69,6 +71,17 @@ def key_of_message(notice: Notice, instant: str) -> str:
     # the event unique: the block, for a reorg may step the clock back to an instant already told.
     told = f"{state.rule}/{state.subject}#{instant}.{state.serial}@{notice.chat}"
     return f"{told}^{state.chat}" if notice.to else told
+
+
+def _shown(event: Event) -> bool:
+    """Whether a picture goes with it: when it becomes critical, or gets worse there."""
+    loud = event.state.level is AlertLevel.CRITICAL
+    return loud and event.change in (Change.FIRED, Change.WORSE, Change.ESCALATED)
+
+
+def chart_of(position: PositionId, span_s: int = 86_400) -> str:
+    """Return what `Message.chart` says for a position: ``chain/market/account/seconds``."""
+    return f"{position.market.chain_id}/{position.market.name}/{position.account}/{span_s}"
 
 
 def buttons_of(event: Event) -> tuple[Button, ...]:

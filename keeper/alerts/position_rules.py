@@ -7,6 +7,7 @@ from keeper.alerts.machine import (
     AlertKey,
     step_health,
 )
+from keeper.alerts.messages import chart_of
 from keeper.alerts.numbers import plain
 from keeper.alerts.render import (
     About,
@@ -77,7 +78,10 @@ def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Noti
             policy=room.policy,
             now=room.now,
         )
-        notices.append(Notice(event=event, line=line, text=text, group=HEALTH, rank=rank))
+        chart = chart_of(assessed.position)
+        notices.append(
+            Notice(event=event, line=line, text=text, group=HEALTH, rank=rank, chart=chart)
+        )
     return notices
 
 

@@ -62,6 +62,8 @@ class Notice:
     """Notices of one chat and one group are said together when they are many."""
     rank: int
     """Lowest first within a group: the health factor, or the order of arrival."""
+    chart: str = ""
+    """What is drawn beside it: see `Message.chart`."""
     to: str = ""
     """The chat that hears it, where that is not the alert's own."""
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import structlog
 
 from keeper.alerts.passes import Fault, pass_faults
-from keeper.app import systemd
+from keeper.app import charts, systemd
 from keeper.app.desk import HouseDesk
+from keeper.app.digest import write_digests
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
 from keeper.engine.coverage import Progress
@@ -22,11 +23,14 @@ from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
 from keeper.notify.bot import TelegramBot
 from keeper.notify.log import LogChannel
 from keeper.notify.outbox import Outbox
-from keeper.notify.telegram import TelegramApi, TelegramChannel
+from keeper.notify.telegram import Draw, TelegramApi, TelegramChannel
 from keeper.ports import Channel
 from keeper.settings import Settings
+from keeper.store.actions import SqlActions
 from keeper.store.database import Database
+from keeper.store.history import SqlHistory
 from keeper.store.outbox import SqlOutbox
+from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.watches import LabelTaken, SqlWatches
 from keeper.web.metrics import Metrics
@@ -103,7 +107,7 @@ class Service:
         )
         channels: list[Channel] = [LogChannel()]
         if api is not None:
-            channels.append(TelegramChannel(api))
+            channels.append(TelegramChannel(api, self._drawer(database)))
         outbox = Outbox(store, channels, operators=self.settings.operator_chats())
         self._outbox = outbox
         status = HouseStatus(
@@ -157,6 +161,9 @@ class Service:
             for waiting in opened:
                 waiting.cancel()
 
+    def _drawer(self, database: Database) -> Draw | None:
+        return charts.drawer(SqlHistory(database), self.settings.thresholds.as_model())
+
     def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot:
         telegram = self.settings.telegram
         desk = HouseDesk(
@@ -166,12 +173,16 @@ class Service:
             thresholds=self.settings.thresholds.as_model(),
             wake=outbox.wake,
             bot=api.bot.token.partition(":")[0],
+            people=SqlPeople(database),
+            actions=SqlActions(database),
+            draws=charts.available(),
         )
         return TelegramBot(
             api,
             desk,
             allowed=frozenset(f"telegram:{chat}" for chat in telegram.allowed_chats),
             operators=tuple(f"telegram:{chat}" for chat in telegram.operator_chats),
+            users=frozenset(telegram.operators),
         )
 
     async def _watch_configured(self, watches: SqlWatches) -> None:
@@ -221,6 +232,7 @@ class Service:
     async def _watch_ourselves(self, database: Database, store: SqlOutbox) -> None:
         """Silence is a fault: say when a chain is not watched, or sending was disarmed."""
         records = SqlRecords(database)
+        people, watches = SqlPeople(database), SqlWatches(database)
         gas_read_at = -GAS_EVERY_S
         while True:
             await asyncio.sleep(FAULTS_EVERY_S)
@@ -229,6 +241,14 @@ class Service:
                 for watcher in self.watchers:
                     await watcher.read_gas()
             self.metrics.outbox((await store.counts()).pending)
+            if await write_digests(
+                self.watchers,
+                people,
+                watches,
+                self.settings.thresholds.as_model(),
+                int(time.time()),
+            ):
+                self.wake()
             states = await records.alert_states()
             manners = await records.manners()
             for watcher in self.watchers:

@@ -29,11 +29,13 @@ from keeper.model import (
     BlockRef,
     Message,
     Outcome,
+    Submission,
     Watch,
 )
 from keeper.settings import Chain, Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
+from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.upkeep import bind_chain
 from keeper.units import Wei
@@ -154,6 +156,8 @@ class Watcher:
                 signer=signer,
                 on_settled=self._on_settled,
             )
+            if paused := await SqlPeople(self._database).paused():
+                executor.disarm(paused)
             self._owner = owner = None if signer is None else signer.address
             engine = Engine(
                 markets=tuple(chain.markets.values()),
@@ -199,9 +203,13 @@ class Watcher:
                 if done is None:
                     continue
                 for submission in done.submissions:
-                    await self._journal.record_submission(submission)
+                    await self.note(submission)
                 self.last_pass_at = time.monotonic()
                 self._on_pass(self.name, done)
+
+    async def note(self, submission: Submission) -> None:
+        """Keep what was rehearsed or declined, and what a simulation said."""
+        await self._journal.record_submission(submission)
 
     async def _cover(self, chain: OpenChain, engine: Engine) -> None:
         """Find every borrower of every market, beside the heads; tried again until it is done."""

@@ -35,6 +35,7 @@ from keeper.model import (
     Decision,
     Declined,
     Hold,
+    Intent,
     Inventory,
     MarketId,
     Message,
@@ -342,6 +343,13 @@ class Engine:
             await self._records.save_checkpoint(
                 Checkpoint(market=market.id, block=oldest, accounts=market.known())
             )
+
+    async def act(self, intent: Intent) -> Submission:
+        """Submit what a person decided, at the block that `intent` names: the last one taken."""
+        reading = self.readings[intent.position.market.name]
+        submission = await self._executor.submit(intent, reading.view)
+        self._pace.began(submission, reading.block.number)
+        return submission
 
     # --- what others ask -----------------------------------------------------------------------
 

@@ -99,6 +99,18 @@ class TelegramApi:
         """Return `text` without the token."""
         return text.replace(self._token, "***").replace(self._token.partition(":")[2], "***")
 
+    @property
+    def bot_id(self) -> int:
+        """The bot's own user id: the number its token begins with."""
+        return int(self._token.partition(":")[0])
+
+    async def tap_seen(self, query_id: str) -> None:
+        """Tell Telegram that a tap was taken; the answer is a message and does not depend on it."""
+        try:
+            await self.bot.answer_callback_query(query_id)
+        except TelegramError as error:
+            log.info("telegram.tap_unanswered", error=self.redact(str(error)))
+
     async def identify(self) -> str:
         """Return the bot's user name.
 

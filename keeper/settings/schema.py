@@ -94,6 +94,9 @@ class Telegram(Section):
     operator_chats: Ids = Field(
         (), description="Chats that hear about oracles, refused actions and faults of the keeper."
     )
+    operators: Ids = Field(
+        (), description="User ids (not chats) that may top up, pause and resume; nobody by default."
+    )
     allowed_chats: Ids = Field(
         (), description="Chats that may use the bot besides the operators'; others are turned away."
     )

@@ -6,8 +6,8 @@ from sqlmodel import col
 from keeper.model import AlertState, AuditEvent, ChatHours, HeldLine, Hush, Message
 from keeper.store import audit, outbox
 from keeper.store.database import Database
-from keeper.store.rows import alert_state, held_line, hours, hours_row, hush_row
-from keeper.store.tables import AlertRow, HeldRow, HoursRow, MetaRow
+from keeper.store.rows import alert_state, held_line, hours, hours_row, hush, hush_row
+from keeper.store.tables import AlertRow, HeldRow, HoursRow, HushRow, MetaRow
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_or_replace
 
@@ -42,6 +42,11 @@ class SqlPeople:
             row = hush_row(said, at=now)
             await insert_or_replace(session, [row], ("chat", "rule", "subject"))
             await audit.append(session, [AuditEvent(event=event, fields=fields)], at=now)
+
+    async def hushes(self) -> tuple[Hush, ...]:
+        """Everything that was acknowledged or snoozed and is not over."""
+        async with self._database.read("people.hushes") as session:
+            return tuple(map(hush, await session.scalars(select(HushRow))))
 
     async def hours(self, chat: str) -> ChatHours:
         """A chat's hours; none are set where nothing was said."""

@@ -483,7 +483,7 @@ def test_quiet_hours_do_not_hold_a_critical_nor_its_end() -> None:
 
     assert [one.kind for one in fired.messages] == ["fired"]
     assert [one.kind for one in over.messages] == ["resolved"]
-    assert fired.held == over.held == ()
+    assert (fired.held, over.held) == ((), ())
 
 
 def test_quiet_hours_of_one_chat_are_not_those_of_another() -> None:
@@ -496,7 +496,7 @@ def test_a_reminder_is_not_worth_a_line_of_the_digest() -> None:
     fired = one_pass("1.14", manners=night())
     later = one_pass("1.14", fired.states[0], at=T0 + 4 * 3600, manners=night())
 
-    assert later.held == later.messages == ()
+    assert (later.held, later.messages) == ((), ())
 
 
 def test_a_chat_that_is_called_in_gets_a_message_of_its_own_with_buttons_that_work() -> None:
