@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -164,6 +164,15 @@ class LendingView(MarketView, Protocol):
 
     def explain(self, holdings: Holdings) -> tuple[str, ...]:
         """The arithmetic, a line each."""
+        ...
+
+
+@runtime_checkable
+class RatedView(Protocol):
+    """A view that also knows interest, for what people are told."""
+
+    def rate(self, leg: Leg) -> int:
+        """What a leg earns (collateral) or costs (debt) now, ray per year."""
         ...
 
 

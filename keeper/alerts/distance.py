@@ -56,6 +56,21 @@ def liquidation_points(
     return tuple(points[:most])
 
 
+def all_together(assessed: Assessed, prices: Iterable[PriceVerdict]) -> int | None:
+    """Return by how many tenths of a percent all collateral together may fall, floored.
+
+    None without debt, below 1 already, and where one thing drives all collateral: then the point
+    of that one says it.
+    """
+    if assessed.health_factor == UINT256_MAX or assessed.health_factor < WAD:
+        return None
+    held = {leg.asset.address for leg in assessed.legs if leg.side is Side.COLLATERAL}
+    found = drivers(assessed, {verdict.asset.address: verdict for verdict in prices})
+    if sum(bool(driver.assets & held) for driver in found) < 2:
+        return None
+    return 1000 - mul_div(1000, WAD, assessed.health_factor, Rounding.UP)
+
+
 def drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[Driver]:
     """Return what the legs hang on: one feed, or one asset where its price was not traced."""
     groups: dict[str, tuple[str, Base, set[Address]]] = {}

@@ -90,6 +90,7 @@ def pass_alerts(
     remedies: Callable[[Assessed], Remedies | None] = lambda _: None,
     policy: Policy | None = None,
     manners: Manners | None = None,
+    interest: Callable[[Assessed], int | None] = lambda _: None,
 ) -> AlertPass:
     """Return the changed alerts and the messages of one block.
 
@@ -100,6 +101,7 @@ def pass_alerts(
     * `uses`: the assets each unassessable position holds, by `PositionId`; without it a cause is
       recognised by the price's reason standing in the position's.
     * `remedies`: called only for positions that something is said about.
+    * `interest`: seconds until interest alone brings a position to 1; called as `remedies` is.
     * `manners`: what people acknowledged, and their quiet hours.
     """
     room = Room(
@@ -114,6 +116,7 @@ def pass_alerts(
         ledger=Ledger(states={key_of(state): state for state in states}),
         troubles=troubles(prices),
         hushes=hushes_of(manners.hushes if manners else ()),
+        interest=interest,
     )
     known = tuple(
         assessment for assessment in assessments if assessment.position.market in room.prices

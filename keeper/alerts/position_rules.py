@@ -1,6 +1,7 @@
 """The rules ``health`` and ``health_unknown``, per watch and position.  Pure."""
 
-from keeper.alerts.distance import liquidation_points
+from keeper.alerts.distance import all_together, liquidation_points
+from keeper.alerts.explorers import account_link
 from keeper.alerts.machine import (
     HEALTH,
     HEALTH_UNKNOWN,
@@ -118,6 +119,9 @@ def _about(room: Room, assessed: Assessed, name: str) -> About:
         oracle_age_s=max(ages, default=None),
         points=liquidation_points(assessed, prices),
         remedies=room.remedies(assessed),
+        together_permille=all_together(assessed, prices),
+        interest_s=room.interest(assessed),
+        link=account_link(assessed.position.market.chain_id, assessed.position.account),
     )
 
 

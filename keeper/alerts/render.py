@@ -107,6 +107,11 @@ class About:
     """Age of the oldest feed that the number rests on; None when there is none."""
     points: tuple[LiquidationPoint, ...] = ()
     remedies: Remedies | None = None
+    together_permille: int | None = None
+    """How far all collateral together may fall; None where one thing drives all of it."""
+    interest_s: int | None = None
+    """In how many seconds interest alone brings it to 1; None for a very long time."""
+    link: str = ""
 
 
 def chain_name(chain_id: int) -> str:
@@ -227,9 +232,15 @@ def _details(about: About) -> tuple[str, ...]:
     if about.oracle_age_s is not None:
         lines[0] += f" · oracle {duration_text(about.oracle_age_s)} old"
     lines.extend(point_line(point) for point in about.points)
+    if about.together_permille is not None:
+        lines.append(f"Or if all collateral falls by {permille_text(about.together_permille)[1:]}")
+    if about.interest_s:
+        lines.append(f"By interest alone at today's rates: in {duration_text(about.interest_s)}")
     if about.remedies is not None and about.remedies.options:
         ways = " or ".join(_way(option) for option in about.remedies.options[:3])
         lines.append(f"To reach {threshold_text(about.remedies.target)}: {ways}")
+    if about.link:
+        lines.append(about.link)
     return tuple(lines)
 
 

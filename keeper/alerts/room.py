@@ -122,6 +122,7 @@ class Room:
     ledger: Ledger
     troubles: tuple[Trouble, ...]
     hushes: Hushes
+    interest: Callable[[Assessed], int | None]
 
     @property
     def now(self) -> int:

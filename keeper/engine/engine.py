@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.interest import seconds_to_one
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
@@ -51,7 +52,7 @@ from keeper.model import (
     Unassessable,
     Watch,
 )
-from keeper.ports import Advance, Executor, Reader, Records, Strategy
+from keeper.ports import Advance, Executor, RatedView, Reader, Records, Strategy
 from keeper.risk.exact import endangered
 from keeper.strategies.purse import Purse
 from keeper.strategies.queue import queue
@@ -287,6 +288,7 @@ class Engine:
             remedies=self._remedies,
             policy=self._telling.policy,
             manners=await self._records.manners(),
+            interest=self._interest,
         )
         for state in told.states:
             if state.level:
@@ -326,6 +328,10 @@ class Engine:
         if holdings is None:
             return None
         return remedies(self.readings[market.id.name].view, holdings, assessed)
+
+    def _interest(self, assessed: Assessed) -> int | None:
+        view = self.readings[assessed.position.market.name].view
+        return seconds_to_one(assessed, view.rate) if isinstance(view, RatedView) else None
 
     async def _checkpoint(self) -> None:
         """Save who is in each book, claiming a block deep enough to stay."""
