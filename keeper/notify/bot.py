@@ -135,7 +135,7 @@ class TelegramBot:
             for update in updates:
                 offset = update.update_id + 1
                 if last is None or not last - REPLAY_SPAN < update.update_id <= last:
-                    await self._take(update)
+                    await self.take(update)
                     last = update.update_id
 
     async def _introduce(self) -> None:
@@ -181,7 +181,7 @@ class TelegramBot:
             except Exception:
                 log.exception("telegram.alarm_failed", chat=operator)
 
-    async def _take(self, update: Update) -> None:
+    async def take(self, update: Update) -> None:
         """Handle one update and remember it: one that cannot be handled stops no other."""
         try:
             await self._handle(update)

@@ -75,8 +75,13 @@ class Outbox:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        poll_s: float = POLL_S,
     ) -> None:
-        """`operators`: chats that hear of a disabled chat.  `clock` is monotonic seconds."""
+        """`operators`: chats that hear of a disabled chat.  `clock` is monotonic seconds.
+
+        `poll_s`: how often to look without being woken.
+        """
+        self._poll_s = poll_s
         self._store = store
         self._channels = {channel.prefix: channel for channel in channels}
         self._operators = operators
@@ -101,7 +106,7 @@ class Outbox:
             while True:
                 self._waked.clear()
                 wait_s = await self._round()
-                await self._rest(POLL_S if wait_s is None else min(wait_s, POLL_S))
+                await self._rest(self._poll_s if wait_s is None else min(wait_s, self._poll_s))
         finally:
             await self._stop()
 
