@@ -21,7 +21,9 @@ from keeper.engine.engine import Pass
 from keeper.errors import ConfigError
 from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
 from keeper.notify.bot import TelegramBot
+from keeper.notify.deadman import Beat, beat_for_ever
 from keeper.notify.log import LogChannel
+from keeper.notify.others import OtherChannels
 from keeper.notify.outbox import Outbox
 from keeper.notify.telegram import Draw, TelegramApi, TelegramChannel
 from keeper.ports import Channel
@@ -29,7 +31,7 @@ from keeper.settings import Settings
 from keeper.store.actions import SqlActions
 from keeper.store.database import Database
 from keeper.store.history import SqlHistory
-from keeper.store.outbox import SqlOutbox
+from keeper.store.outbox import OutboxCounts, SqlOutbox
 from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.watches import LabelTaken, SqlWatches
@@ -40,6 +42,7 @@ log = structlog.get_logger()
 
 FAULTS_EVERY_S = 2.0
 GAS_EVERY_S = 60.0
+OUTBOX_PATIENCE_S = 600.0
 FLUSH_S = 5.0
 
 
@@ -108,6 +111,11 @@ class Service:
         channels: list[Channel] = [LogChannel()]
         if api is not None:
             channels.append(TelegramChannel(api, self._drawer(database)))
+        others = self.settings.alerts.channels
+        if others:
+            channels.append(
+                OtherChannels({name: url.get_secret_value() for name, url in others.items()})
+            )
         outbox = Outbox(store, channels, operators=self.settings.operator_chats())
         self._outbox = outbox
         status = HouseStatus(
@@ -131,6 +139,14 @@ class Service:
                     tasks.append(
                         group.create_task(self._watch_ourselves(database, store), name="faults")
                     )
+                    heartbeat = self.settings.alerts.heartbeat_url
+                    if heartbeat is not None:
+                        beating = beat_for_ever(
+                            heartbeat.get_secret_value(),
+                            self.settings.alerts.heartbeat_every_s,
+                            self._beats,
+                        )
+                        tasks.append(group.create_task(beating, name="heartbeat"))
                     if api is not None:
                         bot = self._bot(api, database, outbox)
                         tasks.append(group.create_task(bot.run(), name="telegram"))
@@ -160,6 +176,23 @@ class Service:
         finally:
             for waiting in opened:
                 waiting.cancel()
+
+    def _beats(self) -> tuple[Beat, ...]:
+        """Return what the dead-man's switch says of each chain."""
+        beats = []
+        for watcher in self.watchers:
+            head, last_at = watcher.head(), watcher.last_pass_at
+            age_s = None if last_at is None else time.monotonic() - last_at
+            beats.append(
+                Beat(
+                    chain=watcher.name,
+                    block=None if head is None else head.number,
+                    head_age_s=age_s,
+                    fresh=age_s is not None and age_s <= watcher.silence_limit_s,
+                    covered=watcher.engine is not None and watcher.engine.covered,
+                )
+            )
+        return tuple(beats)
 
     def _drawer(self, database: Database) -> Draw | None:
         return charts.drawer(SqlHistory(database), self.settings.thresholds.as_model())
@@ -240,7 +273,8 @@ class Service:
                 gas_read_at = time.monotonic()
                 for watcher in self.watchers:
                     await watcher.read_gas()
-            self.metrics.outbox((await store.counts()).pending)
+            counts = await store.counts()
+            self.metrics.outbox(counts.pending)
             if await write_digests(
                 self.watchers,
                 people,
@@ -251,10 +285,10 @@ class Service:
                 self.wake()
             states = await records.alert_states()
             manners = await records.manners()
-            for watcher in self.watchers:
+            for scope, whose in (("keeper", None), *((w.name, w) for w in self.watchers)):
                 told = pass_faults(
-                    scope=watcher.name,
-                    faults=_faults(watcher),
+                    scope=scope,
+                    faults=_own_faults(counts) if whose is None else _faults(whose),
                     states=states,
                     operators=self.settings.operator_chats(),
                     now=int(time.time()),
@@ -263,7 +297,7 @@ class Service:
                 )
                 if not told.states and not told.messages:
                     continue
-                block = watcher.head() or NO_BLOCK
+                block = (None if whose is None else whose.head()) or NO_BLOCK
                 await records.record(
                     PassRecord(
                         block=block, alerts=told.states, messages=told.messages, held=told.held
@@ -275,6 +309,16 @@ class Service:
 NO_BLOCK = BlockRef(
     number=0, hash=Hash("0x" + "00" * 32), parent_hash=Hash("0x" + "00" * 32), timestamp=0
 )
+
+
+def _own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
+    """Return what is wrong with the keeper besides its chains."""
+    oldest = counts.oldest_pending_at
+    waited_s = 0.0 if oldest is None else time.time() - oldest
+    if waited_s < OUTBOX_PATIENCE_S:
+        return ()
+    sentence = f"{counts.pending} messages wait, the oldest for {waited_s / 60:.0f} min"
+    return (Fault(part="outbox", sentence=sentence, level=AlertLevel.WARNING),)
 
 
 def _faults(watcher: Watcher) -> tuple[Fault, ...]:
