@@ -31,9 +31,13 @@ async def write_digests(
     written = 0
     for hours in await people.all_hours():
         instant = digest_hour(hours, now)
+        held: tuple[HeldLine, ...] = ()
+        if instant is None:  # neither quiet hours nor a digest any more: what was kept is due
+            held = await people.held(hours.chat)
+            instant = now if held else None
         if instant is None or instant <= hours.digested_at or quiet(hours, now):
             continue
-        held = await people.held(hours.chat)
+        held = held or await people.held(hours.chat)
         lines: list[str] = []
         if daily(hours, instant):
             for watch in await watches.of(hours.chat):
