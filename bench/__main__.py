@@ -40,6 +40,10 @@ GROUPS = {
     "crash": {
         "C8": "crash",
     },
+    "alerts": {
+        "C15": "alerts",
+        "C20": "alerts",
+    },
 }
 """Group to id to the module of this folder that measures it."""
 LONG = frozenset({"crash"})

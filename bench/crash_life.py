@@ -81,13 +81,14 @@ class _Provider:
         self._file = file
         self._doom = doom
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:  # noqa: ARG002
         self._doom("alert.sending")
         with self._file.open("a", encoding="ascii") as file:
             file.write(message.text + "\n")
             file.flush()
             os.fsync(file.fileno())
         self._doom("alert.sent")
+        return None
 
 
 def live(place: Place, fate: Fate, born_at: float) -> None:

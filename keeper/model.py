@@ -758,6 +758,16 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """Something to press under a message."""
+
+    label: str
+    data: str
+    """What comes back when it is pressed; 64 bytes at the most.  Anybody can send it: it names
+    something and permits nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One row of the outbox: text that is already rendered."""
 
@@ -768,8 +778,13 @@ class Message:
     text: str
     """Plain text; the first line is the whole message on a lock screen."""
     kind: str
-    """``fired``, ``worse``, ``repeated``, ``eased``, ``resolved``, ``action``, ``fault`` or
-    ``reply``."""
+    """``fired``, ``worse``, ``repeated``, ``eased``, ``resolved``, ``escalated``, ``action``,
+    ``fault``, ``digest`` or ``reply``."""
+    buttons: tuple[Button, ...] = ()
+    """What can be pressed under it, where the channel has buttons."""
+    chart: str = ""
+    """What is drawn beside it when it is sent, where the channel shows pictures: see
+    `keeper.alerts.charts`.  A picture that cannot be drawn holds up no message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -781,6 +796,8 @@ class Pending:
     message: Message
     attempts: int
     """How often it was tried and not acknowledged."""
+    reply_to: str = ""
+    """The provider's own id of the message it answers, or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -822,6 +839,62 @@ class AlertState:
     """Since when it has been above the clearing bound, or None."""
     serial: int = 0
     """Counts the messages of this alert, so that each has a key of its own."""
+    level_at: int = 0
+    """Chain seconds since when it has been at `level`; 0: not known."""
+    escalated: int = 0
+    """How many further chats were called in, in the order configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hush:
+    """A chat's word about one of its alerts: acknowledged, or snoozed.
+
+    Holds for this episode (`fired_at`) and up to this level: what gets worse speaks again.
+    """
+
+    chat: str
+    rule: str
+    subject: str
+    fired_at: int
+    level: AlertLevel
+    until: int | None
+    """Seconds of the alert's clock; None: until it resolves, an acknowledgement."""
+    by: str = ""
+    """Who said so, such as ``telegram user 4711``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatHours:
+    """When a chat wants to be left alone, and when it wants its digest; minutes of the day."""
+
+    chat: str
+    quiet_from: int | None = None
+    quiet_to: int | None = None
+    """Both or neither; a night may span midnight."""
+    digest_at: int | None = None
+    zone: str = "UTC"
+    """IANA name, such as ``Europe/Berlin``."""
+    digested_at: int = 0
+    """Wall-clock seconds of the last digest's hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLine:
+    """One line that a chat's quiet hours kept back for its digest."""
+
+    chat: str
+    at: int
+    key: str
+    """Of the message it would have been: the same pass twice is one line."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How people want to be told: read anew for each pass."""
+
+    hushes: tuple[Hush, ...] = ()
+    hours: tuple[ChatHours, ...] = ()
 
 
 # --- what one pass leaves behind ------------------------------------------------------------
@@ -842,6 +915,7 @@ class PassRecord:
     """Changed ones; level CLEAR removes."""
     messages: tuple[Message, ...] = ()
     audit: tuple[AuditEvent, ...] = ()
+    held: tuple[HeldLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

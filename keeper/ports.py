@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -25,6 +25,7 @@ from keeper.model import (
     Liquidation,
     Log,
     LogFilter,
+    Manners,
     MarketId,
     Message,
     OpenPlan,
@@ -168,6 +169,15 @@ class LendingView(MarketView, Protocol):
 
     def explain(self, holdings: Holdings) -> tuple[str, ...]:
         """The arithmetic, a line each."""
+        ...
+
+
+@runtime_checkable
+class RatedView(Protocol):
+    """A view that also knows interest, for what people are told."""
+
+    def rate(self, leg: Leg) -> int:
+        """What a leg earns (collateral) or costs (debt) now, ray per year."""
         ...
 
 
@@ -335,6 +345,10 @@ class Records(Protocol):
         """Every alert that is not clear, as it was left."""
         ...
 
+    async def manners(self) -> Manners:
+        """What people acknowledged or snoozed, and their quiet hours."""
+        ...
+
     async def record(self, record: PassRecord) -> None:
         """Write one pass: history, alerts, outbox rows and audit, in one transaction."""
         ...
@@ -377,6 +391,9 @@ class Channel(Protocol):
     prefix: str
     """The part of `Message.chat` before the colon."""
 
-    async def send(self, message: Message) -> None:
-        """Return when the provider acknowledged.  Raises `DeliveryError`."""
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:
+        """Return when the provider acknowledged, with its own id of the message if it has one.
+
+        `reply_to`: such an id of the message that this one answers.  Raises `DeliveryError`.
+        """
         ...

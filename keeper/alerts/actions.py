@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from keeper.alerts.explorers import transaction_link
 from keeper.alerts.machine import Change, Event
 from keeper.alerts.numbers import gas_text, health_text, reason_text, short, symbol_text
 from keeper.alerts.render import asset_text, name_of, native_symbol
@@ -138,7 +139,8 @@ def outcome_text(outcome: Outcome, name: str, done: Done, *, owner: bool) -> str
             )
     lines = [first]
     if not isinstance(outcome, Unknown) and outcome.receipt is not None:
-        lines.append(outcome.receipt.tx_hash)
+        chain_id = intent.position.market.chain_id
+        lines.append(transaction_link(chain_id, outcome.receipt.tx_hash))
     lines.append(f"keeper explain {intent.intent_id}")
     return "\n".join(lines)
 

@@ -28,7 +28,9 @@ class LiquidationPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class _Driver:
+class Driver:
+    """One thing whose price moves some of the legs."""
+
     name: str
     now: Base
     assets: frozenset[Address]
@@ -46,7 +48,7 @@ def liquidation_points(
         return ()
     by_asset = {verdict.asset.address: verdict for verdict in prices}
     points = []
-    for driver in _drivers(assessed, by_asset):
+    for driver in drivers(assessed, by_asset):
         point = _point(assessed, driver)
         if point is not None:
             points.append(point)
@@ -54,7 +56,23 @@ def liquidation_points(
     return tuple(points[:most])
 
 
-def _drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[_Driver]:
+def all_together(assessed: Assessed, prices: Iterable[PriceVerdict]) -> int | None:
+    """Return by how many tenths of a percent all collateral together may fall, floored.
+
+    None without debt, below 1 already, and where one thing drives all collateral: then the point
+    of that one says it.
+    """
+    if assessed.health_factor == UINT256_MAX or assessed.health_factor < WAD:
+        return None
+    held = {leg.asset.address for leg in assessed.legs if leg.side is Side.COLLATERAL}
+    found = drivers(assessed, {verdict.asset.address: verdict for verdict in prices})
+    if sum(bool(driver.assets & held) for driver in found) < 2:
+        return None
+    return 1000 - mul_div(1000, WAD, assessed.health_factor, Rounding.UP)
+
+
+def drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[Driver]:
+    """Return what the legs hang on: one feed, or one asset where its price was not traced."""
     groups: dict[str, tuple[str, Base, set[Address]]] = {}
     for leg in assessed.legs:
         verdict = by_asset.get(leg.asset.address)
@@ -66,7 +84,7 @@ def _drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> li
             scaled = mul_div(feed.answer, 10**8, 10**feed.feed.decimals, Rounding.DOWN)
             now = Base(scaled)
         groups.setdefault(key, (symbol_text(name), now, set()))[2].add(leg.asset.address)
-    return [_Driver(name, now, frozenset(assets)) for name, now, assets in groups.values()]
+    return [Driver(name, now, frozenset(assets)) for name, now, assets in groups.values()]
 
 
 def _leading(feeds: tuple[FeedVerdict, ...]) -> FeedVerdict | None:
@@ -81,7 +99,7 @@ def _base_of(description: str) -> str:
     return description.split("/", maxsplit=1)[0].strip() or description
 
 
-def _point(assessed: Assessed, driver: _Driver) -> LiquidationPoint | None:
+def _point(assessed: Assessed, driver: Driver) -> LiquidationPoint | None:
     moving_collateral = moving_debt = collateral = debt = 0
     for leg in assessed.legs:
         moves = leg.asset.address in driver.assets

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from keeper.model import AlertLevel, AlertState, Severity, Thresholds
+from keeper.alerts.hush import due_escalations, silent, woken
+from keeper.model import AlertLevel, AlertState, Hush, Severity, Thresholds
 from keeper.units import WAD, Wad
 
 HEALTH: Final = "health"
@@ -46,6 +47,9 @@ class Policy:
     oracle_clear_s: int = 0
     """A feed is back with its first good answer."""
     fault_clear_s: int = 60
+    escalate_to: tuple[str, ...] = ()
+    """Chats that are called in, one after the other, while a critical is not acknowledged."""
+    escalate_after_s: int = 900
 
     def repeat_s(self, level: AlertLevel) -> int | None:
         """Seconds between reminders at `level`; None where it is said once."""
@@ -80,6 +84,7 @@ class Change(StrEnum):
     REPEATED = "repeated"
     EASED = "eased"
     RESOLVED = "resolved"
+    ESCALATED = "escalated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +152,13 @@ def step_health(
     thresholds: Thresholds,
     now: int,
     policy: Policy,
+    hush: Hush | None = None,
 ) -> Step:
     """Take one exact health factor.  `now` is the block's timestamp.
 
     Said: a first crossing; a worse level; a fall of `policy.worse_by` since last told, or across
-    1; a reminder while it lasts; one ease when the level has lost its ground for long enough; one
-    resolve.  A clock that steps back (a reorg) only delays.
+    1; a reminder while it lasts and `hush` lets it; one ease when the level has lost its ground
+    for long enough; one resolve.  A clock that steps back (a reorg) only delays.
     """
     raw = level_of(health, thresholds)
     if state is None or state.level is AlertLevel.CLEAR:
@@ -161,7 +167,7 @@ def step_health(
     lowest = health if state.lowest is None else min(health, state.lowest)
     kept = replace(state, lowest=lowest)
     if raw > state.level or _fell(state.said_health, health, policy):
-        worse = replace(kept, level=max(raw, state.level), clear_since=None)
+        worse = _at_level(replace(kept, clear_since=None), max(raw, state.level), now)
         return _say(Change.WORSE, state, worse, health, now)
 
     if health > threshold_of(state.level, thresholds) + policy.clear_margin:
@@ -169,10 +175,11 @@ def step_health(
         if now - since < policy.clear_for_s:
             return Step(state=replace(kept, clear_since=since))
         change = Change.RESOLVED if raw is AlertLevel.CLEAR else Change.EASED
-        return _say(change, state, replace(kept, level=raw, clear_since=None), health, now)
+        eased = _at_level(replace(kept, clear_since=None), raw, now)
+        return _say(change, state, eased, health, now)
 
     kept = replace(kept, clear_since=None)
-    due = _reminder_due(state, now, policy)
+    due = _reminder_due(state, now, policy, hush)
     return _say(Change.REPEATED, state, kept, health, now) if due else Step(state=kept)
 
 
@@ -194,6 +201,7 @@ def step_condition(
     clear_for_s: int,
     now: int,
     policy: Policy,
+    hush: Hush | None = None,
 ) -> Step:
     """Take one block's verdict of a rule that is on or off: an oracle, a fault, a refusal.
 
@@ -206,14 +214,47 @@ def step_condition(
         since = now if state.clear_since is None else min(now, state.clear_since)
         if now - since < clear_for_s:
             return Step(state=replace(state, clear_since=since))
-        ended = replace(state, level=AlertLevel.CLEAR, clear_since=None)
+        ended = _at_level(replace(state, clear_since=None), AlertLevel.CLEAR, now)
         return _say(Change.RESOLVED, state, ended, None, now)
     kept = replace(state, clear_since=None)
     if level > state.level:
-        return _say(Change.WORSE, state, replace(kept, level=level), None, now)
-    if _reminder_due(state, now, policy):
+        return _say(Change.WORSE, state, _at_level(kept, level, now), None, now)
+    if _reminder_due(state, now, policy, hush):
         return _say(Change.REPEATED, state, kept, None, now)
     return Step(state=kept)
+
+
+def call_in(
+    state: AlertState | None,
+    *,
+    now: int,
+    policy: Policy,
+    hush: Hush | None = None,
+    health: Wad | None = None,
+) -> Step:
+    """Take a state after its step: call in the chats that are due because nobody answered.
+
+    One event for all of them: those from ``before.escalated`` to ``state.escalated``.
+    """
+    if state is None:
+        return Step(state=None)
+    due = due_escalations(
+        state, hush, chats=len(policy.escalate_to), after_s=policy.escalate_after_s, now=now
+    )
+    if due <= state.escalated:
+        return Step(state=state)
+    called = replace(state, escalated=due, serial=state.serial + 1)
+    event = Event(change=Change.ESCALATED, before=state, state=called, health=health)
+    return Step(state=called, events=(event,))
+
+
+def called_in(event: Event, policy: Policy) -> tuple[str, ...]:
+    """Return the chats besides its own that hear an event: whoever was called in hears the end."""
+    before = event.before.escalated if event.before is not None else 0
+    first = before if event.change is Change.ESCALATED else 0
+    last = max(before, event.state.escalated)
+    chats = dict.fromkeys(policy.escalate_to[first:last])
+    return tuple(chat for chat in chats if chat != event.state.chat)
 
 
 def due_again(states: tuple[AlertState, ...], now: int) -> tuple[AlertState, ...]:
@@ -234,8 +275,18 @@ def _fell(said: Wad | None, health: Wad, policy: Policy) -> bool:
     return health <= said - policy.worse_by or health < WAD <= said
 
 
-def _reminder_due(state: AlertState, now: int, policy: Policy) -> bool:
-    if state.said_at == 0:  # see `due_again`
+def _at_level(state: AlertState, level: AlertLevel, now: int) -> AlertState:
+    """Return `state` at `level`; who was called in for a critical is done when it is none."""
+    if level is state.level:
+        return state
+    escalated = state.escalated if level is AlertLevel.CRITICAL else 0
+    return replace(state, level=level, level_at=now, escalated=escalated)
+
+
+def _reminder_due(state: AlertState, now: int, policy: Policy, hush: Hush | None) -> bool:
+    if silent(hush, now):
+        return False
+    if state.said_at == 0 or woken(hush, state.said_at, now):  # 0: see `due_again`
         return True
     interval = policy.repeat_s(state.level)
     return interval is not None and now - state.said_at >= interval
@@ -252,6 +303,7 @@ def _fire(key: AlertKey, level: AlertLevel, health: Wad | None, now: int) -> Ste
         said_health=health,
         lowest=health,
         serial=1,
+        level_at=now,
     )
     event = Event(change=Change.FIRED, before=None, state=state, health=health)
     return Step(state=state, events=(event,))

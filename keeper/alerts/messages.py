@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from keeper.alerts.hush import alert_id
 from keeper.alerts.machine import (
     HEALTH,
     HEALTH_UNKNOWN,
@@ -25,7 +26,9 @@ from keeper.alerts.render import (
 from keeper.alerts.room import Notice
 from keeper.model import (
     AlertLevel,
+    Button,
     Message,
+    PositionId,
     Severity,
 )
 
@@ -38,7 +41,7 @@ def messages_of(notices: Iterable[Notice], instant: str) -> tuple[Message, ...]:
     groups: dict[tuple[str, str, bool], list[Notice]] = {}
     for notice in notices:
         good = notice.event.change is Change.RESOLVED
-        groups.setdefault((notice.event.state.chat, notice.group, good), []).append(notice)
+        groups.setdefault((notice.chat, notice.group, good), []).append(notice)
     messages: list[Message] = []
     for (chat, group, _), members in groups.items():
         if len(members) > AT_ONCE:
@@ -50,16 +53,53 @@ def messages_of(notices: Iterable[Notice], instant: str) -> tuple[Message, ...]:
 
 def _single(notice: Notice, instant: str) -> Message:
     event = notice.event
-    state = event.state
-    # What stands before the "#" is the thread: the outbox keeps its order.  After it, what makes
-    # the event unique: the block, for a reorg may step the clock back to an instant already told.
     return Message(
-        key=f"{state.rule}/{state.subject}#{instant}.{state.serial}@{state.chat}",
-        chat=state.chat,
+        key=key_of_message(notice, instant),
+        chat=notice.chat,
         severity=severity_of(event),
         text=clip(notice.text),
         kind=_kind(event),
+        buttons=buttons_of(event),
+        chart=notice.chart if _shown(event) else "",
     )
+
+
+def key_of_message(notice: Notice, instant: str) -> str:
+    """Return the key of the message that says `notice`."""
+    state = notice.event.state
+    # What stands before the "#" is the thread: the outbox keeps its order.  After it, what makes
+    # the event unique: the block, for a reorg may step the clock back to an instant already told.
+    told = f"{state.rule}/{state.subject}#{instant}.{state.serial}@{notice.chat}"
+    return f"{told}^{state.chat}" if notice.to else told
+
+
+def _shown(event: Event) -> bool:
+    """Whether a picture goes with it: when it becomes critical, or gets worse there."""
+    loud = event.state.level is AlertLevel.CRITICAL
+    return loud and event.change in (Change.FIRED, Change.WORSE, Change.ESCALATED)
+
+
+def chart_of(position: PositionId, span_s: int = 86_400) -> str:
+    """Return what `Message.chart` says for a position: ``chain/market/account/seconds``."""
+    return f"{position.market.chain_id}/{position.market.name}/{position.account}/{span_s}"
+
+
+def buttons_of(event: Event) -> tuple[Button, ...]:
+    """Return what can be pressed under an alert that goes on; nothing once it is over.
+
+    The data name the alert's episode: an old message's buttons do nothing to a new one.
+    """
+    if event.change is Change.RESOLVED or event.state.rule in (REFUSED, REHEARSED):
+        return ()
+    name = alert_id(event.state)
+    pressed = [
+        Button(label="Ack", data=f"ack:{name}"),
+        Button(label="Snooze 1h", data=f"zzz:{name}"),
+    ]
+    if event.state.rule == HEALTH:
+        pressed.append(Button(label="Chart", data=f"chart:{name}"))
+        pressed.append(Button(label="Top up...", data=f"top:{name}"))
+    return tuple(pressed)
 
 
 def _kind(event: Event) -> str:
@@ -71,6 +111,7 @@ def _kind(event: Event) -> str:
 
 
 _WORST_FIRST: Final = (
+    Change.ESCALATED,
     Change.FIRED,
     Change.WORSE,
     Change.EASED,

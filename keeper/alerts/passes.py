@@ -13,22 +13,26 @@ from dataclasses import dataclass
 
 from keeper.alerts.action_rules import refusal_notices, rehearsal_notices
 from keeper.alerts.actions import Refusal
+from keeper.alerts.hours import quiet
+from keeper.alerts.hush import hushes_of
 from keeper.alerts.machine import (
     KEEPER,
     AlertKey,
+    Change,
     Event,
     Policy,
+    call_in,
     key_of,
     step_condition,
 )
-from keeper.alerts.messages import messages_of
+from keeper.alerts.messages import key_of_message, messages_of
 from keeper.alerts.oracle_rule import oracle_notices
 from keeper.alerts.position_rules import drop_unheard, position_notices
 from keeper.alerts.render import (
     Remedies,
     fault_line,
 )
-from keeper.alerts.room import Ledger, Notice, Room, troubles
+from keeper.alerts.room import Ledger, Notice, Room, relayed, troubles
 from keeper.model import (
     Address,
     AlertLevel,
@@ -36,6 +40,8 @@ from keeper.model import (
     Assessed,
     Assessment,
     BlockRef,
+    HeldLine,
+    Manners,
     MarketId,
     Message,
     PositionId,
@@ -55,6 +61,8 @@ class AlertPass:
     messages: tuple[Message, ...]
     events: tuple[Event, ...]
     """Each change that is said, also where one message says many."""
+    held: tuple[HeldLine, ...] = ()
+    """What quiet hours keep back, for `PassRecord.held`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,8 @@ def pass_alerts(
     rehearsals: Iterable[Rehearsed] = (),
     remedies: Callable[[Assessed], Remedies | None] = lambda _: None,
     policy: Policy | None = None,
+    manners: Manners | None = None,
+    interest: Callable[[Assessed], int | None] = lambda _: None,
 ) -> AlertPass:
     """Return the changed alerts and the messages of one block.
 
@@ -91,6 +101,8 @@ def pass_alerts(
     * `uses`: the assets each unassessable position holds, by `PositionId`; without it a cause is
       recognised by the price's reason standing in the position's.
     * `remedies`: called only for positions that something is said about.
+    * `interest`: seconds until interest alone brings a position to 1; called as `remedies` is.
+    * `manners`: what people acknowledged, and their quiet hours.
     """
     room = Room(
         block=block,
@@ -103,6 +115,8 @@ def pass_alerts(
         policy=policy or Policy(),
         ledger=Ledger(states={key_of(state): state for state in states}),
         troubles=troubles(prices),
+        hushes=hushes_of(manners.hushes if manners else ()),
+        interest=interest,
     )
     known = tuple(
         assessment for assessment in assessments if assessment.position.market in room.prices
@@ -114,11 +128,54 @@ def pass_alerts(
         *rehearsal_notices(room, rehearsals),
     ]
     drop_unheard(room)
-    return AlertPass(
-        states=tuple(room.ledger.changed.values()),
-        messages=messages_of(notices, block.hash),
-        events=tuple(notice.event for notice in notices),
+    return _told(
+        notices,
+        room.ledger,
+        policy=room.policy,
+        manners=manners,
+        instant=block.hash,
+        now=room.now,
     )
+
+
+def _told(
+    notices: list[Notice],
+    ledger: Ledger,
+    *,
+    policy: Policy,
+    manners: Manners | None,
+    instant: str,
+    now: int,
+) -> AlertPass:
+    """Return a pass's end: relayed to whoever was called in, kept back where it is quiet."""
+    hours = {one.chat: one for one in manners.hours} if manners else {}
+    said: list[Notice] = []
+    held: list[HeldLine] = []
+    for notice in (one for told in notices for one in relayed(told, policy)):
+        if quiet(hours.get(notice.chat), now) and not passes_quiet(notice.event):
+            held.extend(_held(notice, instant, now))
+        else:
+            said.append(notice)
+    return AlertPass(
+        states=tuple(ledger.changed.values()),
+        messages=messages_of(said, instant),
+        events=tuple(notice.event for notice in notices),
+        held=tuple(held),
+    )
+
+
+def _held(notice: Notice, instant: str, now: int) -> tuple[HeldLine, ...]:
+    """Return the line for the digest; a reminder is not worth one."""
+    if notice.event.change is Change.REPEATED:
+        return ()
+    key = key_of_message(notice, instant)
+    return (HeldLine(chat=notice.chat, at=now, key=key, text=notice.line),)
+
+
+def passes_quiet(event: Event) -> bool:
+    """Whether an event is said in quiet hours: what is critical, and the end of what was."""
+    before = event.before.level if event.before is not None else AlertLevel.CLEAR
+    return AlertLevel.CRITICAL in (before, event.state.level)
 
 
 def pass_faults(
@@ -129,6 +186,7 @@ def pass_faults(
     operators: tuple[str, ...],
     now: int,
     policy: Policy | None = None,
+    manners: Manners | None = None,
 ) -> AlertPass:
     """Return the changed alerts and messages about the keeper itself.
 
@@ -138,6 +196,7 @@ def pass_faults(
     """
     rules = policy or Policy()
     ledger = Ledger(states={key_of(state): state for state in states})
+    hushes = hushes_of(manners.hushes if manners else ())
     by_subject = {f"{scope}:{fault.part}": fault for fault in faults}
     keys = {
         AlertKey(chat=chat, rule=KEEPER, subject=subject): None
@@ -154,21 +213,21 @@ def pass_faults(
             ledger.drop(ledger.states[key])
             continue
         fault = by_subject.get(key.subject)
+        before = ledger.states.get(key)
         step = step_condition(
             key,
-            ledger.states.get(key),
+            before,
             fault.level if fault else AlertLevel.CLEAR,
             clear_for_s=rules.fault_clear_s,
             now=now,
             policy=rules,
+            hush=hushes.of(before) if before else None,
         )
-        ledger.take(key, step)
-        for event in step.events:
+        hush = hushes.of(step.state) if step.state else None
+        called = call_in(step.state, now=now, policy=rules, hush=hush)
+        ledger.take(key, called)
+        for event in (*step.events, *called.events):
             part = key.subject.replace(":", " ", 1)
             line = fault_line(event, part, fault.sentence if fault else "", now=now)
             notices.append(Notice(event=event, line=line, text=line, group=KEEPER, rank=rank))
-    return AlertPass(
-        states=tuple(ledger.changed.values()),
-        messages=messages_of(notices, str(now)),
-        events=tuple(notice.event for notice in notices),
-    )
+    return _told(notices, ledger, policy=rules, manners=manners, instant=str(now), now=now)

@@ -1,12 +1,14 @@
 """The rules ``health`` and ``health_unknown``, per watch and position.  Pure."""
 
-from keeper.alerts.distance import liquidation_points
+from keeper.alerts.distance import all_together, liquidation_points
+from keeper.alerts.explorers import account_link
 from keeper.alerts.machine import (
     HEALTH,
     HEALTH_UNKNOWN,
     AlertKey,
     step_health,
 )
+from keeper.alerts.messages import chart_of
 from keeper.alerts.numbers import plain
 from keeper.alerts.render import (
     About,
@@ -65,9 +67,10 @@ def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Noti
         thresholds=thresholds,
         now=room.now,
         policy=room.policy,
+        hush=room.hush(key),
     )
-    room.ledger.take(key, step)
-    for event in step.events:
+    events = (*room.keep(key, step), *room.call_in(key, assessed.health_factor))
+    for event in events:
         line = health_line(event, name, thresholds=thresholds, policy=room.policy, now=room.now)
         text = health_message(
             event,
@@ -76,7 +79,10 @@ def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Noti
             policy=room.policy,
             now=room.now,
         )
-        notices.append(Notice(event=event, line=line, text=text, group=HEALTH, rank=rank))
+        chart = chart_of(assessed.position)
+        notices.append(
+            Notice(event=event, line=line, text=text, group=HEALTH, rank=rank, chart=chart)
+        )
     return notices
 
 
@@ -113,6 +119,9 @@ def _about(room: Room, assessed: Assessed, name: str) -> About:
         oracle_age_s=max(ages, default=None),
         points=liquidation_points(assessed, prices),
         remedies=room.remedies(assessed),
+        together_permille=all_together(assessed, prices),
+        interest_s=room.interest(assessed),
+        link=account_link(assessed.position.market.chain_id, assessed.position.account),
     )
 
 

@@ -108,6 +108,11 @@ class About:
     """Age of the oldest feed that the number rests on; None when there is none."""
     points: tuple[LiquidationPoint, ...] = ()
     remedies: Remedies | None = None
+    together_permille: int | None = None
+    """How far all collateral together may fall; None where one thing drives all of it."""
+    interest_s: int | None = None
+    """In how many seconds interest alone brings it to 1; None for a very long time."""
+    link: str = ""
 
 
 def chain_name(chain_id: int) -> str:
@@ -150,7 +155,7 @@ def health_message(
     match event.change:
         case Change.RESOLVED:
             return first
-        case Change.EASED | Change.FIRED | Change.WORSE | Change.REPEATED:
+        case Change.EASED | Change.FIRED | Change.WORSE | Change.REPEATED | Change.ESCALATED:
             return "\n".join((first, *_details(about)))
 
 
@@ -172,12 +177,21 @@ def health_line(
             bound = _held(level, health, thresholds, policy)
             lasting = duration_text(now - event.state.fired_at)
             return f"{mark} {name}: health factor still {shown} {bound}, for {lasting}"
+        case Change.ESCALATED:
+            bound = _held(level, health, thresholds, policy)
+            return f"{mark} {name}: health factor {shown} {bound}, {nobody_answered(event, now)}"
         case Change.EASED:
             was = LEVEL_WORD[event.before.level] if event.before else "worse"
             bound = _bound(level, health, thresholds)
             return f"{mark} {name}: health factor up to {shown} {bound}, no longer {was}"
         case Change.RESOLVED:
             return f"{mark} {name}: {_back(event, health, thresholds, policy)}"
+
+
+def nobody_answered(event: Event, now: int) -> str:
+    """Return why somebody else is told as well."""
+    since = event.state.level_at or event.state.fired_at
+    return f"not acknowledged for {duration_text(now - since)}"
 
 
 def _bound(level: AlertLevel, health: Wad, thresholds: Thresholds) -> str:
@@ -219,9 +233,15 @@ def _details(about: About) -> tuple[str, ...]:
     if about.oracle_age_s is not None:
         lines[0] += f" · oracle {duration_text(about.oracle_age_s)} old"
     lines.extend(point_line(point) for point in about.points)
+    if about.together_permille is not None:
+        lines.append(f"Or if all collateral falls by {permille_text(about.together_permille)[1:]}")
+    if about.interest_s:
+        lines.append(f"By interest alone at today's rates: in {duration_text(about.interest_s)}")
     if about.remedies is not None and about.remedies.options:
         ways = " or ".join(_way(option) for option in about.remedies.options[:3])
         lines.append(f"To reach {threshold_text(about.remedies.target)}: {ways}")
+    if about.link:
+        lines.append(about.link)
     return tuple(lines)
 
 
@@ -258,6 +278,11 @@ def unknown_line(event: Event, name: str, *, reason: str, now: int, health: Wad 
                 f"{ORACLE_MARK} {name}: health factor still unknown, for {lasting}: "
                 f"{reason_text(reason)}."
             )
+        case Change.ESCALATED:
+            return (
+                f"{ORACLE_MARK} {name}: health factor unknown, {nobody_answered(event, now)}: "
+                f"{reason_text(reason)}."
+            )
         case Change.RESOLVED:
             shown = "" if health is None else f": {health_text(health)}"
             return f"{ORACLE_MARK} {name}: health factor known again{shown}."
@@ -289,6 +314,9 @@ def oracle_line(
             return f"{ORACLE_MARK} {name} {what}. {_CONSEQUENCES[stance]}"
         case Change.REPEATED:
             return f"{ORACLE_MARK} {name} still {what}, for {lasting}. {_CONSEQUENCES[stance]}"
+        case Change.ESCALATED:
+            waited = nobody_answered(event, now)
+            return f"{ORACLE_MARK} {name} {what}, {waited}. {_CONSEQUENCES[stance]}"
         case Change.RESOLVED:
             return f"{ORACLE_MARK} {name} {what} after {lasting}."
 
@@ -338,6 +366,9 @@ def fault_line(event: Event, part: str, sentence: str, *, now: int) -> str:
             return f"{FAULT_MARK} Keeper: {reason_text(sentence)}."
         case Change.REPEATED:
             return f"{FAULT_MARK} Keeper, for {lasting}: {reason_text(sentence)}."
+        case Change.ESCALATED:
+            answered = nobody_answered(event, now)
+            return f"{FAULT_MARK} Keeper, {answered}: {reason_text(sentence)}."
         case Change.RESOLVED:
             return f"🟢 Keeper: {plain(part, 64)} is well again after {lasting}."
 

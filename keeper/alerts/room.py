@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from keeper.alerts.hush import Hushes
 from keeper.alerts.machine import (
     HEALTH,
     AlertKey,
+    Change,
     Event,
     Policy,
     Step,
+    call_in,
+    called_in,
     hold,
     key_of,
     step_condition,
@@ -26,6 +30,7 @@ from keeper.model import (
     AlertState,
     Assessed,
     BlockRef,
+    Hush,
     MarketId,
     PositionId,
     PriceVerdict,
@@ -34,6 +39,7 @@ from keeper.model import (
     Unassessable,
     Watch,
 )
+from keeper.units import Wad
 
 
 def subject_of(position: PositionId) -> str:
@@ -57,6 +63,21 @@ class Notice:
     """Notices of one chat and one group are said together when they are many."""
     rank: int
     """Lowest first within a group: the health factor, or the order of arrival."""
+    chart: str = ""
+    """What is drawn beside it: see `Message.chart`."""
+    to: str = ""
+    """The chat that hears it, where that is not the alert's own."""
+
+    @property
+    def chat(self) -> str:
+        """Who hears it."""
+        return self.to or self.event.state.chat
+
+
+def relayed(notice: Notice, policy: Policy) -> tuple[Notice, ...]:
+    """Return what the alert's own chat hears, and what those hear that were called in."""
+    own = () if notice.event.change is Change.ESCALATED else (notice,)
+    return (*own, *(replace(notice, to=chat) for chat in called_in(notice.event, policy)))
 
 
 @dataclass(slots=True)
@@ -68,7 +89,7 @@ class Ledger:
 
     def take(self, key: AlertKey, step: Step) -> None:
         """Keep a step's state, if it differs from the one before."""
-        if step.state is not None and step.state != self.states.get(key):
+        if step.state is not None and step.state != self.changed.get(key, self.states.get(key)):
             self.changed[key] = step.state
 
     def drop(self, state: AlertState) -> None:
@@ -103,6 +124,8 @@ class Room:
     policy: Policy
     ledger: Ledger
     troubles: tuple[Trouble, ...]
+    hushes: Hushes
+    interest: Callable[[Assessed], int | None]
 
     @property
     def now(self) -> int:
@@ -128,9 +151,26 @@ class Room:
             clear_for_s=clear_for_s,
             now=self.now,
             policy=self.policy,
+            hush=self.hush(key),
         )
+        return (*self.keep(key, step), *self.call_in(key))
+
+    def keep(self, key: AlertKey, step: Step) -> tuple[Event, ...]:
+        """Keep a step's state and return what is to be said of it."""
         self.ledger.take(key, step)
         return step.events
+
+    def call_in(self, key: AlertKey, health: Wad | None = None) -> tuple[Event, ...]:
+        """Call in whoever is due because nobody acknowledged the alert."""
+        state = self.ledger.changed.get(key, self.state(key))
+        hush = None if state is None else self.hushes.of(state)
+        step = call_in(state, now=self.now, policy=self.policy, hush=hush, health=health)
+        return self.keep(key, step)
+
+    def hush(self, key: AlertKey) -> Hush | None:
+        """Return what the chat said of the alert as it stands."""
+        state = self.state(key)
+        return None if state is None else self.hushes.of(state)
 
     def hold(self, key: AlertKey) -> None:
         """Leave an alert as it is: its subject is unknown in this block."""

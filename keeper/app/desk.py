@@ -3,11 +3,35 @@
 import time
 from collections.abc import Callable, Sequence
 
+import structlog
+
+from keeper.alerts.answers import Offer, action_line
+from keeper.alerts.machine import KEEPER
+from keeper.alerts.numbers import short
+from keeper.app.offers import carry_out, offer_for
 from keeper.app.watcher import Watcher
 from keeper.errors import ConfigError
-from keeper.model import Address, Assessment, Message, Thresholds, Watch
+from keeper.model import (
+    Address,
+    AlertState,
+    Assessment,
+    ChatHours,
+    Hush,
+    MarketId,
+    Message,
+    PriceVerdict,
+    Thresholds,
+    Watch,
+)
+from keeper.store.actions import SqlActions
 from keeper.store.outbox import SqlOutbox
+from keeper.store.people import SqlPeople
 from keeper.store.watches import LabelTaken, Removed, SqlWatches
+
+log = structlog.get_logger()
+
+PAUSED = "paused"
+LAST_ACTIONS = 10
 
 
 class HouseDesk:
@@ -22,8 +46,17 @@ class HouseDesk:
         thresholds: Thresholds,
         wake: Callable[[], None],
         bot: str,
+        people: SqlPeople,
+        actions: SqlActions,
+        draws: bool = False,
     ) -> None:
-        """`wake`: told after a reply was written.  `bot`: whose update ids are remembered."""
+        """`wake`: told after a reply was written.  `bot`: whose update ids are remembered.
+
+        `draws`: whether charts can be drawn.
+        """
+        self._people = people
+        self._actions = actions
+        self.draws = draws
         self._watchers = tuple(watchers)
         self._watches = watches
         self._outbox = outbox
@@ -82,6 +115,116 @@ class HouseDesk:
         counts = await self._outbox.counts()
         lines.append(f"messages: {counts.delivered:,} delivered, {counts.pending:,} waiting")
         return "\n".join(lines)
+
+    def prices(self, market: MarketId | None = None) -> tuple[PriceVerdict, ...]:
+        """Return every price verdict of the last block, of one market or of all."""
+        return tuple(
+            price
+            for watcher in self._watchers
+            if watcher.engine is not None
+            for reading in watcher.engine.readings.values()
+            if market is None or reading.view.market == market
+            for price in reading.prices
+        )
+
+    async def alerts(self, chat: str) -> tuple[AlertState, ...]:
+        """Return what is firing for the chat or was escalated to it, the worst first."""
+        escalate_to = self._watchers[0].settings.alerts.escalate_to if self._watchers else ()
+        return tuple(
+            state
+            for state in await self._people.alerts()
+            if state.chat == chat or chat in escalate_to[: state.escalated]
+        )
+
+    async def hushes(self) -> tuple[Hush, ...]:
+        """Return what was acknowledged or snoozed."""
+        return await self._people.hushes()
+
+    def now(self, rule: str) -> int:
+        """Return the clock of a rule: faults are kept by the wall's, all else by the chain's."""
+        heads = [head.timestamp for w in self._watchers if (head := w.head()) is not None]
+        return int(time.time()) if rule == KEEPER or not heads else max(heads)
+
+    async def hush(self, state: AlertState, for_s: int | None, by: str) -> None:
+        """Acknowledge an alert, or snooze it for so many seconds."""
+        await self._people.hush(
+            Hush(
+                chat=state.chat,
+                rule=state.rule,
+                subject=state.subject,
+                fired_at=state.fired_at,
+                level=state.level,
+                until=None if for_s is None else self.now(state.rule) + for_s,
+                by=by,
+            )
+        )
+
+    async def hours(self, chat: str) -> ChatHours:
+        """Return when the chat wants to be left alone."""
+        return await self._people.hours(chat)
+
+    async def set_hours(self, hours: ChatHours) -> None:
+        """Replace them."""
+        await self._people.set_hours(hours)
+
+    def mode(self) -> str:
+        """Return what the keeper may do on each chain, a line each."""
+        lines = []
+        for watcher in self._watchers:
+            executor = watcher.executor
+            if executor is None or not executor.armed:
+                why = None if executor is None else executor.disarmed_reason
+                how = f"not armed: {why}" if why else "watch-only: nothing is sent"
+            else:
+                how = "armed: transactions are sent"
+            protects = len(watcher.settings.protect)
+            liquidates = "liquidates" if watcher.settings.liquidate.enabled else "no liquidations"
+            lines.append(f"{watcher.name}: {how}; protects {protects}, {liquidates}")
+        return "\n".join(lines)
+
+    async def actions(self) -> str:
+        """Return the last actions, a line each."""
+        lines = [
+            action_line(
+                str(one.intent.kind).replace("_", " "),
+                short(one.intent.position.account),
+                one.state,
+                one.tx_hash or "",
+                one.reason,
+            )
+            for one in await self._actions.last(LAST_ACTIONS)
+        ]
+        return "\n".join(lines) or "Nothing was done yet."
+
+    async def pause(self, by: str) -> str:
+        """Stop acting on every chain, also after a restart; watching and alerting go on."""
+        reason = f"{PAUSED} by {by}"
+        for watcher in self._watchers:
+            if watcher.executor is not None:
+                watcher.executor.disarm(reason)
+        await self._people.pause(reason, by=by)
+        log.warning("keeper.paused", by=by)
+        return f"Paused: nothing is sent until /resume; watching goes on.\n{self.mode()}"
+
+    async def resume(self, by: str) -> str:
+        """Take a pause back; what was disarmed for another reason stays so."""
+        await self._people.pause("", by=by)
+        for watcher in self._watchers:
+            executor, chain_id = watcher.executor, watcher.config.chain_id
+            if executor is None or not (executor.disarmed_reason or "").startswith(PAUSED):
+                continue
+            if watcher.settings.signing.armed(chain_id):
+                executor.arm(chain_id)
+        log.warning("keeper.resumed", by=by)
+        return f"Resumed.\n{self.mode()}"
+
+    async def offer(self, account: Address) -> Offer:
+        """Plan and simulate what brings a protected account to its target."""
+        return await offer_for(self._watchers, account)
+
+    async def carry_out(self, offer: Offer, by: str) -> str:
+        """Simulate the offer anew at the last block taken and send it."""
+        return await carry_out(self._watchers, offer, by)
 
     async def reply(self, message: Message) -> None:
         """Put a message into the outbox and wake its drain.

@@ -163,7 +163,7 @@ def pricing_of(chain: Chain, markets: Markets) -> Pricing:
     native_symbol = NATIVE.get(chain.chain_id, "WETH").lower()
 
     def spends(intent: Intent, view: MarketView) -> Base | None:
-        return _value(view, intent.asset, intent.amount)
+        return value_of(view, intent.asset, intent.amount)
 
     def native(view: MarketView) -> Base | None:
         market = markets[view.market.name]
@@ -184,8 +184,8 @@ def pricing_of(chain: Chain, markets: Markets) -> Pricing:
     )
 
 
-def _value(view: MarketView, asset: Asset, amount: int) -> Base | None:
-    """Base units of `amount`, rounded up: caps are kept against the keeper."""
+def value_of(view: MarketView, asset: Asset, amount: int) -> Base | None:
+    """Return base units of `amount`, rounded up: caps are kept against the keeper."""
     price = view.price_of(asset.address)
     if price is None:
         return None

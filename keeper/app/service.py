@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from keeper.alerts.passes import Fault, pass_faults
-from keeper.app import systemd
+from keeper.app import charts, systemd
 from keeper.app.desk import HouseDesk
+from keeper.app.digest import write_digests
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
 from keeper.chain.provider import NodeHealth
@@ -21,13 +22,18 @@ from keeper.engine.engine import Pass
 from keeper.errors import ConfigError
 from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
 from keeper.notify.bot import TelegramBot
+from keeper.notify.deadman import Beat, beat_for_ever
 from keeper.notify.log import LogChannel
+from keeper.notify.others import OtherChannels
 from keeper.notify.outbox import Outbox
-from keeper.notify.telegram import TelegramApi, TelegramChannel
+from keeper.notify.telegram import Draw, TelegramApi, TelegramChannel
 from keeper.ports import Channel
 from keeper.settings import Settings
+from keeper.store.actions import SqlActions
 from keeper.store.database import Database
-from keeper.store.outbox import SqlOutbox
+from keeper.store.history import SqlHistory
+from keeper.store.outbox import OutboxCounts, SqlOutbox
+from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.watches import LabelTaken, SqlWatches
 from keeper.web.metrics import Metrics
@@ -37,6 +43,7 @@ log = structlog.get_logger()
 
 FAULTS_EVERY_S = 2.0
 GAS_EVERY_S = 60.0
+OUTBOX_PATIENCE_S = 600.0
 FLUSH_S = 5.0
 
 
@@ -104,7 +111,12 @@ class Service:
         )
         channels: list[Channel] = [LogChannel()]
         if api is not None:
-            channels.append(TelegramChannel(api))
+            channels.append(TelegramChannel(api, self._drawer(database)))
+        others = self.settings.alerts.channels
+        if others:
+            channels.append(
+                OtherChannels({name: url.get_secret_value() for name, url in others.items()})
+            )
         outbox = Outbox(store, channels, operators=self.settings.operator_chats())
         self._outbox = outbox
         status = HouseStatus(
@@ -132,6 +144,14 @@ class Service:
                     tasks.append(
                         group.create_task(self._watch_ourselves(database, store), name="faults")
                     )
+                    heartbeat = self.settings.alerts.heartbeat_url
+                    if heartbeat is not None:
+                        beating = beat_for_ever(
+                            heartbeat.get_secret_value(),
+                            self.settings.alerts.heartbeat_every_s,
+                            self._beats,
+                        )
+                        tasks.append(group.create_task(beating, name="heartbeat"))
                     if api is not None:
                         bot = self._bot(api, database, outbox)
                         tasks.append(group.create_task(bot.run(), name="telegram"))
@@ -162,6 +182,26 @@ class Service:
             for waiting in opened:
                 waiting.cancel()
 
+    def _beats(self) -> tuple[Beat, ...]:
+        """Return what the dead-man's switch says of each chain."""
+        beats = []
+        for watcher in self.watchers:
+            head, last_at = watcher.head(), watcher.last_pass_at
+            age_s = None if last_at is None else time.monotonic() - last_at
+            beats.append(
+                Beat(
+                    chain=watcher.name,
+                    block=None if head is None else head.number,
+                    head_age_s=age_s,
+                    fresh=age_s is not None and age_s <= watcher.silence_limit_s,
+                    covered=watcher.engine is not None and watcher.engine.covered,
+                )
+            )
+        return tuple(beats)
+
+    def _drawer(self, database: Database) -> Draw | None:
+        return charts.drawer(SqlHistory(database), self.settings.thresholds.as_model())
+
     def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot:
         telegram = self.settings.telegram
         desk = HouseDesk(
@@ -171,12 +211,16 @@ class Service:
             thresholds=self.settings.thresholds.as_model(),
             wake=outbox.wake,
             bot=api.bot.token.partition(":")[0],
+            people=SqlPeople(database),
+            actions=SqlActions(database),
+            draws=charts.available(),
         )
         return TelegramBot(
             api,
             desk,
             allowed=frozenset(f"telegram:{chat}" for chat in telegram.allowed_chats),
             operators=tuple(f"telegram:{chat}" for chat in telegram.operator_chats),
+            users=frozenset(telegram.operators),
         )
 
     async def _watch_configured(self, watches: SqlWatches) -> None:
@@ -226,6 +270,7 @@ class Service:
     async def _watch_ourselves(self, database: Database, store: SqlOutbox) -> None:
         """Silence is a fault: say when a chain is not watched, or sending was disarmed."""
         records = SqlRecords(database)
+        people, watches = SqlPeople(database), SqlWatches(database)
         gas_read_at = -GAS_EVERY_S
         while True:
             await asyncio.sleep(FAULTS_EVERY_S)
@@ -233,23 +278,36 @@ class Service:
                 gas_read_at = time.monotonic()
                 for watcher in self.watchers:
                     await watcher.read_gas()
-            self.metrics.outbox((await store.counts()).pending)
+            counts = await store.counts()
+            self.metrics.outbox(counts.pending)
             systemd.notify("WATCHDOG=1")
+            if await write_digests(
+                self.watchers,
+                people,
+                watches,
+                self.settings.thresholds.as_model(),
+                int(time.time()),
+            ):
+                self.wake()
             states = await records.alert_states()
-            for watcher in self.watchers:
+            manners = await records.manners()
+            for scope, whose in (("keeper", None), *((w.name, w) for w in self.watchers)):
                 told = pass_faults(
-                    scope=watcher.name,
-                    faults=_faults(watcher),
+                    scope=scope,
+                    faults=_own_faults(counts) if whose is None else _faults(whose),
                     states=states,
                     operators=self.settings.operator_chats(),
                     now=int(time.time()),
                     policy=alert_policy(self.settings),
+                    manners=manners,
                 )
                 if not told.states and not told.messages:
                     continue
-                block = watcher.head() or NO_BLOCK
+                block = (None if whose is None else whose.head()) or NO_BLOCK
                 await records.record(
-                    PassRecord(block=block, alerts=told.states, messages=told.messages)
+                    PassRecord(
+                        block=block, alerts=told.states, messages=told.messages, held=told.held
+                    )
                 )
                 self.wake()
 
@@ -257,6 +315,16 @@ class Service:
 NO_BLOCK = BlockRef(
     number=0, hash=Hash("0x" + "00" * 32), parent_hash=Hash("0x" + "00" * 32), timestamp=0
 )
+
+
+def _own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
+    """Return what is wrong with the keeper besides its chains."""
+    oldest = counts.oldest_pending_at
+    waited_s = 0.0 if oldest is None else time.time() - oldest
+    if waited_s < OUTBOX_PATIENCE_S:
+        return ()
+    sentence = f"{counts.pending} messages wait, the oldest for {waited_s / 60:.0f} min"
+    return (Fault(part="outbox", sentence=sentence, level=AlertLevel.WARNING),)
 
 
 def _faults(watcher: Watcher) -> tuple[Fault, ...]:

@@ -36,6 +36,7 @@ from keeper.model import (
     BlockRef,
     Message,
     Outcome,
+    Submission,
     Watch,
 )
 from keeper.reference.board import Board
@@ -43,6 +44,7 @@ from keeper.settings import Chain, Settings
 from keeper.settings.schema import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
+from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.upkeep import bind_chain
 from keeper.units import Wei
@@ -178,7 +180,10 @@ class Watcher:
                     raise
                 log.warning("chain.lost", chain=self.name, reason=str(error))
             if self.executor is not None:
-                self._disarmed = self.executor.disarmed_reason or self.broken or self._disarmed
+                paused = await SqlPeople(self._database).paused()
+                why = self.executor.disarmed_reason
+                # A pause is its own: it ends with /resume, also on a chain that is opened again.
+                self._disarmed = (why if why != paused else "") or self.broken or self._disarmed
             await asyncio.sleep(REOPEN_S)
 
     async def _watch(self) -> None:
@@ -194,6 +199,8 @@ class Watcher:
             )
             if self._disarmed:  # a chain that is opened again is not armed again
                 executor.disarm(self._disarmed)
+            elif pause := await SqlPeople(self._database).paused():
+                executor.disarm(pause)
             self._owner = owner = None if signer is None else signer.address
             engine = Engine(
                 markets=tuple(chain.markets.values()),
@@ -262,9 +269,13 @@ class Watcher:
         if done is None:
             return
         for submission in done.submissions:
-            await self._journal.record_submission(submission)
+            await self.note(submission)
         self.last_pass_at = time.monotonic()
         self._on_pass(self.name, done)
+
+    async def note(self, submission: Submission) -> None:
+        """Keep what was rehearsed or declined, and what a simulation said."""
+        await self._journal.record_submission(submission)
 
     async def _cover(self, chain: OpenChain, engine: Engine) -> None:
         """Find every borrower of every market, beside the heads; tried again until it is done."""
@@ -351,4 +362,6 @@ def alert_policy(settings: Settings) -> Policy:
         worse_by=alerts.worse_by,
         repeat_critical_s=alerts.repeat_critical_s,
         repeat_warning_s=alerts.repeat_warning_s,
+        escalate_to=alerts.escalate_to,
+        escalate_after_s=alerts.escalate_after_s,
     )

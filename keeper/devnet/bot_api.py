@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -34,6 +34,10 @@ class Said:
     at: float
     """Seconds of the event loop's clock."""
     silent: bool = False
+    buttons: tuple[tuple[str, str], ...] = ()
+    """Label and data of each button under it."""
+    photo: bytes = b""
+    reply_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +124,25 @@ class BotApi:
             message["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
         return await self.inject({"message": message | fields})
 
+    async def press(
+        self, said: Said, label: str, *, user_id: int | None = None, **fields: Any
+    ) -> int:
+        """Someone taps a button under a message of the bot; return the update's id.
+
+        `fields` go into the callback query, over what is there.
+        """
+        data = next(data for text, data in said.buttons if text == label)
+        person = _person(abs(said.chat_id) if user_id is None else user_id)
+        message = _message(said.chat_id, said.message_id, said.text) | {"from": _bot(self.token)}
+        query = {
+            "id": str(next(self._ids)),
+            "from": person,
+            "chat_instance": "1",
+            "message": message,
+            "data": data,
+        }
+        return await self.inject({"callback_query": query | fields})
+
     async def inject(self, update: dict[str, Any]) -> int:
         """Queue any update as it is, such as an ``edited_message``; return its id."""
         update_id = int(update.get("update_id", next(self._update_ids)))
@@ -199,7 +222,8 @@ class BotApi:
             case "sendmessage":
                 answer = self._send(given, str(given.get("text", "")))
             case "sendphoto":
-                answer = self._send(given, str(given.get("caption", "")), {"photo": []})
+                photo = next((one for one in given.values() if isinstance(one, bytes)), b"")
+                answer = self._send(given, str(given.get("caption", "")), {"photo": []}, photo)
             case "editmessagetext":
                 answer = self._edit(given)
             case _:
@@ -227,7 +251,11 @@ class BotApi:
             return _ok(self._updates[:limit])
 
     def _send(
-        self, given: dict[str, Any], text: str, more: dict[str, Any] | None = None
+        self,
+        given: dict[str, Any],
+        text: str,
+        more: dict[str, Any] | None = None,
+        photo: bytes = b"",
     ) -> web.Response:
         chat_id = int(given["chat_id"])
         if not text and more is None:
@@ -237,6 +265,8 @@ class BotApi:
         message_id = next(self._ids)
         silent = str(given.get("disable_notification", "")).lower() == "true"
         said = self._note(chat_id, text, message_id, by_bot=True, silent=silent)
+        said = replace(said, buttons=_buttons(given), photo=photo, reply_to=_replied(given))
+        self.transcript[-1] = said
         if self.on_sent is not None:
             self.on_sent(said)
         return _ok(_message(chat_id, message_id, text) | (more or {}))
@@ -276,7 +306,25 @@ class BotApi:
 async def _parameters(request: web.Request) -> dict[str, Any]:
     if request.content_type == "application/json":
         return dict(await request.json())
-    return {**request.query, **(await request.post())}
+    posted = {
+        name: value.file.read() if isinstance(value, web.FileField) else value
+        for name, value in (await request.post()).items()
+    }
+    return {**request.query, **posted}
+
+
+def _buttons(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    markup = json.loads(given.get("reply_markup") or "{}")
+    return tuple(
+        (one["text"], one["callback_data"])
+        for row in markup.get("inline_keyboard", ())
+        for one in row
+    )
+
+
+def _replied(given: dict[str, Any]) -> int | None:
+    answered = json.loads(given.get("reply_parameters") or "{}")
+    return int(answered["message_id"]) if answered else None
 
 
 _FIXED: Final[dict[str, Any]] = dict.fromkeys(

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.interest import seconds_to_one
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
@@ -38,6 +39,7 @@ from keeper.model import (
     Funding,
     Hold,
     Holdings,
+    Intent,
     Inventory,
     MarketId,
     Message,
@@ -53,7 +55,7 @@ from keeper.model import (
     Unassessable,
     Watch,
 )
-from keeper.ports import Advance, Executor, Reader, Records, Strategy
+from keeper.ports import Advance, Executor, RatedView, Reader, Records, Strategy
 from keeper.risk.exact import endangered
 from keeper.strategies.holding import held_back
 from keeper.strategies.purse import Purse
@@ -327,6 +329,8 @@ class Engine:
             rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
             remedies=self._remedies,
             policy=self._telling.policy,
+            manners=await self._records.manners(),
+            interest=self._interest,
         )
         for state in told.states:
             if state.level:
@@ -347,6 +351,7 @@ class Engine:
                 alerts=told.states,
                 messages=told.messages,
                 audit=audit,
+                held=told.held,
             )
         )
         await self._checkpoint()
@@ -367,6 +372,10 @@ class Engine:
             return None
         return remedies(self.readings[market.id.name].view, holdings, assessed)
 
+    def _interest(self, assessed: Assessed) -> int | None:
+        view = self.readings[assessed.position.market.name].view
+        return seconds_to_one(assessed, view.rate) if isinstance(view, RatedView) else None
+
     async def _checkpoint(self) -> None:
         """Save who is in each book, claiming a block deep enough to stay."""
         self._since_checkpoint += 1
@@ -383,6 +392,13 @@ class Engine:
             await self._records.save_checkpoint(
                 Checkpoint(market=market.id, block=oldest, accounts=market.known())
             )
+
+    async def act(self, intent: Intent) -> Submission:
+        """Submit what a person decided, at the block that `intent` names: the last one taken."""
+        reading = self.readings[intent.position.market.name]
+        submission = await self._executor.submit(intent, reading.view)
+        self._pace.began(submission, reading.block.number)
+        return submission
 
     # --- what others ask -----------------------------------------------------------------------
 

@@ -230,6 +230,16 @@ class TxExecutor:
                 intent_log.info("intent.submitted", nonce=plan.nonce)
         return submission
 
+    async def rehearse(self, intent: Intent, view: MarketView) -> Rehearsed | Declined:
+        """Take one intent up to the claim, armed or not: nothing is written and nothing signed."""
+        try:
+            if self._address is None:
+                raise PolicyViolation("There is no account to act from: name a keystore file.")
+            ready = await self._prepare(intent, view, self._address)
+        except KeeperError as error:
+            return Declined(intent=intent, reason=str(error))
+        return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+
     async def _submit(self, intent: Intent, view: MarketView) -> Submission:
         if self._arming.disarmed_reason is not None:
             raise PolicyViolation(f"Sending is disarmed: {self._arming.disarmed_reason}.")

@@ -1,9 +1,9 @@
 """The Telegram bot: reads commands by long polling and answers through the outbox.
 
-It can change what is watched and nothing else: no command moves money.  It listens to plain text
-messages that a person wrote in an allowed chat within the last minute; edited, forwarded, channel,
-anonymous and bot messages are passed over.  A stranger is told once which number to give to the
-operator.
+It listens to plain text messages that a person wrote in an allowed chat within the last minute, and
+to taps on its own buttons there; edited, forwarded, channel, anonymous and bot messages are passed
+over.  A stranger is told once which number to give to the operator.  What moves money or stops it
+is decided by the user's id and never by the chat: see `keeper.notify.commands`.
 
 Each reply is an outbox row whose key is the update's id, so that an update that is handled twice
 (a crash before its id was written down) is answered once.  The offset is sent to Telegram once per
@@ -16,10 +16,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
-from telegram import BotCommand, Update
+from telegram import BotCommand, CallbackQuery, Update
 from telegram import Message as Incoming
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
@@ -33,7 +33,9 @@ from keeper.alerts.replies import (
     watching_text,
 )
 from keeper.errors import ConfigError, KeeperError
-from keeper.model import Address, Assessment, Message, Severity, Thresholds, Watch
+from keeper.model import Message, Severity, Watch
+from keeper.notify.commands import Asker, Commands, Reply
+from keeper.notify.desk import Desk
 from keeper.notify.telegram import TelegramApi
 from keeper.notify.words import (
     BadWord,
@@ -54,47 +56,6 @@ COMMANDS_PER_MINUTE: Final = 30
 REPLAY_SPAN: Final = 10_000
 """An update id so little below the last one is a replay; one further below is a new count."""
 _WATCHED_AT_MOST: Final = 20
-
-
-class Desk(Protocol):
-    """What the bot needs of the house."""
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """Those of a watch without its own."""
-        ...
-
-    async def watch(self, watch: Watch) -> None:
-        """Add or replace a watch.  Raises `KeeperError` whose text is the reply."""
-        ...
-
-    async def unwatch(self, chat: str, name: str) -> Watch | None:
-        """End the chat's watch of that label (any case) or address; None: there is none."""
-        ...
-
-    async def watches(self, chat: str) -> tuple[Watch, ...]:
-        """The chat's own, oldest first."""
-        ...
-
-    async def health(self, account: Address) -> tuple[Assessment, ...]:
-        """The account in every market where it has a position, at the last block taken."""
-        ...
-
-    async def status(self) -> str:
-        """How the keeper is, in a few lines."""
-        ...
-
-    async def reply(self, message: Message) -> None:
-        """Put a message into the outbox and wake its drain."""
-        ...
-
-    async def last_update(self) -> int | None:
-        """The last update id that was remembered."""
-        ...
-
-    async def remember(self, update_id: int) -> None:
-        """Write down that an update was handled."""
-        ...
 
 
 @dataclass(slots=True)
@@ -125,15 +86,21 @@ class TelegramBot:
         *,
         allowed: frozenset[str],
         operators: tuple[str, ...] = (),
+        users: frozenset[int] = frozenset(),
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         long_poll_s: int = LONG_POLL_S,
     ) -> None:
-        """`allowed`: chats as ``telegram:<number>``; operators are allowed too.  Empty: nobody."""
+        """`allowed`: chats as ``telegram:<number>``; operators' chats too.  Empty: nobody.
+
+        `users`: Telegram user ids that may act.  A chat is no person: none of them may.
+        """
         self._api = api
         self._desk = desk
         self._allowed = allowed | frozenset(operators)
         self._operators = operators
+        self._users = users
+        self._commands = Commands(desk)
         self._wall = wall
         self._sleep = sleep
         self._long_poll_s = long_poll_s
@@ -154,7 +121,9 @@ class TelegramBot:
                 if self._name is None:
                     await self._introduce()
                 updates = await self._api.bot.get_updates(
-                    offset=offset, timeout=self._long_poll_s, allowed_updates=["message"]
+                    offset=offset,
+                    timeout=self._long_poll_s,
+                    allowed_updates=["message", "callback_query"],
                 )
             except (TelegramError, KeeperError) as error:
                 failures += 1
@@ -166,7 +135,7 @@ class TelegramBot:
             for update in updates:
                 offset = update.update_id + 1
                 if last is None or not last - REPLAY_SPAN < update.update_id <= last:
-                    await self._take(update)
+                    await self.take(update)
                     last = update.update_id
 
     async def _introduce(self) -> None:
@@ -212,7 +181,7 @@ class TelegramBot:
             except Exception:
                 log.exception("telegram.alarm_failed", chat=operator)
 
-    async def _take(self, update: Update) -> None:
+    async def take(self, update: Update) -> None:
         """Handle one update and remember it: one that cannot be handled stops no other."""
         try:
             await self._handle(update)
@@ -224,9 +193,12 @@ class TelegramBot:
             log.exception("command.not_remembered", update=update.update_id)
 
     async def _handle(self, update: Update) -> None:
+        if update.callback_query is not None:
+            await self._tapped(update, update.callback_query)
+            return
         message = update.message
         why_not = _pass_over(update, self._wall())
-        if message is None or why_not:
+        if message is None or message.from_user is None or why_not:
             log.info("command.ignored", update=update.update_id, reason=why_not)
             return
         chat = f"telegram:{message.chat.id}"
@@ -238,21 +210,60 @@ class TelegramBot:
         private = message.chat.id > 0
         if not private and (command is None or not self._meant(command)):
             return
-        if not self._busy.setdefault(chat, _Allowance(COMMANDS_PER_MINUTE, 60)).take(self._wall()):
+        if not self._busy_with(chat):
             log.warning("command.ignored", update=update.update_id, reason="too many", chat=chat)
             return
+        asker = self._asker(chat, message.from_user.id)
         try:
-            text = await self._answer(chat, command)
+            reply = await self._answer(asker, command)
         except KeeperError as error:
-            text = self._api.redact(str(error))
+            reply = Reply(text=self._api.redact(str(error)))
         name = command.name if command else ""
         log.info("command.answered", update=update.update_id, chat=chat, command=name)
-        await self._say(
-            key=f"reply/{chat}#{update.update_id}",
-            chat=chat,
-            severity=Severity.INFO,
-            kind="reply",
-            text=text,
+        await self._reply(chat, update.update_id, reply)
+
+    async def _tapped(self, update: Update, query: CallbackQuery) -> None:
+        """Answer a tap on a button: of a person, under one of our messages, in an allowed chat."""
+        message = query.message
+        chat = "" if message is None else f"telegram:{message.chat.id}"
+        why_not = _pass_over_tap(query, self._api.bot_id)
+        if not why_not and chat not in self._allowed:
+            why_not = "not allowed"
+        if not why_not and not self._busy_with(chat):
+            why_not = "too many"
+        if why_not:
+            log.info("command.ignored", update=update.update_id, reason=why_not)
+            return
+        asker = self._asker(chat, query.from_user.id)
+        try:
+            reply = await self._commands.tapped(asker, query.data or "")
+        except KeeperError as error:
+            reply = Reply(text=self._api.redact(str(error)))
+        await self._api.tap_seen(query.id)
+        verb = (query.data or "").partition(":")[0][:16]
+        log.info("command.answered", update=update.update_id, chat=chat, command=f"tap {verb}")
+        if reply is not None:
+            await self._reply(chat, update.update_id, reply)
+
+    def _asker(self, chat: str, user: int) -> Asker:
+        return Asker(chat=chat, user=user, operator=user in self._users)
+
+    def _busy_with(self, chat: str) -> bool:
+        """Count a command of an allowed chat; False when there are too many."""
+        allowance = self._busy.setdefault(chat, _Allowance(COMMANDS_PER_MINUTE, 60))
+        return allowance.take(self._wall())
+
+    async def _reply(self, chat: str, update_id: int, reply: Reply) -> None:
+        await self._desk.reply(
+            Message(
+                key=f"reply/{chat}#{update_id}",
+                chat=chat,
+                severity=Severity.INFO,
+                kind="reply",
+                text=reply.text,
+                buttons=reply.buttons,
+                chart=reply.chart,
+            )
         )
 
     def _meant(self, command: Command) -> bool:
@@ -274,9 +285,15 @@ class TelegramBot:
             text=stranger_text(chat),
         )
 
-    async def _answer(self, chat: str, command: Command | None) -> str:
+    async def _answer(self, asker: Asker, command: Command | None) -> Reply:
         if command is None:
-            return "Send /help for what I understand."
+            return Reply(text="Send /help for what I understand.")
+        richer = await self._commands.answer(asker, command.name, command.arguments)
+        if richer is not None:
+            return richer
+        return Reply(text=await self._plain_answer(asker.chat, command))
+
+    async def _plain_answer(self, chat: str, command: Command) -> str:
         match command.name:
             case "start":
                 text = start_text()
@@ -362,6 +379,29 @@ def _pass_over(update: Update, now: float) -> str:
         (_forwarded(message), "forwarded"),
         (message.edit_date is not None, "edited"),
         (abs(age_s) > OLDEST_S, f"{age_s:.0f} s old"),
+    )
+    return next((reason for failed, reason in checks if failed), "")
+
+
+def _pass_over_tap(query: CallbackQuery, bot_id: int) -> str:
+    """Return why a tap is passed over, or nothing when it is to be handled."""
+    message = query.message
+    checks = (
+        (query.from_user.is_bot, "from a bot"),
+        (query.inline_message_id is not None, "under an inline message"),
+        (not isinstance(message, Incoming), "under a message that is gone"),
+        (
+            isinstance(message, Incoming)
+            and (message.from_user is None or message.from_user.id != bot_id),
+            "not under a message of ours",
+        ),
+        (
+            isinstance(message, Incoming)
+            and message.chat.id > 0
+            and message.chat.id != query.from_user.id,
+            "by somebody else than the chat's person",
+        ),
+        (len((query.data or "").encode()) > 64 or not query.data, "not one of our buttons"),
     )
     return next((reason for failed, reason in checks if failed), "")
 

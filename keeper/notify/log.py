@@ -12,7 +12,7 @@ class LogChannel:
 
     prefix = "log"
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message, *, reply_to: str = "") -> None:  # noqa: ARG002
         """Write the message at its severity, without the sign its first line begins with."""
         say = {
             Severity.INFO: log.info,

@@ -46,8 +46,8 @@ class OutboxStore(Protocol):
         """
         ...
 
-    async def delivered(self, id: int, at: float) -> None:  # noqa: A002 - the row's own name
-        """Mark a row as acknowledged; again is harmless."""
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002 - the row's own name
+        """Mark a row as acknowledged, with the provider's id of it; again is harmless."""
         ...
 
     async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
@@ -75,8 +75,13 @@ class Outbox:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        poll_s: float = POLL_S,
     ) -> None:
-        """`operators`: chats that hear of a disabled chat.  `clock` is monotonic seconds."""
+        """`operators`: chats that hear of a disabled chat.  `clock` is monotonic seconds.
+
+        `poll_s`: how often to look without being woken.
+        """
+        self._poll_s = poll_s
         self._store = store
         self._channels = {channel.prefix: channel for channel in channels}
         self._operators = operators
@@ -87,7 +92,7 @@ class Outbox:
         self._waked = asyncio.Event()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[int, float] = {}
-        self._unmarked: dict[int, float] = {}
+        self._unmarked: dict[int, tuple[float, str | None]] = {}
         self.last_acknowledged_at: float | None = None
         """Wall-clock seconds of the last acknowledgement, for the health endpoint."""
 
@@ -101,7 +106,7 @@ class Outbox:
             while True:
                 self._waked.clear()
                 wait_s = await self._round()
-                await self._rest(POLL_S if wait_s is None else min(wait_s, POLL_S))
+                await self._rest(self._poll_s if wait_s is None else min(wait_s, self._poll_s))
         finally:
             await self._stop()
 
@@ -121,8 +126,8 @@ class Outbox:
 
     async def _round(self) -> float | None:
         """Start what may be sent now; return seconds to the next that may, None without any."""
-        for row_id, at in tuple(self._unmarked.items()):
-            await self._store.delivered(row_id, at)
+        for row_id, (at, ref) in tuple(self._unmarked.items()):
+            await self._store.delivered(row_id, at, ref)
             self._unmarked.pop(row_id, None)
         horizon = self._wall() + LONGEST_BACKOFF_S + 60
         busy = set(self._in_flight)  # before the read: what ends during it is still among the rows
@@ -160,14 +165,14 @@ class Outbox:
         try:
             try:
                 async with asyncio.timeout(SEND_LIMIT_S):
-                    await self._channel(message).send(message)
+                    ref = await self._channel(message).send(message, reply_to=rows[0].reply_to)
             except TimeoutError:
                 sentence = f"{message.chat} did not acknowledge within {SEND_LIMIT_S:.0f} s."
                 await self._failed(rows, DeliveryError(sentence))
             except DeliveryError as error:
                 await self._failed(rows, error)
             else:
-                await self._acknowledged(rows)
+                await self._acknowledged(rows, ref)
         except Exception:
             log.exception("message.crashed", id=rows[0].id, chat=message.chat, kind=message.kind)
             for row in rows:
@@ -184,14 +189,14 @@ class Outbox:
             raise DeliveryError(f"No channel is configured for {message.chat!r}.")
         return channel
 
-    async def _acknowledged(self, rows: Sequence[Pending]) -> None:
+    async def _acknowledged(self, rows: Sequence[Pending], ref: str | None) -> None:
         at = self._wall()
         self.last_acknowledged_at = at
-        self._unmarked.update({row.id: at for row in rows})
+        self._unmarked.update({row.id: (at, ref) for row in rows})
         self._pace.resumed(rows[0].message.chat)
         for row in rows:
             self._not_before.pop(row.id, None)
-            await self._store.delivered(row.id, at)
+            await self._store.delivered(row.id, at, ref)
             self._unmarked.pop(row.id, None)
             log.info(
                 "message.delivered",

@@ -6,8 +6,10 @@ the library's error texts: it is taken out of all that leaves this module, and t
 loggers are set to WARNING because httpx prints each URL at INFO.
 """
 
+import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -16,7 +18,13 @@ from urllib.parse import urlsplit
 os.environ.setdefault("PTB_TIMEDELTA", "true")
 
 import structlog
-from telegram import Bot, LinkPreviewOptions
+from telegram import (
+    Bot,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    ReplyParameters,
+)
 from telegram.error import (
     BadRequest,
     ChatMigrated,
@@ -36,6 +44,10 @@ log = structlog.get_logger(__name__)
 
 API_URL: Final = "https://api.telegram.org"
 TIMEOUT_S: Final = 15.0
+DRAW_LIMIT_S: Final = 10.0
+Draw = Callable[[str], Awaitable[bytes | None]]
+_CAPTION_CHARS: Final = 1000
+"""Telegram takes 1024 UTF-16 units under a picture; longer texts go without one."""
 _QUIET: Final = ("httpx", "httpcore", "telegram")
 _NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
 _GONE: Final = ("chat not found", "user is deactivated", "peer_id_invalid", "bot was kicked")
@@ -87,6 +99,18 @@ class TelegramApi:
         """Return `text` without the token."""
         return text.replace(self._token, "***").replace(self._token.partition(":")[2], "***")
 
+    @property
+    def bot_id(self) -> int:
+        """The bot's own user id: the number its token begins with."""
+        return int(self._token.partition(":")[0])
+
+    async def tap_seen(self, query_id: str) -> None:
+        """Tell Telegram that a tap was taken; the answer is a message and does not depend on it."""
+        try:
+            await self.bot.answer_callback_query(query_id)
+        except TelegramError as error:
+            log.info("telegram.tap_unanswered", error=self.redact(str(error)))
+
     async def identify(self) -> str:
         """Return the bot's user name.
 
@@ -119,42 +143,90 @@ def _check(token: str, api_url: str) -> None:
         )
 
 
+def _answers(reply_to: str) -> ReplyParameters | None:
+    """Return what makes it a reply; one to a message that is gone is sent all the same."""
+    if not (reply_to.isascii() and reply_to.isdigit()):
+        return None
+    return ReplyParameters(message_id=int(reply_to), allow_sending_without_reply=True)
+
+
+def _keyboard(message: Message) -> InlineKeyboardMarkup | None:
+    """Return the message's buttons, two in a row."""
+    pressed = [
+        InlineKeyboardButton(button.label, callback_data=button.data) for button in message.buttons
+    ]
+    if not pressed:
+        return None
+    return InlineKeyboardMarkup([pressed[at : at + 2] for at in range(0, len(pressed), 2)])
+
+
 class TelegramChannel:
     """Sends messages to ``telegram:<chat id>``."""
 
     prefix = "telegram"
 
-    def __init__(self, api: TelegramApi) -> None:
+    def __init__(self, api: TelegramApi, draw: Draw | None = None) -> None:
+        """`draw`: makes a PNG of what `Message.chart` names; None where there is none."""
         self._api = api
+        self._draw = draw
         self._moved: dict[int, int] = {}
 
-    async def send(self, message: Message) -> None:
-        """Return when Telegram acknowledged.
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:
+        """Return when Telegram acknowledged, with the number of its message.
 
         Raises `DeliveryError`: with `retry_after_s` for a 429, permanent for a chat that will
         never take it, else to be tried again.  A lost reply is sent again: at least once.
         """
         chat = chat_id(message.chat)
         try:
-            await self._send(self._moved.get(chat, chat), message)
+            return await self._send(self._moved.get(chat, chat), message, reply_to)
         except ChatMigrated as moved:
             # A group became a supergroup.  Its old id keeps answering so; nothing is lost.
             self._moved[chat] = moved.new_chat_id
             log.warning("chat.moved", chat=message.chat, new_chat=f"telegram:{moved.new_chat_id}")
             try:
-                await self._send(moved.new_chat_id, message)
+                return await self._send(moved.new_chat_id, message, "")
             except TelegramError as error:
                 raise self._failure(message.chat, error) from None
         except TelegramError as error:
             raise self._failure(message.chat, error) from None
 
-    async def _send(self, chat: int, message: Message) -> None:
-        await self._api.bot.send_message(
-            chat_id=chat,
-            text=clip(message.text) or "(an empty message)",
-            disable_notification=message.severity is Severity.INFO,
-            link_preview_options=_NO_PREVIEW,
-        )
+    async def _send(self, chat: int, message: Message, reply_to: str) -> str:
+        text = clip(message.text) or "(an empty message)"
+        quiet = message.severity is Severity.INFO
+        answers = _answers(reply_to)
+        picture = await self._picture(message)
+        if picture is not None:
+            sent = await self._api.bot.send_photo(
+                chat_id=chat,
+                photo=picture,
+                filename="chart.png",
+                caption=text,
+                disable_notification=quiet,
+                reply_parameters=answers,
+                reply_markup=_keyboard(message),
+            )
+        else:
+            sent = await self._api.bot.send_message(
+                chat_id=chat,
+                text=text,
+                disable_notification=quiet,
+                link_preview_options=_NO_PREVIEW,
+                reply_parameters=answers,
+                reply_markup=_keyboard(message),
+            )
+        return str(sent.message_id)
+
+    async def _picture(self, message: Message) -> bytes | None:
+        """Return the message's chart; a picture that fails holds up no message."""
+        if not message.chart or self._draw is None or len(message.text) > _CAPTION_CHARS:
+            return None
+        try:
+            async with asyncio.timeout(DRAW_LIMIT_S):
+                return await self._draw(message.chart)
+        except Exception:
+            log.exception("chart.failed", chart=message.chart)
+            return None
 
     def _failure(self, chat: str, error: TelegramError) -> DeliveryError:
         said = self._api.redact(str(error)).rstrip(".")

@@ -128,3 +128,57 @@ def parse_watch(arguments: tuple[str, ...]) -> WatchRequest:
         thresholds = parse_thresholds(rest.pop())
     label = parse_label(" ".join(rest)) if rest else ""
     return WatchRequest(account=account, label=label, thresholds=thresholds)
+
+
+_UNITS: Final = {"m": 60, "min": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"([0-9]{1,4})(m|min|h|d)", re.ASCII)
+_PERCENT: Final = re.compile(r"([+-]?)([0-9]{1,3})(?:\.([0-9]))?%?", re.ASCII)
+_TIME: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
+LONGEST_SNOOZE_S: Final = 7 * 86_400
+
+
+def parse_duration(word: str, *, most_s: int) -> int:
+    """Return seconds from ``30m``, ``1h`` or ``7d``.  Raises `BadWord`."""
+    match = _DURATION.fullmatch(word.lower())
+    if match is None or not int(match[1]):
+        raise BadWord(f"{plain(word, 20)} is not a duration: send one such as 30m, 1h or 7d.")
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > most_s:
+        raise BadWord(f"{plain(word, 20)} is too long: {most_s // 86_400}d at the most.")
+    return seconds
+
+
+def looks_like_duration(word: str) -> bool:
+    """Whether a last word is meant as a duration."""
+    return _DURATION.fullmatch(word.lower()) is not None
+
+
+def parse_shock(word: str) -> int:
+    """Return tenths of a percent from ``-20`` or ``+7.5%``.  Raises `BadWord`."""
+    match = _PERCENT.fullmatch(word)
+    if match is None:
+        raise BadWord(f"{plain(word, 20)} is not a change: send per cent, such as -20.")
+    permille = int(match[2]) * 10 + int(match[3] or 0)
+    permille = -permille if match[1] == "-" else permille
+    if permille <= -1000:
+        raise BadWord("A price cannot fall by 100 % or more: send a smaller change, such as -20.")
+    return permille
+
+
+def parse_minute(word: str) -> int:
+    """Return the minute of the day from ``23:05``.  Raises `BadWord`."""
+    match = _TIME.fullmatch(word)
+    if match is None:
+        raise BadWord(f"{plain(word, 20)} is not a time of day: send one such as 08:00.")
+    return int(match[1]) * 60 + int(match[2])
+
+
+def parse_night(word: str) -> tuple[int, int]:
+    """Return both minutes of ``23:00-07:00``.  Raises `BadWord`."""
+    begin, dash, end = word.partition("-")
+    if not dash:
+        raise BadWord(f"{plain(word, 20)} are not hours: send both ends, such as 23:00-07:00.")
+    night = parse_minute(begin), parse_minute(end)
+    if night[0] == night[1]:
+        raise BadWord("Quiet hours must end at another time than they begin: such as 23:00-07:00.")
+    return night

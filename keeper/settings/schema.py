@@ -16,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     PrivateAttr,
+    SecretStr,
     field_validator,
     model_validator,
 )
@@ -102,6 +103,9 @@ class Telegram(Section):
     operator_chats: Ids = Field(
         (), description="Chats that hear about oracles, refused actions and faults of the keeper."
     )
+    operators: Ids = Field(
+        (), description="User ids (not chats) that may top up, pause and resume; nobody by default."
+    )
     allowed_chats: Ids = Field(
         (), description="Chats that may use the bot besides the operators'; others are turned away."
     )
@@ -176,6 +180,35 @@ class Alerts(Section):
     )
     repeat_warning_s: PositiveInt = Field(14_400, description="A warning is repeated this often.")
     repeat_critical_s: PositiveInt = Field(900, description="A critical is repeated this often.")
+    escalate_to: Names = Field(
+        (),
+        description="Chats that are called in, one after the other, while a critical is not "
+        "acknowledged, such as telegram:12345.",
+    )
+    escalate_after_s: PositiveInt = Field(
+        900, description="How long a critical waits for an acknowledgement before the next chat."
+    )
+
+    channels: Mapping[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Further channels by a name of yours, as apprise URLs: told as apprise:NAME.",
+    )
+    heartbeat_url: OptionalSecret = Field(
+        None, description="Posted to while every chain is read; whoever is behind it alarms."
+    )
+    heartbeat_every_s: PositiveInt = Field(30, description="How often the heartbeat is posted.")
+
+    @model_validator(mode="after")
+    def _known_chats(self) -> Self:
+        for chat in self.escalate_to:
+            _check_chat(chat, "escalate_to")
+            prefix, _, name = chat.partition(":")
+            if prefix == "apprise" and name not in self.channels:
+                raise ValueError(f"escalate_to names {chat!r}, and channels has no {name!r}")
+        url = None if self.heartbeat_url is None else self.heartbeat_url.get_secret_value()
+        if url is not None and not url.startswith(("https://", "http://")):
+            raise ValueError("heartbeat_url must begin with https:// or http://")
+        return self
 
 
 class Oracles(Section):
@@ -392,10 +425,18 @@ class WatchEntry(Section):
     @field_validator("chat")
     @classmethod
     def _known_channel(cls, value: str) -> str:
-        channel, colon, rest = value.partition(":")
-        if value and not (value == "log:" or (channel == "telegram" and colon and _is_int(rest))):
-            raise ValueError(f'must be "telegram:" and a chat id, or "log:", not {value!r}')
+        if value:
+            _check_chat(value)
         return value
+
+
+def _check_chat(value: str, key: str = "") -> None:
+    """Raise ValueError for what is no chat: the channels are few and known."""
+    channel, _, rest = value.partition(":")
+    telegram = channel == "telegram" and _is_int(rest)
+    if not (value == "log:" or telegram or (channel == "apprise" and rest)):
+        start = f"{key} must be" if key else "must be"
+        raise ValueError(f'{start} "telegram:" and a chat id, or "log:", not {value!r}')
 
 
 def _is_int(text: str) -> bool:
@@ -649,7 +690,12 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be printed: for the log's redactor."""
-        hidden = (self.telegram.token, self.signing.private_key)
+        hidden = (
+            self.telegram.token,
+            self.signing.private_key,
+            self.alerts.heartbeat_url,
+            *self.alerts.channels.values(),
+        )
         return tuple(secret.get_secret_value() for secret in hidden if secret is not None)
 
     def with_sources(self, sources: Mapping[str, str]) -> Self:

@@ -34,6 +34,17 @@ class HealthPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthBucket:
+    """The worst of a stretch of time, for charts."""
+
+    at: int
+    health: Wad | None
+    """The least that was known; None where the last of the stretch was unknown."""
+    collateral: Base | None
+    debt: Base | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """An act or a refusal."""
 
@@ -90,6 +101,43 @@ class SqlHistory:
         )
         async with self._database.read("history.of") as session:
             return tuple(map(_point, await session.scalars(statement)))[::-1]
+
+    async def newest(self, position: PositionId) -> int | None:
+        """Chain seconds of the position's last point; None without any."""
+        statement = select(func.max(col(HistoryRow.block_time))).where(*_of(position))
+        async with self._database.read("history.newest") as session:
+            return await session.scalar(statement)
+
+    async def buckets(
+        self, position: PositionId, *, since: int, buckets: int
+    ) -> tuple[HealthBucket, ...]:
+        """The time from `since` to the last point in at most `buckets` stretches, oldest first.
+
+        Each is its least health factor and collateral and its greatest debt: a dip is not lost.
+        A stretch in which the health factor was never known says so.
+        """
+        newest = await self.newest(position)
+        if newest is None or newest < since:
+            return ()
+        width = max(1, -(-(newest - since + 1) // buckets))
+        number = ((col(HistoryRow.block_time) - since) // width).label("bucket")
+        statement = (
+            select(
+                number,
+                func.max(col(HistoryRow.block_time)),
+                func.min(col(HistoryRow.health_factor)),
+                func.min(col(HistoryRow.collateral)),
+                func.max(col(HistoryRow.debt)),
+            )
+            .where(*_of(position), col(HistoryRow.block_time) >= since)
+            .group_by("bucket")
+            .order_by("bucket")
+        )
+        async with self._database.read("history.buckets") as session:
+            return tuple(
+                HealthBucket(at=at, health=wad(health), collateral=base(held), debt=base(owed))
+                for _, at, health, held, owed in await session.execute(statement)
+            )
 
     async def latest(self, account: Address) -> tuple[HealthPoint, ...]:
         """The last point of the account in each market it was seen in."""

@@ -106,18 +106,25 @@ class SqlOutbox:
             .limit(limit)
         )
         async with self._database.read("outbox.due") as session:
+            rows = (await session.scalars(statement)).all()
+            answered = {row.id: await _answered(session, row) for row in rows if _answers(row)}
             return tuple(
-                Pending(id=row.id, message=message_of(row), attempts=row.attempts)
-                for row in await session.scalars(statement)
+                Pending(
+                    id=row.id,
+                    message=message_of(row),
+                    attempts=row.attempts,
+                    reply_to=answered.get(row.id, ""),
+                )
+                for row in rows
             )
 
-    async def delivered(self, id: int, at: float) -> None:  # noqa: A002 - the row's own name
-        """The provider acknowledged; again is harmless."""
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002 - the row's own name
+        """The provider acknowledged, and calls it `ref`; again is harmless."""
         async with self._database.write("outbox.delivered") as session:
             await session.execute(
                 update(OutboxRow)
                 .where(col(OutboxRow.id) == id, col(OutboxRow.state) != "delivered")
-                .values(state="delivered", delivered_at=at, error="")
+                .values(state="delivered", delivered_at=at, error="", ref=ref)
             )
 
     async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
@@ -191,3 +198,24 @@ class SqlOutbox:
                 )
             )
             return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def _answers(row: OutboxRow) -> bool:
+    """Whether it is shown as a reply: the end of an alert, to its last word."""
+    return row.kind == "resolved" and bool(row.thread)
+
+
+async def _answered(session: AsyncSession, row: OutboxRow) -> str:
+    """Return the provider's id of the last message of the row's thread, or nothing."""
+    statement = (
+        select(col(OutboxRow.ref))
+        .where(
+            col(OutboxRow.chat) == row.chat,
+            col(OutboxRow.thread) == row.thread,
+            col(OutboxRow.ref).is_not(None),
+            col(OutboxRow.id) < row.id,
+        )
+        .order_by(col(OutboxRow.id).desc())
+        .limit(1)
+    )
+    return (await session.scalar(statement)) or ""

@@ -11,6 +11,7 @@ from keeper.model import (
     AlertLevel,
     AlertState,
     Checkpoint,
+    Manners,
     MarketId,
     PassRecord,
     Watch,
@@ -22,11 +23,21 @@ from keeper.store.rows import (
     alert_row,
     alert_state,
     decision_row,
+    held_row,
     history_row,
+    hours,
+    hush,
     price_row,
     watch,
 )
-from keeper.store.tables import AlertRow, ChatRow, CheckpointRow, WatchRow
+from keeper.store.tables import (
+    AlertRow,
+    ChatRow,
+    CheckpointRow,
+    HoursRow,
+    HushRow,
+    WatchRow,
+)
 from keeper.store.types import Damaged
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace
@@ -58,6 +69,14 @@ class SqlRecords:
         async with self._database.read("records.alert_states") as session:
             return tuple(map(alert_state, await session.scalars(select(AlertRow).order_by(*order))))
 
+    async def manners(self) -> Manners:
+        """What people acknowledged or snoozed, and their quiet hours."""
+        async with self._database.read("records.manners") as session:
+            return Manners(
+                hushes=tuple(map(hush, await session.scalars(select(HushRow)))),
+                hours=tuple(map(hours, await session.scalars(select(HoursRow)))),
+            )
+
     async def record(self, record: PassRecord) -> None:
         """Write one pass: history, decisions, alerts, outbox rows and audit, in one transaction.
 
@@ -69,8 +88,9 @@ class SqlRecords:
         decisions = [decision_row(record.block, item) for item in record.decisions]
         raised = [alert_row(item) for item in record.alerts if item.level is not AlertLevel.CLEAR]
         cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
-        rows = (history, prices, decisions, raised, cleared, record.messages, record.audit)
-        if not any(rows):
+        held = [held_row(item) for item in record.held]
+        said = record.messages or record.audit or held
+        if not (history or prices or decisions or raised or cleared or said):
             return
         now = self._database.now()
         async with self._database.write("records.record") as session:
@@ -83,13 +103,15 @@ class SqlRecords:
             await insert_missing(session, decisions, ("key",))
             await insert_or_replace(session, raised, ("chat", "rule", "subject"))
             for state in cleared:
-                await session.execute(
-                    delete(AlertRow).where(
-                        col(AlertRow.chat) == state.chat,
-                        col(AlertRow.rule) == state.rule,
-                        col(AlertRow.subject) == state.subject,
+                for table in (AlertRow, HushRow):
+                    await session.execute(
+                        delete(table).where(
+                            col(table.chat) == state.chat,
+                            col(table.rule) == state.rule,
+                            col(table.subject) == state.subject,
+                        )
                     )
-                )
+            await insert_missing(session, held, ("key",))
             await outbox.put(session, record.messages, at=now)
             await audit.append(session, record.audit, at=now, pass_hash=record.block.hash)
 

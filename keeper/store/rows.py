@@ -21,10 +21,14 @@ from keeper.model import (
     Assessment,
     Attempt,
     BlockRef,
+    Button,
+    ChatHours,
     Declined,
     Fees,
     Hash,
+    HeldLine,
     Hold,
+    Hush,
     Intent,
     MarketId,
     Message,
@@ -43,7 +47,10 @@ from keeper.store.tables import (
     AlertRow,
     AttemptRow,
     DecisionRow,
+    HeldRow,
     HistoryRow,
+    HoursRow,
+    HushRow,
     IntentRow,
     OutboxRow,
     PriceRow,
@@ -286,6 +293,8 @@ def alert_row(state: AlertState) -> AlertRow:
         lowest=state.lowest,
         clear_since=state.clear_since,
         serial=state.serial,
+        level_at=state.level_at,
+        escalated=state.escalated,
     )
 
 
@@ -302,7 +311,75 @@ def alert_state(row: AlertRow) -> AlertState:
         lowest=None if row.lowest is None else Wad(row.lowest),
         clear_since=row.clear_since,
         serial=row.serial,
+        level_at=row.level_at,
+        escalated=row.escalated,
     )
+
+
+def hush_row(value: Hush, *, at: float) -> HushRow:
+    """The row of an acknowledgement or a snooze."""
+    return HushRow(
+        chat=value.chat,
+        rule=value.rule,
+        subject=value.subject,
+        fired_at=value.fired_at,
+        level=int(value.level),
+        until=value.until,
+        by=value.by,
+        at=at,
+    )
+
+
+def hush(row: HushRow) -> Hush:
+    """The hush as it was said."""
+    return Hush(
+        chat=row.chat,
+        rule=row.rule,
+        subject=row.subject,
+        fired_at=row.fired_at,
+        level=AlertLevel(row.level),
+        until=row.until,
+        by=row.by,
+    )
+
+
+def hours_row(value: ChatHours) -> HoursRow:
+    """The row of a chat's hours.  Raises `Unfit` for a minute that no day has."""
+    for minute in (value.quiet_from, value.quiet_to, value.digest_at):
+        if minute is not None and not 0 <= minute < 24 * 60:
+            raise Unfit(f"chat_hours: {minute} is no minute of a day; nothing was written")
+    if (value.quiet_from is None) != (value.quiet_to is None):
+        raise Unfit("chat_hours: quiet hours need both ends; nothing was written")
+    return HoursRow(
+        chat=value.chat,
+        quiet_from=value.quiet_from,
+        quiet_to=value.quiet_to,
+        digest_at=value.digest_at,
+        zone=value.zone,
+        digested_at=value.digested_at,
+    )
+
+
+def hours(row: HoursRow) -> ChatHours:
+    """A chat's hours."""
+    return ChatHours(
+        chat=row.chat,
+        quiet_from=row.quiet_from,
+        quiet_to=row.quiet_to,
+        digest_at=row.digest_at,
+        zone=row.zone,
+        digested_at=row.digested_at,
+    )
+
+
+def held_row(value: HeldLine) -> HeldRow:
+    """The row of a line that waits for the digest."""
+    return HeldRow(key=value.key, chat=value.chat, at=value.at, text=value.text)
+
+
+def held_line(row: HeldRow) -> HeldLine:
+    """The line that waits."""
+    return HeldLine(chat=row.chat, at=row.at, key=row.key, text=row.text)
 
 
 def outbox_row(message: Message, *, at: float) -> OutboxRow:
@@ -321,17 +398,32 @@ def outbox_row(message: Message, *, at: float) -> OutboxRow:
         next_attempt_at=at,
         created_at=at,
         error="",
+        thread=message.key.partition("#")[0],
+        extra=_extra(message),
     )
+
+
+def _extra(message: Message) -> Any:
+    """Return buttons and chart as plain values; None for a message without either."""
+    if not message.buttons and not message.chart:
+        return None
+    return {
+        "buttons": [[button.label, button.data] for button in message.buttons],
+        "chart": message.chart,
+    }
 
 
 def message(row: OutboxRow) -> Message:
     """The message as it will be sent."""
+    extra = row.extra or {}
     return Message(
         key=row.key,
         chat=row.chat,
         severity=Severity(row.severity),
         text=row.text,
         kind=row.kind,
+        buttons=tuple(Button(label=label, data=data) for label, data in extra.get("buttons", ())),
+        chart=extra.get("chart", ""),
     )
 
 

@@ -234,6 +234,47 @@ class AlertRow(Table, table=True):
     lowest: int | None = _column(Uint256("alerts.lowest"), nullable=True)
     clear_since: int | None = _column(Uint63("alerts.clear_since"), nullable=True)
     serial: int = _column(Uint63("alerts.serial"))
+    level_at: int = _column(Uint63("alerts.level_at"), server_default="0")
+    escalated: int = _column(Uint63("alerts.escalated"), server_default="0")
+
+
+class HushRow(Table, table=True):
+    """A chat's word about one of its alerts: acknowledged, or snoozed."""
+
+    __tablename__ = "hushes"
+    chat: str = _column(Words("hushes.chat"), primary_key=True)
+    rule: str = _column(Words("hushes.rule"), primary_key=True)
+    subject: str = _column(Words("hushes.subject"), primary_key=True)
+    fired_at: int = _column(Uint63("hushes.fired_at"))
+    level: int = _column(Uint63("hushes.level"))
+    until: int | None = _column(Uint63("hushes.until"), nullable=True)
+    by: str = _column(Words("hushes.by"))
+    at: float = _column(Double())
+
+
+class HoursRow(Table, table=True):
+    """When a chat wants to be left alone, and its digest."""
+
+    __tablename__ = "chat_hours"
+    chat: str = _column(Words("chat_hours.chat"), primary_key=True)
+    quiet_from: int | None = _column(Uint63("chat_hours.quiet_from"), nullable=True)
+    quiet_to: int | None = _column(Uint63("chat_hours.quiet_to"), nullable=True)
+    digest_at: int | None = _column(Uint63("chat_hours.digest_at"), nullable=True)
+    zone: str = _column(Words("chat_hours.zone"))
+    digested_at: int = _column(Uint63("chat_hours.digested_at"))
+
+
+class HeldRow(Table, table=True):
+    """A line that quiet hours kept back for the digest."""
+
+    __tablename__ = "held_lines"
+    id: int = _serial()
+    key: str = _column(Words("held_lines.key"), unique=True)
+    chat: str = _column(Words("held_lines.chat"))
+    at: int = _column(Uint63("held_lines.at"))
+    text: str = _column(Words("held_lines.text"))
+
+    __table_args__ = (Index("held_by_chat", "chat", "id"),)
 
 
 class OutboxRow(Table, table=True):
@@ -254,6 +295,12 @@ class OutboxRow(Table, table=True):
     created_at: float = _column(Double())
     delivered_at: float | None = _column(Double(), nullable=True)
     error: str = _column(Words("outbox.error"))
+    extra: Any = _column(Document("outbox.extra"), nullable=True)
+    """Buttons and chart, where it has any."""
+    thread: str = _column(Words("outbox.thread"), server_default="")
+    """What it is about: the key up to its ``#``."""
+    ref: str | None = _column(Words("outbox.ref"), nullable=True)
+    """The provider's own id of it: later ones of the thread answer it."""
 
     __table_args__ = (
         CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="outbox_state"),
@@ -266,6 +313,14 @@ class OutboxRow(Table, table=True):
             postgresql_where=sql("state = 'pending'"),
         ),
         Index("outbox_by_state", "state", "delivered_at"),
+        Index(
+            "outbox_threads",
+            "chat",
+            "thread",
+            "id",
+            sqlite_where=sql("ref IS NOT NULL"),
+            postgresql_where=sql("ref IS NOT NULL"),
+        ),
     )
 
 

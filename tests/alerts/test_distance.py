@@ -1,8 +1,15 @@
 """How far a position is from liquidation."""
 
-from keeper.alerts.distance import liquidation_points
+from dataclasses import replace
+
+import pytest
+
+from keeper.alerts.distance import all_together, liquidation_points
+from keeper.alerts.interest import seconds_to_one
 from keeper.alerts.render import point_line
-from keeper.model import Side
+from keeper.alerts.stress import stressed
+from keeper.model import Address, Asset, Leg, Side
+from keeper.units import Base
 from tests.alerts.build import (
     ETH_USD,
     USDC,
@@ -16,6 +23,7 @@ from tests.alerts.build import (
     wad,
 )
 
+DAI = Asset(address=Address("0x" + "da" * 20), symbol="DAI", decimals=18)
 ETH_FEED = feed_verdict(ETH_USD, answer=2500_00000000)
 USDC_FEED = feed_verdict(USDC_USD, answer=1_00000000)
 PRICES = (price(WETH, ETH_FEED), price(WSTETH, ETH_FEED), price(USDC, USDC_FEED))
@@ -78,3 +86,65 @@ def test_below_one_there_is_no_distance_left() -> None:
     )
 
     assert liquidation_points(position, PRICES) == ()
+
+
+def test_all_collateral_together_may_fall_less_than_each_alone() -> None:
+    # 0.8 x 20000 against 13000 is 1.2307..: all may fall by 18.75 %, floored
+    position = assessed(
+        wad("1.230769230769230769"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+            leg(USDC, Side.COLLATERAL, 10_000, 1_00000000, 8000),
+            leg(DAI, Side.DEBT, 13_000, 1_00000000),
+        ),
+    )
+
+    assert all_together(position, PRICES) == 187
+
+
+def test_one_thing_that_drives_all_collateral_is_said_once() -> None:
+    position = assessed(
+        wad("1.2"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+            leg(WSTETH, Side.COLLATERAL, 10_000, 3000_00000000, 8000),
+            leg(USDC, Side.DEBT, 13_000, 1_00000000),
+        ),
+    )
+
+    assert all_together(position, PRICES) is None
+
+
+def test_interest_alone_brings_a_position_to_one() -> None:
+    position = assessed(
+        wad("1.05"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8400),
+            leg(USDC, Side.DEBT, 8_000, 1_00000000),
+        ),
+    )
+
+    def rate(of: Leg) -> int:
+        return 2 * 10**25 if of.side is Side.COLLATERAL else 12 * 10**25
+
+    # 8400 e^0.02t = 8000 e^0.12t at t = ln(1.05) / 0.10 = 0.48790 years
+    assert seconds_to_one(position, rate) == pytest.approx(0.4879016 * 365 * 86_400, rel=1e-6)
+    assert seconds_to_one(position, lambda of: 10**25) is None  # both grow alike
+    assert seconds_to_one(replace(position, health_factor=wad("0.99")), rate) == 0
+    assert seconds_to_one(replace(position, debt=Base(0)), rate) is None
+
+
+def test_a_shock_moves_all_that_hangs_on_the_feed() -> None:
+    position = assessed(
+        wad("1.2307"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+            leg(WSTETH, Side.COLLATERAL, 10_000, 3000_00000000, 8000),
+            leg(USDC, Side.DEBT, 13_000, 1_00000000),
+        ),
+    )
+    # 16000 x 0.8 / 13000 = 0.98461..; and dollars 10 % dearer: 16000 / 14300
+    assert stressed(position, PRICES, "eth", -200).health == 984_615_384_615_384_615
+    assert stressed(position, PRICES, "usdc", 100).health == 1_118_881_118_881_118_881
+    assert stressed(position, PRICES, "all", -200).health == 984_615_384_615_384_615
+    assert stressed(position, PRICES, "doge", -200).moved == ()

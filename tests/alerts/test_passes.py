@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from keeper.alerts.actions import Refusal
-from keeper.alerts.machine import DEFAULT_THRESHOLDS, AlertKey, due_again, key_of
+from keeper.alerts.hush import alert_id
+from keeper.alerts.machine import DEFAULT_THRESHOLDS, AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import AlertPass, Fault, pass_alerts, pass_faults
 from keeper.model import (
     Address,
@@ -12,8 +13,11 @@ from keeper.model import (
     AlertState,
     Assessment,
     Cause,
+    ChatHours,
     FeedState,
+    Hush,
     IntentKind,
+    Manners,
     MarketId,
     PositionId,
     PriceVerdict,
@@ -468,3 +472,87 @@ def test_a_doubted_price_is_told_with_what_is_held_and_ends_by_itself() -> None:
     )
     assert said(told) == [(OPERATOR, line)]
     assert said(over) == [(OPERATOR, "⚪ Price of USDC usable again after 60 s.")]
+
+
+def night(chat: str = CHAT) -> Manners:
+    # T0 is 11:06:43 UTC, and somebody works at night
+    return Manners(hours=(ChatHours(chat=chat, quiet_from=11 * 60, quiet_to=20 * 60),))
+
+
+def one_pass(
+    health: str, *states: AlertState, at: int = T0, manners: Manners | None = None
+) -> AlertPass:
+    return pass_alerts(
+        block=block(at),
+        prices={MARKET: ()},
+        assessments=(assessed(wad(health), at=at),),
+        watches=(watch(),),
+        states=states,
+        operators=(OPERATOR,),
+        thresholds=DEFAULT_THRESHOLDS,
+        policy=Policy(escalate_to=("telegram:8",)),
+        manners=manners,
+    )
+
+
+def test_quiet_hours_hold_a_warning_for_the_digest() -> None:
+    told = one_pass("1.14", manners=night())
+
+    assert told.messages == ()
+    assert [line.text for line in told.held] == ["🟠 main: health factor 1.140 (warning < 1.15)"]
+    assert [one.level for one in told.states] == [AlertLevel.WARNING]
+
+
+def test_quiet_hours_do_not_hold_a_critical_nor_its_end() -> None:
+    fired = one_pass("1.04", manners=night())
+    clearing = replace(fired.states[0], clear_since=T0)
+    over = one_pass("1.5", clearing, at=T0 + 600, manners=night())
+
+    assert [one.kind for one in fired.messages] == ["fired"]
+    assert [one.kind for one in over.messages] == ["resolved"]
+    assert (fired.held, over.held) == ((), ())
+
+
+def test_quiet_hours_of_one_chat_are_not_those_of_another() -> None:
+    told = one_pass("1.14", manners=night("telegram:1"))
+
+    assert len(told.messages) == 1
+
+
+def test_a_reminder_is_not_worth_a_line_of_the_digest() -> None:
+    fired = one_pass("1.14", manners=night())
+    later = one_pass("1.14", fired.states[0], at=T0 + 4 * 3600, manners=night())
+
+    assert (later.held, later.messages) == ((), ())
+
+
+def test_a_chat_that_is_called_in_gets_a_message_of_its_own_with_buttons_that_work() -> None:
+    fired = one_pass("1.04")
+    called = one_pass("1.04", fired.states[0], at=T0 + 900)
+
+    assert [(one.chat, one.kind) for one in called.messages] == [
+        (CHAT, "repeated"),
+        ("telegram:8", "escalated"),
+    ]
+    own, other = called.messages
+    assert other.text.splitlines()[0] == (
+        "🔴 main: health factor 1.040 (critical < 1.05), not acknowledged for 15 min"
+    )
+    assert own.buttons == other.buttons
+    assert own.buttons[0].data == f"ack:{alert_id(fired.states[0])}"
+    assert own.key != other.key
+
+
+def test_an_acknowledged_critical_calls_nobody_in() -> None:
+    fired = one_pass("1.04")
+    word = Hush(
+        chat=CHAT,
+        rule="health",
+        subject=fired.states[0].subject,
+        fired_at=T0,
+        level=AlertLevel.CRITICAL,
+        until=None,
+    )
+    later = one_pass("1.04", fired.states[0], at=T0 + 9000, manners=Manners(hushes=(word,)))
+
+    assert later.messages == ()

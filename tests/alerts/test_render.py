@@ -218,7 +218,7 @@ def test_a_repayment_that_was_done() -> None:
     # 213456 gas x 14.400000001 gwei = 0.00307.. ETH, rounded up to two digits
     assert message.text.replace("\u202f", " ") == (
         "✅ Repaid 14 600 USDC for 0x52ab..9f01: 1.043 → 1.502, gas 0.0031 ETH, tx 0x1200..cdef\n"
-        f"{RECEIPT.tx_hash}\n"
+        f"https://etherscan.io/tx/{RECEIPT.tx_hash}\n"
         "keeper explain i-7f3a"
     )
     assert message.severity is Severity.INFO

@@ -44,6 +44,7 @@ from keeper.model import (
     Liquidation,
     Log,
     LogFilter,
+    Manners,
     MarketId,
     OpenPlan,
     Outcome,
@@ -507,6 +508,9 @@ class Records:
 
     async def alert_states(self) -> tuple[AlertState, ...]:
         return self.states
+
+    async def manners(self) -> Manners:
+        return Manners()
 
     async def record(self, record: PassRecord) -> None:
         self.order.append("record")

@@ -3,23 +3,34 @@
 import asyncio
 from collections.abc import Iterable
 
+from keeper.alerts.answers import Offer
 from keeper.alerts.machine import DEFAULT_THRESHOLDS
 from keeper.errors import DeliveryError, KeeperError
 from keeper.model import (
     Address,
+    AlertLevel,
+    AlertState,
     Assessed,
     Assessment,
+    Asset,
     BlockRef,
+    ChatHours,
     Hash,
+    Hush,
+    Intent,
+    IntentKind,
     MarketId,
     Message,
     Pending,
+    Plan,
     PositionId,
+    PriceVerdict,
+    Rehearsed,
     Severity,
     Thresholds,
     Watch,
 )
-from keeper.units import Base, Wad
+from keeper.units import Base, Raw, Wad, Wei
 
 CHAT = "telegram:4711"
 OTHER = "telegram:4712"
@@ -73,7 +84,7 @@ class MemoryOutbox:
         waiting.sort(key=lambda row: (order[row.message.severity], row.id))
         return tuple(waiting[:limit])
 
-    async def delivered(self, id: int, at: float) -> None:  # noqa: A002
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002
         if self.marking_fails:
             self.marking_fails -= 1
             raise OSError("the disk is full")
@@ -99,12 +110,13 @@ class ScriptedChannel:
         self.script: dict[str, list[DeliveryError]] = {}
         self.tries: list[tuple[float, str]] = []
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:
         self.tries.append((self.clock.now, message.chat))
         waiting = self.script.get(message.chat)
         if waiting:
             raise waiting.pop(0)
         self.taken.append((self.clock.now, message.chat, message.text))
+        return str(len(self.taken))
 
     @property
     def texts(self) -> list[str]:
@@ -122,6 +134,60 @@ def message(
     return Message(key=key, chat=chat, severity=severity, text=text, kind="fired")
 
 
+NOW = 1_795_000_900
+MARKET = MarketId(chain_id=1, name="aave-v3-ethereum", protocol="aave_v3")
+
+
+def firing(chat: str = CHAT, level: AlertLevel = AlertLevel.WARNING) -> AlertState:
+    return AlertState(
+        chat=chat,
+        rule="health",
+        subject=f"{MARKET.name}:{ME}",
+        level=level,
+        fired_at=NOW - 900,
+        said_at=NOW - 900,
+        said_health=Wad(1_142_857142857142857),
+        serial=1,
+        level_at=NOW - 900,
+    )
+
+
+def an_offer(account: Address) -> Offer:
+    block = BlockRef(
+        number=21_034_511,
+        hash=Hash("0x" + "1" * 64),
+        parent_hash=Hash("0x" + "2" * 64),
+        timestamp=NOW,
+    )
+    intent = Intent(
+        intent_id="i-7f3a",
+        kind=IntentKind.REPAY,
+        position=PositionId(market=MARKET, account=account),
+        block=block,
+        asset=Asset(address=Address("0x" + "a0" * 20), symbol="USDC", decimals=6),
+        amount=Raw(2_938_100_001),
+        value_at_risk=Base(1),
+        health_before=Wad(1_061_060494595665214),
+        reason="asked for on Telegram",
+    )
+    plan = Plan(
+        intent=intent,
+        to=Address("0x" + "87" * 20),
+        data=b"",
+        gas_limit=400_000,
+        max_fee_wei=Wei(7_500_000_001),
+        deadline=NOW + 120,
+        spends=Base(2_938_13000000),
+    )
+    return Offer(
+        intent=intent,
+        chain="ethereum",
+        rehearsed=Rehearsed(plan=plan, health_after=Wad(1_250_000000000000001)),
+        target=Wad(1_250_000000000000000),
+        armed=True,
+    )
+
+
 class MemoryDesk:
     """The house as the bot sees it, in memory; replies go into an outbox."""
 
@@ -131,6 +197,12 @@ class MemoryDesk:
         self.remembered: list[int] = []
         self.crash_on: str = ""
         self.wake = asyncio.Event()
+        self.firing: list[AlertState] = []
+        self.hushed: list[Hush] = []
+        self.kept_hours: dict[str, ChatHours] = {}
+        self.privileged: list[str] = []
+        """Everything that only an operator may bring about."""
+        self.offered = 0
 
     @property
     def thresholds(self) -> Thresholds:
@@ -180,6 +252,63 @@ class MemoryDesk:
         if self.crash_on == "status":
             raise RuntimeError("a bug")
         return "Ethereum: block 21034511, 12 s old."
+
+    @property
+    def draws(self) -> bool:
+        return True
+
+    def prices(self, market: MarketId | None = None) -> tuple[PriceVerdict, ...]:
+        return ()
+
+    async def alerts(self, chat: str) -> tuple[AlertState, ...]:
+        return tuple(one for one in self.firing if one.chat == chat)
+
+    async def hushes(self) -> tuple[Hush, ...]:
+        return tuple(self.hushed)
+
+    def now(self, rule: str) -> int:
+        return NOW
+
+    async def hush(self, state: AlertState, for_s: int | None, by: str) -> None:
+        self.hushed.append(
+            Hush(
+                chat=state.chat,
+                rule=state.rule,
+                subject=state.subject,
+                fired_at=state.fired_at,
+                level=state.level,
+                until=None if for_s is None else NOW + for_s,
+                by=by,
+            )
+        )
+
+    async def hours(self, chat: str) -> ChatHours:
+        return self.kept_hours.get(chat, ChatHours(chat=chat))
+
+    async def set_hours(self, hours: ChatHours) -> None:
+        self.kept_hours[hours.chat] = hours
+
+    def mode(self) -> str:
+        return "ethereum: watch-only"
+
+    async def actions(self) -> str:
+        return "Nothing was done yet."
+
+    async def pause(self, by: str) -> str:
+        self.privileged.append(f"pause by {by}")
+        return "Paused"
+
+    async def resume(self, by: str) -> str:
+        self.privileged.append(f"resume by {by}")
+        return "Resumed"
+
+    async def offer(self, account: Address) -> Offer:
+        self.offered += 1
+        return an_offer(account)
+
+    async def carry_out(self, offer: Offer, by: str) -> str:
+        self.privileged.append(f"{offer.intent.intent_id} by {by}")
+        return f"Sent: {offer.intent.intent_id}"
 
     async def reply(self, message: Message) -> None:
         await self.outbox.put((message,))

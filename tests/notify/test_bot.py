@@ -43,7 +43,10 @@ class House:
 
 @asynccontextmanager
 async def house_of(
-    server: BotApi, desk: MemoryDesk, allowed: frozenset[str] = frozenset({CHAT})
+    server: BotApi,
+    desk: MemoryDesk,
+    allowed: frozenset[str] = frozenset({CHAT}),
+    users: frozenset[int] = frozenset(),
 ) -> AsyncIterator[House]:
     async with TelegramApi(TOKEN, server.url) as api:
         bot = TelegramBot(
@@ -51,6 +54,7 @@ async def house_of(
             desk,
             allowed=allowed,
             operators=(OPERATOR,),
+            users=users,
             sleep=fast_sleep,
             long_poll_s=1,
         )

@@ -123,10 +123,10 @@ async def test_what_is_acknowledged_while_the_store_is_read_is_not_sent_again() 
             return rows
 
     class Leisurely(ScriptedChannel):
-        async def send(self, message: Message) -> None:
+        async def send(self, message: Message, *, reply_to: str = "") -> str | None:
             for _ in range(10 * int(message.text[1:])):
                 await asyncio.sleep(0)
-            await super().send(message)
+            return await super().send(message, reply_to=reply_to)
 
     house.store = Slow()
     house.channel = Leisurely(house.clock)
@@ -142,10 +142,10 @@ async def test_one_message_that_never_goes_does_not_hold_up_its_chat_for_ever() 
     await house.store.put((message("poison"), message("fine")))
 
     class Picky(ScriptedChannel):
-        async def send(self, message: object) -> None:
+        async def send(self, message: Message, *, reply_to: str = "") -> str | None:
             if getattr(message, "text", "") == "poison":
                 raise DeliveryError("Telegram could not parse it")
-            await super().send(message)  # type: ignore[arg-type]
+            return await super().send(message, reply_to=reply_to)
 
     house.channel = Picky(house.clock)
     house.outbox = house.another()
@@ -202,11 +202,11 @@ async def test_a_channel_with_a_bug_is_a_failure_and_not_the_end() -> None:
     house = House()
 
     class Broken(ScriptedChannel):
-        async def send(self, message: object) -> None:
+        async def send(self, message: Message, *, reply_to: str = "") -> str | None:
             self.tries.append((self.clock.now, ""))
             if len(self.tries) < 3:
                 raise ValueError("a bug")
-            await super().send(message)  # type: ignore[arg-type]
+            return await super().send(message, reply_to=reply_to)
 
     house.channel = Broken(house.clock)
     house.outbox = house.another()

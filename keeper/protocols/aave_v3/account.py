@@ -52,6 +52,9 @@ class ReserveNow:
     headroom: Raw | None
     """What may still be supplied under the supply cap, raw units; None where there is no cap."""
     grace_until: int
+    liquidity_rate: int = 0
+    debt_rate: int = 0
+    """Ray per year, as stored: what is earned and what is owed from here on."""
 
     @property
     def asset(self) -> Asset:
@@ -101,6 +104,8 @@ def reserve_now(
         state=state,
         configuration=state.configuration,
         liquidity_index=liquidity_index,
+        liquidity_rate=state.liquidity_rate,
+        debt_rate=state.debt_rate,
         debt_index=debt_index_at(market.rules, state.debt_index, state.debt_rate, elapsed_s),
         unit=unit,
         price=price,

@@ -115,6 +115,11 @@ class View:
         """Return what the market's oracle answers for a listed asset, usable or not."""
         return next((r.price for r in self.reserves.values() if r.asset.address == asset), None)
 
+    def rate(self, leg: Leg) -> int:
+        """Return what `leg` earns as supply or costs as variable debt, ray per year."""
+        now = self.reserves[leg.reserve]
+        return now.liquidity_rate if leg.side is Side.COLLATERAL else now.debt_rate
+
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
         """Return the least price of collateral `leg` at which the health factor is at least 1.
 

@@ -1,0 +1,387 @@
+"""What each command answers.  Reading is for every allowed chat; acting asks for the user's id.
+
+Nothing here trusts a chat: `Asker.operator` comes from the Telegram user id of the message or of
+the tap, and everything that moves money or stops it asks for it.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keeper.alerts.answers import (
+    Offer,
+    alerts_text,
+    hours_text,
+    offer_text,
+    oracles_text,
+    position_text,
+    stress_line,
+    stress_text,
+)
+from keeper.alerts.hours import zone_of
+from keeper.alerts.hush import alert_id
+from keeper.alerts.messages import chart_of
+from keeper.alerts.numbers import duration_text, plain
+from keeper.alerts.render import name_of
+from keeper.alerts.stress import stressed
+from keeper.errors import KeeperError
+from keeper.model import (
+    Address,
+    AlertState,
+    Assessed,
+    Button,
+    ChatHours,
+    PositionId,
+    Watch,
+)
+from keeper.notify.desk import Desk
+from keeper.notify.words import (
+    LONGEST_SNOOZE_S,
+    BadWord,
+    looks_like_duration,
+    parse_address,
+    parse_duration,
+    parse_minute,
+    parse_night,
+    parse_shock,
+)
+
+CONFIRM_S: Final = 60.0
+MOST_OFFERS: Final = 20
+SNOOZE_S: Final = 3600
+CHART_S: Final = 7 * 86_400
+LONGEST_CHART_S: Final = 90 * 86_400
+NOT_YOU: Final = (
+    "Only an operator may do this: the operator puts your user id into telegram.operators."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks, where."""
+
+    chat: str
+    user: int
+    operator: bool
+    """The user's id is listed; a chat's never is."""
+
+    @property
+    def name(self) -> str:
+        """As the audit trail knows them."""
+        return f"telegram user {self.user}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What is answered."""
+
+    text: str
+    buttons: tuple[Button, ...] = ()
+    chart: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """An offer that waits for its second tap."""
+
+    user: int
+    chat: str
+    offer: Offer
+    until: float
+
+
+class Commands:
+    """Answers the richer commands and the taps on buttons."""
+
+    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: monotonic seconds, for the life of an offer."""
+        self._desk = desk
+        self._clock = clock
+        self._offers: dict[str, _Waiting] = {}
+
+    async def answer(self, asker: Asker, name: str, words: tuple[str, ...]) -> Reply | None:
+        """Return the reply to a command; None for one that is not known here.
+
+        Raises `KeeperError` whose text is the reply.
+        """
+        known = {
+            "pos": self._position,
+            "stress": self._stress,
+            "chart": self._chart,
+            "oracles": self._oracles,
+            "alerts": self._alerts,
+            "ack": self._ack,
+            "snooze": self._snooze,
+            "quiet": self._quiet,
+            "digest": self._digest,
+            "topup": self._topup,
+            "mode": self._mode,
+            "actions": self._actions,
+            "pause": self._pause,
+            "resume": self._resume,
+        }
+        command = known.get(name)
+        return None if command is None else await command(asker, words)
+
+    async def tapped(self, asker: Asker, data: str) -> Reply | None:
+        """Return the reply to a tap; None where the button means nothing (any more)."""
+        verb, _, name = data.partition(":")
+        match verb:
+            case "yes":
+                return await self._confirmed(asker, name)
+            case "no":
+                return self._cancelled(asker, name)
+            case "ack" | "zzz" | "chart" | "top":
+                state = await self._state_named(asker, name)
+                return await self._tapped_alert(asker, verb, state)
+            case _:
+                return None
+
+    # --- reading ------------------------------------------------------------------------------
+
+    async def _position(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        texts = []
+        for watch in (await self._mine(asker, " ".join(words)))[:5]:
+            levels = watch.thresholds or self._desk.thresholds
+            for one in await self._desk.health(watch.account):
+                prices = self._desk.prices(one.position.market)
+                texts.append(position_text(watch.label, one, levels, prices))
+        return Reply(text="\n".join(texts) or "No position was found.")
+
+    async def _stress(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        if len(words) != 2:
+            raise BadWord("Send /stress, what moves, and by how many per cent: /stress eth -20.")
+        what, permille = words[0], parse_shock(words[1])
+        lines = []
+        for watch in await self._mine(asker, ""):
+            levels = watch.thresholds or self._desk.thresholds
+            for one in await self._desk.health(watch.account):
+                prices = self._desk.prices(one.position.market)
+                result = (
+                    stressed(one, prices, what, permille) if isinstance(one, Assessed) else None
+                )
+                name = name_of(watch.label, watch.account)
+                lines.append(stress_line(name, one, result, levels))
+        return Reply(text=stress_text(what, permille, lines or ["No position was found."]))
+
+    async def _oracles(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        del asker, words
+        return Reply(text=oracles_text(self._desk.prices()))
+
+    async def _chart(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        span = CHART_S
+        if words and looks_like_duration(words[-1]):
+            span = parse_duration(words[-1], most_s=LONGEST_CHART_S)
+            words = words[:-1]
+        watch = (await self._mine(asker, " ".join(words)))[0]
+        found = await self._desk.health(watch.account)
+        if not found:
+            return Reply(text="No position was found.")
+        return self._charted(found[0].position, name_of(watch.label, watch.account), span)
+
+    def _charted(self, position: PositionId, name: str, span: int) -> Reply:
+        if not self._desk.draws:
+            return Reply(text="Charts need matplotlib: pip install 'keeper[charts]'.")
+        return Reply(text=f"{name}: the last {duration_text(span)}", chart=chart_of(position, span))
+
+    async def _alerts(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        del words
+        states = await self._desk.alerts(asker.chat)
+        names = {}
+        for watch in await self._desk.watches(asker.chat):
+            for state in states:
+                if state.subject.endswith(f":{watch.account}"):
+                    names[state.subject] = name_of(watch.label, watch.account)
+        hushes = await self._desk.hushes()
+        return Reply(text=alerts_text(states, names, hushes, self._desk.now("health")))
+
+    async def _mode(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        del asker, words
+        return Reply(text=self._desk.mode())
+
+    async def _actions(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        del asker, words
+        return Reply(text=await self._desk.actions())
+
+    # --- how people want to be told -----------------------------------------------------------
+
+    async def _ack(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        states = await self._firing(asker, " ".join(words))
+        for state in states:
+            await self._desk.hush(state, None, asker.name)
+        return Reply(text=_acknowledged(states))
+
+    async def _snooze(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        if not words:
+            raise BadWord("Send /snooze, a label, and how long: /snooze main 1h.")
+        for_s = parse_duration(words[-1], most_s=LONGEST_SNOOZE_S)
+        states = await self._firing(asker, " ".join(words[:-1]))
+        for state in states:
+            await self._desk.hush(state, for_s, asker.name)
+        return Reply(text=_snoozed(states, for_s))
+
+    async def _quiet(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        hours = await self._desk.hours(asker.chat)
+        if words and words[0].lower() == "off":
+            hours = replace(hours, quiet_from=None, quiet_to=None)
+        elif words:
+            begin, end = parse_night(words[0])
+            hours = _zoned(replace(hours, quiet_from=begin, quiet_to=end), words[1:])
+        else:
+            return Reply(text=hours_text(hours))
+        await self._desk.set_hours(replace(hours, digested_at=self._desk.now("keeper")))
+        return Reply(text=hours_text(hours))
+
+    async def _digest(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        hours = await self._desk.hours(asker.chat)
+        if words and words[0].lower() == "off":
+            hours = replace(hours, digest_at=None)
+        elif words:
+            hours = _zoned(replace(hours, digest_at=parse_minute(words[0])), words[1:])
+        else:
+            return Reply(text=hours_text(hours))
+        await self._desk.set_hours(replace(hours, digested_at=self._desk.now("keeper")))
+        return Reply(text=hours_text(hours))
+
+    # --- acting -------------------------------------------------------------------------------
+
+    async def _pause(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        del words
+        _only_operators(asker)
+        return Reply(text=await self._desk.pause(asker.name))
+
+    async def _resume(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        del words
+        _only_operators(asker)
+        return Reply(text=await self._desk.resume(asker.name))
+
+    async def _topup(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        _only_operators(asker)
+        if not words:
+            raise BadWord("Send /topup and a label, as /list shows it.")
+        watch = (await self._mine(asker, " ".join(words)))[0]
+        return await self._offered(asker, watch.account, name_of(watch.label, watch.account))
+
+    async def _offered(self, asker: Asker, account: Address, name: str) -> Reply:
+        """Return the first tap's answer: what a second one would do."""
+        _only_operators(asker)
+        offer = await self._desk.offer(account)
+        code = secrets.token_urlsafe(16)
+        now = self._clock()
+        self._offers = {key: one for key, one in self._offers.items() if one.until > now}
+        while len(self._offers) >= MOST_OFFERS:
+            del self._offers[next(iter(self._offers))]
+        self._offers[code] = _Waiting(
+            user=asker.user, chat=asker.chat, offer=offer, until=now + CONFIRM_S
+        )
+        return Reply(
+            text=offer_text(name, offer),
+            buttons=(
+                Button(label="Confirm (60 s)", data=f"yes:{code}"),
+                Button(label="Cancel", data=f"no:{code}"),
+            ),
+        )
+
+    async def _confirmed(self, asker: Asker, code: str) -> Reply:
+        """Return the second tap's answer.  A code works once, for who asked, where it was asked."""
+        _only_operators(asker)
+        waiting = self._take(asker, code)
+        return Reply(text=await self._desk.carry_out(waiting.offer, asker.name))
+
+    def _cancelled(self, asker: Asker, code: str) -> Reply:
+        self._take(asker, code)
+        return Reply(text="Cancelled: nothing was sent.")
+
+    def _take(self, asker: Asker, code: str) -> _Waiting:
+        """Use a code up.  Raises `BadWord` for one that is not this person's or is too old."""
+        waiting = self._offers.get(code)
+        if waiting is None or waiting.until <= self._clock():
+            self._offers.pop(code, None)
+            raise BadWord("That offer is over: ask again for a fresh one. Nothing was sent.")
+        if (waiting.user, waiting.chat) != (asker.user, asker.chat):
+            raise BadWord("Only whoever asked may confirm this. Nothing was sent.")
+        return self._offers.pop(code)
+
+    # --- taps on alerts -----------------------------------------------------------------------
+
+    async def _state_named(self, asker: Asker, name: str) -> AlertState:
+        for state in await self._desk.alerts(asker.chat):
+            if alert_id(state) == name:
+                return state
+        raise BadWord("That alert is over: /alerts shows what is firing.")
+
+    async def _tapped_alert(self, asker: Asker, verb: str, state: AlertState) -> Reply:
+        if verb == "ack":
+            await self._desk.hush(state, None, asker.name)
+            return Reply(text=_acknowledged((state,)))
+        if verb == "zzz":
+            await self._desk.hush(state, SNOOZE_S, asker.name)
+            return Reply(text=_snoozed((state,), SNOOZE_S))
+        account = Address(state.subject.rpartition(":")[2])
+        names = {one.account: one.label for one in await self._desk.watches(asker.chat)}
+        name = name_of(names.get(account, ""), account)
+        if verb == "top":
+            return await self._offered(asker, account, name)
+        for one in await self._desk.health(account):
+            if str(one.position) == state.subject:
+                return self._charted(one.position, name, CHART_S)
+        raise BadWord("No position was found.")
+
+    # --- finding ------------------------------------------------------------------------------
+
+    async def _mine(self, asker: Asker, name: str) -> Sequence[Watch]:
+        """Return the chat's watches of that label or address, all without one; never none."""
+        watches = await self._desk.watches(asker.chat)
+        if not name:
+            found = watches
+        elif name.lower().startswith("0x"):
+            account = parse_address(name)
+            found = tuple(one for one in watches if one.account == account)
+        else:
+            found = tuple(one for one in watches if one.label.casefold() == name.casefold())
+        if found:
+            return found
+        raise BadWord(
+            "Nothing by that name is watched for this chat: /list shows what is."
+            if name
+            else "Nothing is watched for this chat: send /watch ADDRESS."
+        )
+
+    async def _firing(self, asker: Asker, name: str) -> Sequence[AlertState]:
+        """Return what is firing for the chat, about one watch if named; never nothing."""
+        states = await self._desk.alerts(asker.chat)
+        if name:
+            accounts = {one.account for one in await self._mine(asker, name)}
+            states = tuple(
+                one for one in states if Address(one.subject.rpartition(":")[2]) in accounts
+            )
+        if not states:
+            raise BadWord("Nothing is firing there: /alerts shows what is.")
+        return states
+
+
+def _only_operators(asker: Asker) -> None:
+    if not asker.operator:
+        raise KeeperError(NOT_YOU)
+
+
+def _zoned(hours: ChatHours, words: tuple[str, ...]) -> ChatHours:
+    if not words:
+        return hours
+    try:
+        zone_of(words[0])
+    except ValueError as error:
+        raise BadWord(plain(str(error), 200)) from error
+    return replace(hours, zone=words[0])
+
+
+def _acknowledged(states: Sequence[AlertState]) -> str:
+    what = "one alert" if len(states) == 1 else f"{len(states)} alerts"
+    return f"Acknowledged {what}: no reminders until it is worse or over."
+
+
+def _snoozed(states: Sequence[AlertState], for_s: int) -> str:
+    what = "One alert" if len(states) == 1 else f"{len(states)} alerts"
+    return f"{what} snoozed for {duration_text(for_s)}; what gets worse is said all the same."
