@@ -73,7 +73,7 @@ class Book:
         self.collateral_kinds = Kinds()
         self.debt_kinds = Kinds()
         self.edited: set[int] = set()
-        """Rows put or removed since `hot` was made."""
+        """Rows put or removed since `hot` was made; nobody is noted down while there is none."""
         self.hot: Hot | None = None
         """Who can be endangered by small moves; kept by `keeper.risk.exact`."""
 
@@ -203,7 +203,7 @@ class Book:
         number = self._number(width_for(collaterals), width_for(debts))
         shape = self.shapes[number]
         row = self._index.add(account) if known is None else known
-        self.edited.add(row)
+        self._edit(row)
         if row >= len(self._e_mode):
             more = max(64, row + 1 - len(self._e_mode), len(self._e_mode) // GROWTH)
             self._e_mode = np.concatenate([self._e_mode, np.zeros(more, dtype=np.uint8)])
@@ -222,7 +222,11 @@ class Book:
         moved = self.shapes[self._shape[row]].drop(place)
         self._place[moved] = place
         self._great.pop(row, None)
-        self.edited.add(row)
+        self._edit(row)
+
+    def _edit(self, row: int) -> None:
+        if self.hot is not None:
+            self.edited.add(row)
 
     def _number(self, collaterals: int, debts: int) -> int:
         number = self._numbers.get((collaterals, debts))

@@ -123,8 +123,9 @@ class Shape:
             return _NOBODY, _NOTHING
         room = min(self.size, CHUNK)
         total, term = np.empty(room, dtype=np.float32), np.empty(room, dtype=np.float32)
+        kinds = np.empty(room, dtype=np.intp)
         parts = [
-            self._short_of(start, (total, term), limit, collateral, debt)
+            self._short_of(start, (kinds, total, term), limit, collateral, debt)
             for start in range(0, self.size, CHUNK)
         ] or [(_NOBODY, _NOTHING)]
         if len(parts) == 1:
@@ -134,18 +135,21 @@ class Shape:
     def _short_of(
         self,
         start: int,
-        room: tuple[Floats32, Floats32],
+        room: tuple[Places, Floats32, Floats32],
         limit: np.float32,
         collateral: Floats32,
         debt: Floats32,
     ) -> tuple[Places, Floats32]:
         end = min(self.size, start + CHUNK)
-        total, term = room[0][: end - start], room[1][: end - start]
+        kinds = room[0][: end - start]
+        total, term = room[1][: end - start], room[2][: end - start]
         for column in range(len(self.kind)):
             weights = collateral if column < self.collaterals else debt
             out = term if column else total
-            # kinds are always in the table: clip only spares numpy a copy
-            weights.take(self.kind[column, start:end], out=out, mode="clip")
+            # numpy would make these indices itself, in memory that it asks for each time;
+            # they are always in the table: clip only spares it a copy
+            kinds[:] = self.kind[column, start:end]
+            weights.take(kinds, out=out, mode="clip")
             out *= self.scaled[column, start:end]
             if column:
                 total += term
