@@ -13,7 +13,7 @@ import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.app.chain import OpenChain
-from keeper.app.hands import asset_named, funding_of
+from keeper.app.hands import asset_named, liquidation_of
 from keeper.app.look import held_by, read_accounts
 from keeper.app.watcher import bind, executor_for, signer_for
 from keeper.engine.market import WatchedMarket
@@ -44,7 +44,6 @@ from keeper.settings import Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.strategies.intents import intent_id
-from keeper.strategies.liquidate import Liquidate
 from keeper.strategies.protect import loss_if_liquidated
 from keeper.strategies.purse import Purse
 from keeper.units import UINT256_MAX, Base, Raw, Wad
@@ -146,9 +145,13 @@ def _least(view: LendingView, holdings: Any, leg: Leg, target: Wad) -> Raw:
 
 
 async def plan_liquidation(
-    chain: OpenChain, market: WatchedMarket[Any, Any], account: Address, owner: Address
+    settings: Settings,
+    chain: OpenChain,
+    market: WatchedMarket[Any, Any],
+    account: Address,
+    owner: Address,
 ) -> Planned:
-    """Plan the most profitable legal liquidation that `owner` can pay for.
+    """Plan the most profitable legal liquidation that `owner` can pay for and the settings allow.
 
     Raises ExecutionError with the reason when there is none.
     """
@@ -156,7 +159,7 @@ async def plan_liquidation(
     holdings = held_by(market, reading, account)
     assessed = reading.view.assess(holdings)
     purse = Purse(await inventory_of(chain, market, owner))
-    strategy = Liquidate(min_profit=Base(0), funding=funding_of(chain.config))
+    strategy = liquidation_of(settings, market, owner)
     decision = strategy.decide(reading.view, holdings, assessed, purse)
     intent = getattr(decision, "intent", None)
     if not isinstance(intent, Intent):
@@ -213,7 +216,7 @@ async def carry_out(
     for and the chain is not armed, or not for this kind of action.
     """
     if send:
-        _require_permission(settings, chain, planned.intent.kind)
+        _require_permission(settings, chain, planned.intent)
     await bind(database, chain)
     journal = SqlJournal(database, chain_id=chain.config.chain_id)
     signer = await signer_for(settings, chain.config)
@@ -248,15 +251,16 @@ async def carry_out(
     return submission, await _settled(chain, executor, journal, submission, on_block)
 
 
-def _require_permission(settings: Settings, chain: OpenChain, kind: IntentKind) -> None:
+def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) -> None:
     """Say what is missing in the configuration before the policy refuses in its own words."""
-    name = chain.config.name
+    name, kind = chain.config.name, intent.kind
     if not settings.signing.armed(chain.config.chain_id):
         raise ConfigError(
             f"{name} is not armed: set signing.armed_chain_ids, a keystore and the caps, "
             "or leave --send out to rehearse only."
         )
-    if kind in (IntentKind.TOP_UP, IntentKind.REPAY) and not settings.protect:
+    spared = {entry.account for entry in settings.protect.values()}
+    if kind in (IntentKind.TOP_UP, IntentKind.REPAY) and intent.position.account not in spared:
         raise ConfigError(
             f"The key may sign no {kind}: add the account under [protect.NAME], or leave --send "
             "out to rehearse only."

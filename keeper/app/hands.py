@@ -55,6 +55,14 @@ def _otherwise(
     wanted = settings.liquidate
     if not wanted.enabled or (wanted.markets and market.id.name not in wanted.markets):
         return AlertOnly()
+    return liquidation_of(settings, market, owner)
+
+
+def liquidation_of(
+    settings: Settings, market: WatchedMarket[Any, Any], owner: Address | None
+) -> Liquidate:
+    """Return the configured strategy: its caps, floors and denied tokens, and whom it spares."""
+    wanted = settings.liquidate
     own = () if owner is None else (owner,)
     return Liquidate(
         min_profit=wanted.min_profit_usd,

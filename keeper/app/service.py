@@ -280,7 +280,8 @@ class Service:
                     await watcher.read_gas()
             counts = await store.counts()
             self.metrics.outbox(counts.pending)
-            systemd.notify("WATCHDOG=1")
+            if not any(watcher.stuck for watcher in self.watchers):
+                systemd.notify("WATCHDOG=1")
             if await write_digests(
                 self.watchers,
                 people,
@@ -329,10 +330,12 @@ def _own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
 
 def _faults(watcher: Watcher) -> tuple[Fault, ...]:
     found = []
-    if watcher.last_pass_at is not None:
-        age_s = time.monotonic() - watcher.last_pass_at
-        if age_s > watcher.silence_limit_s:
-            found.append(Fault(part="heads", sentence=f"no block was taken for {age_s:.0f} s"))
+    if watcher.unwatched_s > watcher.silence_limit_s:
+        sentence = f"no block was taken for {watcher.unwatched_s:.0f} s"
+        found.append(Fault(part="heads", sentence=sentence))
+    if watcher.history_unread:
+        sentence = f"borrowers are not all known: {watcher.history_unread}"
+        found.append(Fault(part="history", sentence=sentence))
     if watcher.broken:
         found.append(Fault(part="finality", sentence=watcher.broken))
     if watcher.chain is not None and (doubt := watcher.chain.heads.doubt):

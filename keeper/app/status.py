@@ -53,9 +53,13 @@ class HouseStatus:
             started_at=self._started_at,
             chains=tuple(self._chain(watcher) for watcher in self._watchers),
             faults=tuple(
-                f"{w.name}: {w.executor.disarmed_reason}"
+                f"{w.name}: {why}"
                 for w in self._watchers
-                if w.executor is not None and w.executor.disarmed_reason
+                for why in (
+                    "" if w.executor is None else w.executor.disarmed_reason or "",
+                    w.history_unread and f"borrowers are not all known: {w.history_unread}",
+                )
+                if why
             ),
             outbox_waiting=counts.pending,
             actions=tuple(

@@ -105,7 +105,7 @@ def executor_for(
 
 
 async def bind(database: Database, chain: OpenChain) -> None:
-    """Hold the database to this very chain, by its first block: a devnet made anew is another.
+    """Hold the database to this very chain, by its first block.
 
     Raises ConfigError when it belongs to another one.  A node that has forgotten its first block is
     taken at its chain id's word.
@@ -149,6 +149,11 @@ class Watcher:
         self.opened = asyncio.Event()
         self.last_pass_at: float | None = None
         """Monotonic seconds of the last finished pass."""
+        self.opened_at: float | None = None
+        self.last_take_at: float | None = None
+        """Monotonic seconds of the last head that was dealt with, observed or not."""
+        self.history_unread = ""
+        """Why borrowers are not all known; empty while nothing is wrong."""
         self.progress: dict[str, Progress] = {}
         self.broken = ""
         """What undid a final block, or empty: nothing is sent until a person restarted it."""
@@ -231,18 +236,21 @@ class Watcher:
                 armed=executor.armed,
             )
             self.opened.set()
-            beside = [
+            self.opened_at = self.last_take_at = time.monotonic()
+            following = asyncio.create_task(self._follow(chain, engine))
+            tasks = [
+                following,
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
             if (board := outside(self.settings, chain)) is not None:
-                beside.append(asyncio.create_task(board.run()))
+                tasks.append(asyncio.create_task(board.run()))
             try:
-                await self._follow(chain, engine)
+                await _until(following, tasks)
             finally:
-                for task in beside:
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*beside, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await engine.save_checkpoints()
 
     async def _look_over(self, chain: OpenChain) -> None:
@@ -266,6 +274,7 @@ class Watcher:
 
     async def _take(self, engine: Engine, advance: Advance) -> None:
         done = await engine.take(advance)
+        self.last_take_at = time.monotonic()
         if done is None:
             return
         for submission in done.submissions:
@@ -283,8 +292,10 @@ class Watcher:
             while True:
                 try:
                     await chain.cover(market, self._records, chain.head, self._progressed)
+                    self.history_unread = ""
                     break
                 except ObservationError as error:
+                    self.history_unread = str(error)
                     log.warning("history.unread", market=market.id.name, reason=str(error))
                 await asyncio.sleep(REOPEN_S)
         engine.covered = True
@@ -336,6 +347,20 @@ class Watcher:
         return max(120.0, 10 * self.config.block_time_s)
 
     @property
+    def unwatched_s(self) -> float:
+        """Seconds since a pass was finished, or since the opening before the first one."""
+        since = self.last_pass_at if self.last_pass_at is not None else self.opened_at
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def stuck(self) -> bool:
+        """Whether heads arrive that nobody deals with: no outage of nodes explains that."""
+        if self.chain is None or self.last_take_at is None:
+            return False
+        untaken_s = time.monotonic() - self.last_take_at - self.chain.heads.silent_for_s
+        return untaken_s > self.silence_limit_s
+
+    @property
     def silence_limit_s(self) -> float:
         """How old the last pass may be before the chain counts as unwatched."""
         return max(30.0, 5 * self.config.block_time_s)
@@ -351,6 +376,15 @@ async def _from_head(chain: OpenChain) -> AsyncGenerator[Advance, None]:
     async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
         async for advance in advances:
             yield advance
+
+
+async def _until(ended: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until `ended` has; whatever goes wrong in any of `tasks` goes wrong here."""
+    left = set(tasks)
+    while ended in left:
+        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
 
 def alert_policy(settings: Settings) -> Policy:

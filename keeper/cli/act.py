@@ -125,7 +125,7 @@ def liquidate(
                 "there is no key to liquidate with: set signing.keystore and "
                 "signing.passphrase_file"
             )
-        return await plan_liquidation(chain, in_market, who, owner)
+        return await plan_liquidation(settings, chain, in_market, who, owner)
 
     _act(context, market, planning, send=send, wait=not no_wait)
 

@@ -267,6 +267,7 @@ class Engine:
         for assessment in first:
             name, account = assessment.position.market.name, assessment.position.account
             if (purse := purses.get(name)) is None:
+                decisions += self._penniless(assessment)
                 continue
             market = self._market(name)
             position, block = assessment.position, assessment.block.number
@@ -290,6 +291,16 @@ class Engine:
             return strategy.decide(reading.protecting, holdings, known, purse)
         decision = hand.otherwise.decide(reading.view, holdings, assessment, purse)
         return held_back(decision, assessment, reading.held)
+
+    def _penniless(self, assessment: Assessment) -> tuple[Refuse, ...]:
+        """Refuse what would have to be done, where the keeper's own balances are not known."""
+        position = assessment.position
+        hand = self._hands[position.market.name]
+        below = isinstance(assessment, Assessed) and assessment.health_factor < WAD
+        if hand.owner is None or not (below or position.account in hand.protections):
+            return ()
+        why = "the keeper's own balances could not be read"
+        return (Refuse(position=position, reason=why),)
 
     async def _submit(
         self, decisions: Sequence[Decision], head: BlockRef

@@ -27,7 +27,10 @@ class Arming:
         """Why it was disarmed after having been armed; None otherwise."""
 
     def arm(self, chain_id: int) -> None:
-        """Allow signatures.  `chain_id` is the operator's echo.  Raises `ConfigError`."""
+        """Allow signatures, unless the kill switch is on.  `chain_id` is the operator's echo.
+
+        Raises `ConfigError`.
+        """
         if chain_id != self._chain_id:
             raise ConfigError(
                 f"Arming names chain {chain_id}, this is chain {self._chain_id}: name that one."
@@ -36,8 +39,10 @@ class Arming:
             raise ConfigError(
                 f"The signing policy allows nothing on chain {chain_id}: list actions and caps."
             )
-        if reason := self._killed():
-            raise ConfigError(f"Arming is refused because {reason}; remove the file first.")
+        if reason := self._killed():  # it watches and alerts all the same
+            self.armed, self.disarmed_reason = False, reason
+            log.error("executor.disarmed", chain_id=chain_id, reason=reason)
+            return
         self.armed, self.disarmed_reason = True, None
         log.warning("executor.armed", chain_id=chain_id)
 

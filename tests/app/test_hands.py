@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.app.hands import asset_named, hand_of, policy_of, pricing_of
+from keeper.app.hands import asset_named, hand_of, liquidation_of, policy_of, pricing_of
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
 from keeper.execution.policy import SigningPolicy
@@ -179,3 +179,23 @@ def test_what_an_intent_spends_is_rounded_up_against_the_keeper(
 
     # amount * 1,013 / 10**decimals, rounded up
     assert pricing.spends(intent, view) == spends
+
+
+def test_a_liquidation_by_command_spares_whom_the_configuration_protects(
+    tmp_path: Path, market: WatchedMarket[str, tiny.Seen]
+) -> None:
+    more = f"""
+[protect.main]
+account = "{ACCOUNT}"
+below = "1.1"
+target = "1.3"
+max_per_tx_usd = "100"
+[liquidate]
+min_profit_usd = "17"
+max_debt_usd = "1300"
+"""
+
+    strategy = liquidation_of(settings(tmp_path, more), market, OWNER)
+
+    assert set(strategy.protected) == {ACCOUNT, OWNER}
+    assert (strategy.min_profit, strategy.max_debt) == (17 * 10**8, 1300 * 10**8)

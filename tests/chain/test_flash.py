@@ -112,7 +112,7 @@ async def test_without_a_token_of_its_own_it_liquidates_and_keeps_the_profit(
         update={"signing": settings.signing.model_copy(update={"adopt_nonce": nonce})}
     )
     async with watching(devnet, settings) as here:
-        await devnet.fall_of("ETH/USD", Decimal("0.8"))
+        await devnet.fall_of("ETH/USD", Decimal("0.82"))
         await here.tick()
         for _ in range(8):
             await here.tick()

@@ -1,13 +1,14 @@
 """One block, one pass: what happens in which order, and what never happens."""
 
 from keeper.alerts.machine import AlertKey
-from keeper.errors import ObservationError, RpcError
+from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import (
     Abandoned,
     Act,
     Assessed,
     Confirmed,
     IntentKind,
+    Inventory,
     Refuse,
     Reverted,
     Submitted,
@@ -15,6 +16,7 @@ from keeper.model import (
     Unknown,
     Watch,
 )
+from keeper.ports import Steps
 from keeper.units import WAD, Wad
 from tests.engine.fakes import (
     ALICE,
@@ -441,3 +443,20 @@ async def test_the_price_of_the_block_decides_and_not_that_of_the_book() -> None
     await story.mine(price=PRICE // 3)  # 3 * 337 / 1,517 = 0.67; no log speaks of anybody
 
     assert sorted(story.acted_on()) == sorted([ALICE, BOB])
+
+
+async def test_where_the_keepers_own_balances_cannot_be_read_danger_is_refused_aloud() -> None:
+    def unreadable(*_: object) -> Steps[Inventory]:
+        raise BadAnswer("The token answers nonsense.")
+        yield ()
+
+    story = Story()
+    setattr(story.market.adapter, "inventory", unreadable)  # noqa: B010 - a fake's own method
+    await story.begin({ALICE: DANGEROUS})
+    passed = await story.mine()
+
+    assert passed is not None
+    assert story.acted_on() == []
+    assert [d.reason for d in passed.decisions if isinstance(d, Refuse)] == [
+        "the keeper's own balances could not be read"
+    ]

@@ -66,15 +66,22 @@ async def test_without_a_key_it_rehearses_as_the_account_it_is_told() -> None:
         executor.arm(CHAIN)
 
 
-def test_arming_needs_the_chains_id_and_a_policy(tmp_path: Path) -> None:
+def test_arming_needs_the_chains_id_and_a_policy() -> None:
     rig = Rig()
 
     with pytest.raises(ConfigError, match="names chain 1, this is chain 31337"):
         rig.build().arm(1)
     with pytest.raises(ConfigError, match="allows nothing on chain 31337"):
         rig.build(policy=SigningPolicy()).arm(CHAIN)
-    with pytest.raises(ConfigError, match="kill switch"):
-        rig.build(kill_switch=tmp_path).arm(CHAIN)
+
+
+def test_with_the_kill_switch_on_it_starts_disarmed_and_goes_on_watching(tmp_path: Path) -> None:
+    executor = Rig().build(kill_switch=tmp_path)
+
+    executor.arm(CHAIN)
+
+    assert not executor.armed
+    assert executor.disarmed_reason == f"the kill switch {tmp_path} is there"
 
 
 # --- the plain path ---------------------------------------------------------------------------

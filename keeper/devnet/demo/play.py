@@ -67,6 +67,8 @@ def _options() -> argparse.Namespace:
 async def _play(options: argparse.Namespace, started: float) -> int:
     if options.positions < 10:
         raise ConfigError("--positions must be at least 10: the story needs its people.")
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {options.json}: there is no folder {options.json.parent}.")
     stage = start(options.positions)
     try:
         async with AsyncExitStack() as stack:
