@@ -9,6 +9,7 @@ writer gets a `JournalError` and must act as if nothing was written; recovery fi
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
@@ -41,6 +42,10 @@ _SLOW_S: Final = 1.0
 _FAILURES: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 Failpoint = Callable[[str], None]
+
+
+WAL_TRIES: Final = 100
+WAL_PAUSE_S: Final = 0.02
 
 
 def _no_failpoint(_: str) -> None:
@@ -243,14 +248,28 @@ def _engine(where: Location, wait_s: int) -> AsyncEngine:
 def _set_up(connection: Any, _: object) -> None:
     connection.isolation_level = None  # the driver begins nothing: `_begin` does
     cursor = connection.cursor()
+    _switch_to_wal(cursor)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "trusted_schema = OFF",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Switch the file to WAL.  SQLite does not wait for another that is switching it: we do."""
+    for _ in range(WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(WAL_PAUSE_S)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")
 
 
 def _begin(connection: Connection) -> None:
