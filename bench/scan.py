@@ -74,7 +74,7 @@ async def _scan(house: House, accounts: tuple[Address, ...]) -> tuple[float, int
     reader = LensReader(chain.rpc, most_calls=A_CALL)
     market, reading = house.market, next(iter(house.engine.readings.values()))
     began = time.perf_counter()
-    steps = market.adapter.account_data(market.market, accounts)  # type: ignore[attr-defined]
+    steps = market.adapter.account_data(market.market, accounts)
     answers = await reader.run(steps, reading.block)
     took = time.perf_counter() - began
     different = 0

@@ -254,6 +254,12 @@ class LendingAdapter(Protocol[M, Obs]):
         """The health factor of its answer.  Raises `BadAnswer`."""
         ...
 
+    def account_data(
+        self, market: M, accounts: Sequence[Address]
+    ) -> Steps[tuple[ContractHealth, ...]]:
+        """The market's own totals and health factor of each account, to compare with."""
+        ...
+
     def view(
         self, market: M, observation: Obs, block: BlockRef, unusable: Mapping[int, str]
     ) -> LendingView:

@@ -22,7 +22,6 @@ from keeper.model import (
     Side,
     Unassessable,
 )
-from keeper.protocols.aave_v3.market import AccountData
 from keeper.units import Base, Wad
 
 
@@ -52,8 +51,8 @@ class Explained:
     remedies: Remedies | None
     ours: ContractHealth | None
     """Our arithmetic, stale prices or not; None where it cannot be computed."""
-    pool: AccountData
-    """`getUserAccountData` at the same block."""
+    pool: ContractHealth
+    """`getUserContractHealth` at the same block."""
 
     @property
     def agrees(self) -> bool:

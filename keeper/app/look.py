@@ -6,8 +6,15 @@ from typing import Any
 from keeper.app.chain import OpenChain
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import ConfigError
-from keeper.model import Address, Assessment, BlockRef, Holdings, PositionId, Unassessable
-from keeper.protocols.aave_v3.market import AccountData
+from keeper.model import (
+    Address,
+    Assessment,
+    BlockRef,
+    ContractHealth,
+    Holdings,
+    PositionId,
+    Unassessable,
+)
 
 
 async def read_market(
@@ -58,8 +65,8 @@ async def pool_answers(
     market: WatchedMarket[Any, Any],
     accounts: tuple[Address, ...],
     block: BlockRef,
-) -> tuple[AccountData, ...]:
+) -> tuple[ContractHealth, ...]:
     """Ask the market's own contract about each account at `block`, to compare with."""
-    steps = market.adapter.account_data(market.market, accounts)  # type: ignore[attr-defined]
-    answers: tuple[AccountData, ...] = await chain.reader.run(steps, block)
+    steps = market.adapter.account_data(market.market, accounts)
+    answers: tuple[ContractHealth, ...] = await chain.reader.run(steps, block)
     return answers

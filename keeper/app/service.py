@@ -295,7 +295,7 @@ class Service:
             for scope, whose in (("keeper", None), *((w.name, w) for w in self.watchers)):
                 told = pass_faults(
                     scope=scope,
-                    faults=_own_faults(counts) if whose is None else _faults(whose),
+                    faults=_own_faults(counts) if whose is None else faults_of(whose),
                     states=states,
                     operators=self.settings.operator_chats(),
                     now=int(time.time()),
@@ -328,7 +328,7 @@ def _own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
     return (Fault(part="outbox", sentence=sentence, level=AlertLevel.WARNING),)
 
 
-def _faults(watcher: Watcher) -> tuple[Fault, ...]:
+def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
     found = []
     if watcher.unwatched_s > watcher.silence_limit_s:
         sentence = f"no block was taken for {watcher.unwatched_s:.0f} s"

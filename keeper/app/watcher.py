@@ -139,8 +139,9 @@ class Watcher:
         *,
         on_pass: Callable[[str, Pass], None],
         on_progress: Callable[[Progress], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is opened before `run`."""
+        """Nothing is opened before `run`.  `clock`: monotonic seconds."""
         self.settings = settings
         self.config = chain
         self.chain: OpenChain | None = None
@@ -150,8 +151,7 @@ class Watcher:
         self.last_pass_at: float | None = None
         """Monotonic seconds of the last finished pass."""
         self.opened_at: float | None = None
-        self.last_take_at: float | None = None
-        """Monotonic seconds of the last head that was dealt with, observed or not."""
+        self._taking_since: float | None = None
         self.history_unread = ""
         """Why borrowers are not all known; empty while nothing is wrong."""
         self.progress: dict[str, Progress] = {}
@@ -166,6 +166,7 @@ class Watcher:
         self._owner: Address | None = None
         self._on_pass = on_pass
         self._on_progress = on_progress
+        self._clock = clock
 
     @property
     def name(self) -> str:
@@ -236,7 +237,7 @@ class Watcher:
                 armed=executor.armed,
             )
             self.opened.set()
-            self.opened_at = self.last_take_at = time.monotonic()
+            self.opened_at = self._clock()
             following = asyncio.create_task(self._follow(chain, engine))
             tasks = [
                 following,
@@ -273,13 +274,16 @@ class Watcher:
                 await self._take(engine, advance)
 
     async def _take(self, engine: Engine, advance: Advance) -> None:
-        done = await engine.take(advance)
-        self.last_take_at = time.monotonic()
+        self._taking_since = self._clock()
+        try:
+            done = await engine.take(advance)
+        finally:
+            self._taking_since = None
         if done is None:
             return
         for submission in done.submissions:
             await self.note(submission)
-        self.last_pass_at = time.monotonic()
+        self.last_pass_at = self._clock()
         self._on_pass(self.name, done)
 
     async def note(self, submission: Submission) -> None:
@@ -350,15 +354,17 @@ class Watcher:
     def unwatched_s(self) -> float:
         """Seconds since a pass was finished, or since the opening before the first one."""
         since = self.last_pass_at if self.last_pass_at is not None else self.opened_at
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else self._clock() - since
 
     @property
     def stuck(self) -> bool:
-        """Whether heads arrive that nobody deals with: no outage of nodes explains that."""
-        if self.chain is None or self.last_take_at is None:
-            return False
-        untaken_s = time.monotonic() - self.last_take_at - self.chain.heads.silent_for_s
-        return untaken_s > self.silence_limit_s
+        """Whether a head is being dealt with for so long that only a restart will help.
+
+        No outage explains it: requests end by themselves, and a node that is silent hands over no
+        head.
+        """
+        since = self._taking_since
+        return since is not None and self._clock() - since > self.silence_limit_s
 
     @property
     def silence_limit_s(self) -> float:

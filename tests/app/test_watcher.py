@@ -1,11 +1,41 @@
 """One chain under watch: what runs beside the heads may not die unseen."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from keeper.app.watcher import _until
+from keeper.app.service import faults_of
+from keeper.app.watcher import Watcher, _until
+from keeper.chain.branch import Advance
+from keeper.engine.engine import Engine
 from keeper.errors import JournalError
+from keeper.model import BlockRef, Hash
+from keeper.settings import load
+from keeper.store.database import Database
+
+BLOCK = BlockRef(
+    number=7,
+    hash=Hash("0x" + "77" * 32),
+    parent_hash=Hash("0x" + "66" * 32),
+    timestamp=1_700_000_007,
+)
+HEAD = Advance(orphaned=(), adopted=(BLOCK,), received_at=0.0)
+
+
+def watcher_of(folder: Path, clock: Callable[[], float]) -> Watcher:
+    """A watcher of Ethereum that was never opened: silence is noticed after 60 s."""
+    settings = load(None, {"ETHEREUM_RPC_URL": "http://127.0.0.1:1"}, env_file=folder / "none")
+    return Watcher(
+        settings,
+        settings.select()[0],
+        cast("Database", None),
+        on_pass=lambda *_: None,
+        on_progress=lambda *_: None,
+        clock=clock,
+    )
 
 
 async def for_ever() -> None:
@@ -38,3 +68,54 @@ async def test_what_has_done_its_work_does_not_end_the_watch() -> None:
 
     assert following.done()
     assert beside.done()
+
+
+class Slow:
+    """An engine that takes a head for as long as it is told."""
+
+    def __init__(self) -> None:
+        self.enough = asyncio.Event()
+
+    async def take(self, _: Advance) -> None:
+        await self.enough.wait()
+
+
+async def test_a_head_that_is_dealt_with_for_too_long_is_stuck_and_then_no_more(
+    tmp_path: Path,
+) -> None:
+    now = [1_000.0]
+    watcher = watcher_of(tmp_path, lambda: now[0])
+    engine = Slow()
+    taking = asyncio.create_task(watcher._take(cast("Engine", engine), HEAD))
+    await asyncio.sleep(0)
+
+    at_once = watcher.stuck
+    now[0] += watcher.silence_limit_s + 1
+    later = watcher.stuck
+    engine.enough.set()
+    await taking
+
+    assert (at_once, later, watcher.stuck) == (False, True, False)
+
+
+async def test_a_chain_of_which_no_block_was_ever_taken_is_a_fault(tmp_path: Path) -> None:
+    now = [1_000.0]
+    watcher = watcher_of(tmp_path, lambda: now[0])
+    watcher.opened_at = now[0]
+
+    quiet = faults_of(watcher)
+    now[0] += watcher.silence_limit_s + 7
+
+    assert quiet == ()
+    assert [(f.part, f.sentence) for f in faults_of(watcher)] == [
+        ("heads", "no block was taken for 67 s")
+    ]
+
+
+async def test_history_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    watcher = watcher_of(tmp_path, lambda: 0.0)
+    watcher.history_unread = "The node refuses ranges."
+
+    assert [(f.part, f.sentence) for f in faults_of(watcher)] == [
+        ("history", "borrowers are not all known: The node refuses ranges.")
+    ]

@@ -389,6 +389,12 @@ class Adapter:
     def decode_health(self, data: bytes) -> Wad:
         raise BadAnswer("nobody asks")
 
+    def account_data(
+        self, market: str, accounts: Sequence[Address]
+    ) -> Steps[tuple[ContractHealth, ...]]:
+        raise BadAnswer("nobody asks")
+        yield ()
+
     def view(
         self, market: str, observation: Seen, block: BlockRef, unusable: Mapping[int, str]
     ) -> View:

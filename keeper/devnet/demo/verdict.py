@@ -135,6 +135,7 @@ async def judge(
         *(f"a protected account was liquidated: {a}" for a in sorted(protected & liquidated)),
         *stray,
         *_twice(deeds),
+        *_out_of_order(chronicle),
         *await _kept(devnet, house),
         *_unserved(protected, deeds),
         *_alert_faults(alerts, counts),
@@ -307,6 +308,27 @@ async def _missed(
         for account, answer in zip(accounts, answers, strict=True)
         if answer[5] < WAD and account not in refused
     )
+
+
+def _out_of_order(chronicle: Chronicle) -> list[str]:
+    """Return blocks whose liquidations did not go out by value at risk, largest first.
+
+    Nonces are given in the order of sending: what has the lower one was sent before.
+    """
+    faults = []
+    for done in chronicle.passes:
+        sent = sorted(
+            (
+                s
+                for s in done.submissions
+                if isinstance(s, Submitted) and s.intent.kind is IntentKind.LIQUIDATE
+            ),
+            key=lambda s: s.open_plan.nonce,
+        )
+        values = [s.intent.value_at_risk for s in sent]
+        if values != sorted(values, reverse=True):
+            faults.append(f"block {done.block.number}: not by value at risk")
+    return faults
 
 
 def _twice(deeds: Sequence[Deed]) -> list[str]:

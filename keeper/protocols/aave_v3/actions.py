@@ -23,4 +23,4 @@ def health_call(market: Market, account: Address) -> Call:
 
 def decode_health(data: bytes) -> Wad:
     """Return the health factor of that answer.  Raises BadAnswer when it is not one."""
-    return Wad(codec.decode_account_data(Returned(data), "getUserAccountData").health_factor)
+    return codec.decode_account_data(Returned(data), "getUserAccountData").health_factor

@@ -11,6 +11,7 @@ from keeper.model import (
     Asset,
     BlockRef,
     Call,
+    ContractHealth,
     Hash,
     Holdings,
     IntentKind,
@@ -24,7 +25,7 @@ from keeper.ports import Steps
 from keeper.protocols.aave_v3 import actions, codec, topics
 from keeper.protocols.aave_v3.codec import call
 from keeper.protocols.aave_v3.discover import ZERO, discover
-from keeper.protocols.aave_v3.market import AccountData, Market, Observed
+from keeper.protocols.aave_v3.market import Market, Observed
 from keeper.protocols.aave_v3.observe import observe
 from keeper.protocols.aave_v3.view import View, bind
 from keeper.units import Raw, Wad
@@ -150,7 +151,7 @@ class AaveV3:
 
     def account_data(
         self, market: Market, accounts: Sequence[Address]
-    ) -> Steps[tuple[AccountData, ...]]:
+    ) -> Steps[tuple[ContractHealth, ...]]:
         """Ask the Pool itself for each account's totals and health factor, to compare."""
         answers = yield tuple(
             call(market.pool, codec.GET_USER_ACCOUNT_DATA, account) for account in accounts

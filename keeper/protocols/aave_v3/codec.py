@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from keeper.errors import BadAnswer
-from keeper.model import Address, Call, CallResult, Failed, Returned
-from keeper.protocols.aave_v3.market import AccountData, Configuration
-from keeper.units import Bps
+from keeper.model import (
+    Address,
+    Call,
+    CallResult,
+    ContractHealth,
+    Failed,
+    Returned,
+)
+from keeper.protocols.aave_v3.market import Configuration
+from keeper.units import (
+    Base,
+    Bps,
+    Wad,
+)
 
 # PoolAddressesProvider
 GET_POOL: Final = bytes.fromhex("026b1d5f")  # getPool()
@@ -237,10 +248,10 @@ def decode_collateral_config(result: CallResult, what: str) -> tuple[Bps, Bps]:
     return Bps(_bounded(threshold, 16, what)), Bps(_bounded(bonus, 16, what))
 
 
-def decode_account_data(result: CallResult, what: str) -> AccountData:
+def decode_account_data(result: CallResult, what: str) -> ContractHealth:
     """Return what `Pool.getUserAccountData` says: collateral, debt and health factor."""
     w = words(result, 6, what)
-    return AccountData(collateral=w[0], debt=w[1], health_factor=w[5])
+    return ContractHealth(collateral=Base(w[0]), debt=Base(w[1]), health_factor=Wad(w[5]))
 
 
 def _bounded(value: int, bits: int, what: str) -> int:

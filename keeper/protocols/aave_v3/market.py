@@ -124,12 +124,3 @@ class Observed:
     holdings: tuple[Holdings, ...]
     unreadable: tuple[tuple[Address, str], ...]
     """Accounts that could not be read, and why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountData:
-    """`Pool.getUserAccountData`, as answered."""
-
-    collateral: int
-    debt: int
-    health_factor: int
