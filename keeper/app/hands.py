@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keeper.app.registry import EXCHANGES, HUBS, NATIVE
-from keeper.engine.engine import Hand
+from keeper.engine.decide import Hand
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
 from keeper.execution.exchange import Exchange

@@ -22,8 +22,10 @@ from keeper.app.oracles import board_of
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
+from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
-from keeper.engine.engine import Engine, Pass, Telling
+from keeper.engine.engine import Engine
+from keeper.engine.passes import Pass
 from keeper.errors import ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings

@@ -18,8 +18,8 @@ from keeper.devnet.network import BASE_FEE_WEI, Devnet, Stage
 from keeper.devnet.toolchain import ensure
 from keeper.engine import engine as engine_module
 from keeper.engine import oracles as oracles_module
-from keeper.engine.engine import Pass
 from keeper.engine.market import WatchedMarket
+from keeper.engine.passes import Pass
 from keeper.errors import ConfigError, RpcError
 from keeper.execution import executor as executor_module
 from keeper.execution.node import Footing, footing
