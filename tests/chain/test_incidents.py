@@ -17,7 +17,8 @@ import pytest
 
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
-from keeper.app.watcher import alert_policy, executor_for, signer_for
+from keeper.app.signing import executor_for, signer_for
+from keeper.app.watcher import alert_policy
 from keeper.chain.branch import Advance
 from keeper.devnet.deployer import ZERO
 from keeper.devnet.network import Devnet
