@@ -12,13 +12,18 @@ integer rounding then moves them by at most the slack of each entry.  Hence::
     health factor >= (C (1 - gamma) - slack) / (D (1 + gamma) + slack) - 1 wad unit
 
 First everybody in float32, both sums in one: with collateral weights lowered and debt weights
-raised by gamma, ``S = sum(weight * scaled)``, debts negative, is never more than ``C - bound * D``
-however it was rounded, so that S at or above a slack that is enough for anybody clears an account.
-Gamma of float32 is about 1e-6; whom it cannot tell apart is asked about in float64, with his own
-slack.  Products may underflow: each is then off by at most 2**-150, which the slack takes in.
+raised by gamma and then rounded down, ``S = sum(weight * scaled)``, debts negative, is never more
+than ``C - bound * D``, so that S at or above a slack that is enough for anybody clears an account.
+That holds in whatever order the terms are added, and where a product and an addition are fused into
+one rounding instead of two: gamma only counts roundings, and there are then fewer.  Gamma of
+float32 is about 1e-6; whom it cannot tell apart is asked about in float64, with his own slack.
+Products may underflow: each is then off by at most 2**-150, which the slack takes in.
+
+NaN clears nobody: every comparison asks whether an account is at or above, never whether below.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,9 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.model import Side, Weights
-from keeper.risk.book import Book, Kinds
-from keeper.risk.hot import SLACK_TIMES, Certificate, Hot, Sides, Tier
-from keeper.risk.shapes import SHRINK, Floats, Floats32, Shape
+from keeper.risk.book import Book
+from keeper.risk.hot import Certificate, Hot, Slacks, Tier, signs
+from keeper.risk.kinds import COLLATERALS, DEBTS
+from keeper.risk.product import Floats32, Matrix, Places, stacked
+from keeper.risk.shapes import SHRINK, Floats, Shape
 from keeper.units import WAD, Wad
 
 UNIT_ROUNDOFF: Final = 2.0**-53
@@ -38,6 +45,10 @@ EXTRA_ROUNDINGS: Final = 16
 UNDERFLOW: Final = 2.0**-148
 OUTER_BAND: Final = 1.05
 INNER_BAND: Final = 1.01
+OUTER_SPARES: Final = 4.0
+INNER_SPARES: Final = 2.0
+MOST_EXPONENT: Final = 1000
+DOWN: Final = np.float32(-np.inf)
 
 Rows = NDArray[np.int64]
 _NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
@@ -51,6 +62,21 @@ class Found:
     unknown: Rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Near:
+    """Accounts of one shape that are not cleared."""
+
+    shape: Shape
+    places: Places
+    sums: Floats32
+    limit: np.float32
+
+    @property
+    def rows(self) -> Rows:
+        """Whose places these are."""
+        return self.shape.row[self.places].astype(np.int64)
+
+
 class Screen:
     """One book at the weights of one block; each threshold is one pass.  Made by `screen`."""
 
@@ -58,26 +84,36 @@ class Screen:
         """Look the weights up by kind; nothing is summed yet."""
         self.book = book
         self.weights = weights
-        self.sides = Sides(
-            collateral=_by_kind(book.collateral_kinds, weights.collateral),
-            debt=_by_kind(book.debt_kinds, weights.debt),
-        )
-        self._slack = Sides(
-            collateral=_by_kind(book.collateral_kinds, weights.collateral_slack, missing=0.0),
-            debt=_by_kind(book.debt_kinds, weights.debt_slack, missing=0.0),
-        )
-        self._most_collateral_slack = float(self._slack.collateral.max())
-        self._most_debt_slack = float(self._slack.debt.max())
-        self._unpriced = bool(
-            np.isnan(self.sides.collateral).any() or np.isnan(self.sides.debt).any()
-        )
+        self.by_kind = book.kinds.by_kind(weights)
+        self._slacks = Slacks(collateral=self._most(COLLATERALS), debt=self._most(DEBTS))
         self._gamma = _gamma(book.most, UNIT_ROUNDOFF)
+
+    def _most(self, side: slice) -> float:
+        """Return the greatest slack of one entry whose weight is known."""
+        slack = self.by_kind.slack[side]
+        most = float(np.maximum.reduce(slack))
+        if most == most:  # noqa: PLR0124 - not NaN
+            return most
+        most = float(
+            np.maximum.reduce(slack, where=~np.isnan(self.by_kind.values[side]), initial=0)
+        )
+        return math.inf if math.isnan(most) else most
 
     # --- everybody ----------------------------------------------------------------------------
 
     def found(self, threshold: Wad) -> Found:
         """Return what can be below `threshold` and what is unknown, in one pass over the book."""
-        return self._found(self.book.shapes, threshold)
+        surely, unclear = [_NO_ROWS], [_NO_ROWS]
+        for near in self._near(threshold, 1.0, 1.0):
+            under = near.sums < -near.limit
+            if under.all():
+                surely.append(near.rows)
+            else:
+                rows = near.rows
+                surely.append(rows[under])
+                unclear.append(rows[~under])
+        seen = self._trimmed(np.concatenate(unclear), threshold)
+        return Found(below=np.concatenate([*surely, seen.below]), unknown=seen.unknown)
 
     def can_be_below(self, threshold: Wad) -> Rows:
         """Return the rows whose exact health factor can be below `threshold`: a superset.
@@ -108,9 +144,7 @@ class Screen:
         """Return collateral (base units times threshold) and debt of `rows` in float64."""
         collateral, debt = np.zeros(len(rows)), np.zeros(len(rows))
         for shape, which, places in self.book.by_shape(rows):
-            collateral[which], debt[which] = shape.sums(
-                places, self.sides.collateral, self.sides.debt
-            )
+            collateral[which], debt[which] = shape.sums(places, self.by_kind.values)
         if self.book.great:
             for at in np.flatnonzero([int(row) in self.book.great for row in rows]):
                 collateral[at], debt[at] = self._great_sums(int(rows[at]))
@@ -139,112 +173,140 @@ class Screen:
     def found_in(self, tier: Tier, threshold: Wad) -> Found:
         """Return what a pass over the accounts of `tier` finds; who has sunk is not among them.
 
-        In float32 alone: to ask the few it cannot tell apart in float64 costs more than to ask
-        them exactly.
+        In float32 alone where nothing is unknown: to ask the few it cannot tell apart in float64
+        costs more than to ask them exactly.
         """
-        if self._unpriced:
-            return self._found(tier.shapes, threshold)
-        near = [s.row[places] for s, places, _, _ in self._near(tier.shapes, threshold, 1.0, 1.0)]
-        below = np.concatenate([_NO_ROWS, *near])
-        return Found(below=below, unknown=_NO_ROWS)
+        weights = _short(self.by_kind.values[: len(tier.signs)] * tier.signs)
+        limit = self._limit(tier.most_collaterals, tier.most_debts, _bound(threshold), tier.unit)
+        places, sums = _not_cleared(tier.matrix @ weights, limit)
+        rows = tier.row[places]
+        if np.isnan(sums).any():
+            return self._trimmed(rows, threshold)
+        return Found(below=rows, unknown=_NO_ROWS)
 
     def heat(self, threshold: Wad) -> Hot:
         """Return a hot set of the book at these weights.  Whoever keeps it forgets the edits."""
-        outer = self._tier(self.book.shapes, threshold, OUTER_BAND)
-        return Hot(
-            threshold=threshold,
-            outer=outer,
-            inner=self._tier(outer.shapes, threshold, INNER_BAND, sink=True),
-        )
+        outer = self._outer(threshold)
+        return Hot(threshold=threshold, outer=outer, inner=self._inner(outer, threshold))
 
     def current(self, hot: Hot) -> bool:
         """Return whether `hot` can be used at these weights; its inner tier is made anew for it."""
-        if not self._holds(hot.outer.certificate):
-            return False
         inner = hot.inner.certificate
-        if not self._holds(inner) or inner.risen(self.sides) > INNER_BAND:
-            hot.inner = self._tier(hot.outer.shapes, hot.threshold, INNER_BAND, sink=True)
+        moved = inner.moved(self.by_kind)
+        if moved is not None and moved.risen <= INNER_BAND and inner.holds(moved, self._slacks):
+            return True
+        outer = hot.outer.certificate
+        moved = outer.moved(self.by_kind)
+        if moved is None or not outer.reaches(moved, self._slacks, INNER_BAND, INNER_SPARES):
+            return False
+        hot.inner = self._inner(hot.outer, hot.threshold)
         return True
 
-    def _holds(self, certificate: Certificate) -> bool:
-        return certificate.holds(self.sides, self._most_collateral_slack, self._most_debt_slack)
+    def holds(self, certificate: Certificate) -> bool:
+        """Return whether those that `certificate` left out are still to be left out."""
+        moved = certificate.moved(self.by_kind)
+        return moved is not None and certificate.holds(moved, self._slacks)
+
+    def _outer(self, threshold: Wad) -> Tier:
+        found = list(self._near(threshold, OUTER_BAND, OUTER_SPARES))
+        matrix = stacked(
+            [(n.shape.kind[n.places], n.shape.scaled[n.places]) for n in found],
+            self.book.kinds.width,
+        )
+        return self._tier(
+            threshold,
+            OUTER_BAND,
+            OUTER_SPARES,
+            row=np.concatenate([_NO_ROWS, *(n.rows for n in found)]),
+            matrix=matrix,
+            most=(
+                max((n.shape.collaterals for n in found), default=0),
+                max((n.shape.debts for n in found), default=0),
+            ),
+            sunk=_NO_ROWS,
+        )
+
+    def _inner(self, outer: Tier, threshold: Wad) -> Tier:
+        """Return those of `outer` within the inner band; who is below already is only a row."""
+        bound, values = _bound(threshold), self.by_kind.values[: len(outer.signs)]
+        most = (outer.most_collaterals, outer.most_debts)
+        factors, unit = self._signs(bound * INNER_BAND)
+        limit = self._limit(*most, bound, INNER_SPARES * unit)
+        near, _ = _not_cleared(outer.matrix @ _short(values * factors[: len(values)]), limit)
+        matrix, row = outer.matrix[near], outer.row[near]
+        factors, unit = self._signs(bound)
+        sums = matrix @ _short(values * factors[: len(values)])
+        under = sums < -self._limit(*most, bound, unit)
+        return self._tier(
+            threshold,
+            INNER_BAND,
+            INNER_SPARES,
+            row=row[~under],
+            matrix=matrix[np.flatnonzero(~under)],
+            most=most,
+            sunk=row[under],
+        )
 
     def _tier(
-        self, shapes: Sequence[Shape], threshold: Wad, band: float, *, sink: bool = False
+        self,
+        threshold: Wad,
+        band: float,
+        spares: float,
+        *,
+        row: Rows,
+        matrix: Matrix,
+        most: tuple[int, int],
+        sunk: Rows,
     ) -> Tier:
-        """Return those of `shapes` that cannot be left out by `band`.
-
-        `sink`: who is below already is only remembered by row.
-        """
-        picked, sunk = [], [_NO_ROWS]
-        for shape, places, _, _ in self._near(shapes, threshold, band, SLACK_TIMES):
-            copy = shape.picked(places)
-            if sink:
-                under = np.zeros(copy.size, dtype=np.bool_)
-                for _, at, sums, limit in self._near([copy], threshold, 1.0, 1.0):
-                    under[at[sums < -limit]] = True
-                sunk.append(copy.row[under].astype(np.int64))
-                copy = copy.picked(np.flatnonzero(~under))
-            picked.append(copy)
+        factors, unit = self._signs(_bound(threshold))
         return Tier(
-            certificate=Certificate(
-                band=band,
-                collateral=self.sides.collateral,
-                debt=self.sides.debt,
-                collateral_slack=self._most_collateral_slack,
-                debt_slack=self._most_debt_slack,
+            certificate=Certificate.of(
+                self.by_kind, self.book.kinds.used(), self._slacks, band=band, spares=spares
             ),
-            shapes=picked,
-            sunk=np.concatenate(sunk),
+            row=row,
+            matrix=matrix,
+            signs=factors[: matrix.shape[1]],
+            unit=unit,
+            most_collaterals=most[0],
+            most_debts=most[1],
+            sunk=sunk,
         )
 
     # --- the two steps ------------------------------------------------------------------------
 
-    def _found(self, shapes: Sequence[Shape], threshold: Wad) -> Found:
-        """Ask in float32; in float64 only of those near the line."""
-        surely, unclear = [_NO_ROWS], [_NO_ROWS]
-        for shape, places, sums, limit in self._near(shapes, threshold, 1.0, 1.0):
-            rows = shape.row[places].astype(np.int64)
-            under = sums < -limit
-            surely.append(rows[under])
-            unclear.append(rows[~under])
-        seen = self._trimmed(np.concatenate(unclear), threshold)
-        return Found(below=np.concatenate([*surely, seen.below]), unknown=seen.unknown)
-
-    def _near(
-        self, shapes: Iterable[Shape], threshold: Wad, band: float, slack_times: float
-    ) -> Iterable[tuple[Shape, NDArray[np.intp], Floats32, np.float32]]:
-        """Yield, where there are any, the places not cleared, their signed sums and the slack."""
+    def _near(self, threshold: Wad, band: float, slack_times: float) -> Iterator[_Near]:
+        """Yield, where there are any, the accounts of the book that are not cleared."""
         bound = _bound(threshold)
-        collateral, debt, unit = self._signed(bound * band)
-        for shape in shapes:
+        factors, unit = self._signs(bound * band)
+        weights = _short(self.by_kind.values * factors)
+        unpriced = bool(np.isnan(weights).any())
+        for shape in self.book.shapes:
             if shape.debts:
-                slack = (
-                    shape.collaterals * self._most_collateral_slack
-                    + bound * shape.debts * self._most_debt_slack
-                )
-                limit = _up(slack * slack_times * unit + self.book.most * UNDERFLOW)
-            elif self._unpriced:
-                limit = np.float32(-np.inf)
+                limit = self._limit(shape.collaterals, shape.debts, bound, slack_times * unit)
+            elif unpriced:
+                limit = DOWN
             else:
                 continue
-            places, sums = shape.short_of(limit, collateral, debt)
-            if places.size:
-                yield shape, places, sums, limit
+            for start, sums in shape.signed(weights):
+                places, near = _not_cleared(sums, limit)
+                if places.size:
+                    yield _Near(shape=shape, places=places + start, sums=near, limit=limit)
 
-    def _signed(self, bound: float) -> tuple[Floats32, Floats32, float]:
-        """Return float32 weights by kind, debts negative, and what a base unit is in their sums.
+    def _signs(self, bound: float) -> tuple[Floats, float]:
+        """Return what weights are multiplied by, debts negative, and what a base unit is then.
 
         In units of the greatest weight, so that nothing overflows.
         """
         gamma = _gamma(self.book.most, SHORT_ROUNDOFF)
-        collateral = self.sides.collateral * (1 - gamma)
-        debt = self.sides.debt * (bound * (1 + gamma))
-        top = max(np.fmax.reduce(collateral), np.fmax.reduce(debt))
-        scale = float(np.ldexp(1.0, -int(np.frexp(top)[1])))
-        low = np.nextafter((collateral * scale).astype(np.float32), np.float32(-np.inf))
-        high = np.nextafter((debt * scale).astype(np.float32), np.float32(np.inf))
-        return low, -high, scale * SHRINK
+        factors = signs(self.book.kinds.width, 1 - gamma, bound * (1 + gamma))
+        top = float(np.fmax.reduce(np.abs(self.by_kind.values * factors)))
+        scale = math.ldexp(1.0, -max(-MOST_EXPONENT, min(MOST_EXPONENT, math.frexp(top)[1])))
+        return factors * scale, scale * SHRINK
+
+    def _limit(self, collaterals: int, debts: int, bound: float, unit: float) -> np.float32:
+        """Return a sum at or above which an account has at least its slack to spare."""
+        slack = collaterals * self._slacks.collateral + bound * debts * self._slacks.debt
+        return _up(slack * unit + self.book.most * UNDERFLOW)
 
     def _trimmed(self, rows: Rows, threshold: Wad) -> Found:
         """Return what float64 and each row's own slack leave of `rows`."""
@@ -255,15 +317,13 @@ class Screen:
         unknown = np.isnan(collateral) | np.isnan(debt)
         low = collateral * (1 - self._gamma) - own_collateral
         high = debt * (1 + self._gamma) + own_debt
-        below = (low < bound * high) & (debt > 0) & ~unknown
+        below = ~(low >= bound * high) & (debt > 0) & ~unknown
         return Found(below=rows[below], unknown=rows[unknown])
 
     def _own_slack(self, rows: Rows) -> tuple[Floats, Floats]:
         collateral, debt = np.zeros(len(rows)), np.zeros(len(rows))
         for shape, which, places in self.book.by_shape(rows):
-            collateral[which], debt[which] = shape.counts(
-                places, self._slack.collateral, self._slack.debt
-            )
+            collateral[which], debt[which] = shape.counts(places, self.by_kind.slack)
         widen = 1 + self._gamma
         return collateral * widen, debt * widen
 
@@ -271,18 +331,31 @@ class Screen:
         held, book = self.book.great[row], self.book
         collateral = debt = 0.0
         for entry in held.entries:
-            kind = (held.e_mode, entry.reserve)
+            kind = book.kinds.number(entry.side, held.e_mode, entry.reserve)
+            value = float(self.by_kind.values[kind]) * entry.scaled
             if entry.side is Side.COLLATERAL:
-                weight = self.sides.collateral[book.collateral_kinds.number(kind)]
-                collateral += float(weight) * entry.scaled
+                collateral += value
             else:
-                debt += float(self.sides.debt[book.debt_kinds.number(kind)]) * entry.scaled
+                debt += value
         return collateral, debt
 
 
 def screen(book: Book, weights: Weights) -> Screen:
     """Bind `book` to the weights of one block; it must not be edited while that is used."""
     return Screen(book, weights)
+
+
+def _not_cleared(sums: Floats32, limit: np.float32) -> tuple[Places, Floats32]:
+    """Return where `sums` are not at least `limit`, and those; NaN is not at least anything."""
+    cleared = sums >= limit
+    places = np.flatnonzero(np.logical_not(cleared, out=cleared))
+    return places, sums[places]
+
+
+def _short(weights: Floats) -> Floats32:
+    """Return float32 weights that are lower: collateral is worth less, debt costs more."""
+    short: Floats32 = weights.astype(np.float32)
+    return np.nextafter(short, DOWN, out=short)
 
 
 def _bound(threshold: Wad) -> float:
@@ -300,20 +373,3 @@ def _up(value: float) -> np.float32:
 
 def _without(rows: Rows, left_out: Rows) -> Rows:
     return rows[~np.isin(rows, left_out)]
-
-
-def _by_kind(kinds: Kinds, table: Floats, missing: float = np.nan) -> Floats:
-    """Return the table's value of each kind; `missing` for what it lacks, 0 for unused columns."""
-    e_modes, reserves = kinds.table()
-    bound = table.shape[-1]
-    if table.ndim == 2:
-        known = (reserves < bound) & (e_modes < table.shape[0])
-        values: Floats = table.ravel().take(e_modes * bound + reserves, mode="clip")
-    else:
-        known = reserves < bound
-        values = table.take(reserves, mode="clip")
-    values[~known] = missing
-    if not np.isnan(missing):
-        values[np.isnan(values)] = missing
-    values[0] = 0.0
-    return values
