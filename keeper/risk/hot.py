@@ -13,14 +13,18 @@ for any b' with ``m * b >= M * b'``::
 
     C - b' * B * D >= B * D0 * (m * b - M * b') + r * m * slack0 >= r * m * slack0
 
-An account's slack is ``c * s + B * d * t``, for its numbers of entries c and d and the greatest
-slacks of one entry s and t, so it is at most k times slack0 if neither s nor t outgrew k.
+An account's slack is the sum of its entries' slacks, so it is at most k times what it was, for the
+greatest ratio k of a kind's slack to what it was.
 
 * With b' = 1 and ``r * m >= k`` the account has at least its slack to spare, which is what
   `keeper.risk.screen` asks before it leaves anybody out: the certificate *holds*.
 * With b' = 1.01 and ``r * m >= 2 * k`` it has what a new certificate of band 1.01 that spares two
   slacks claims: whom the outer tier left out, the certificate of an inner tier made of it speaks
   for too.  So only that one is checked at a block.
+
+A tier is in rings, the accounts nearest the line first, each ring with the band that those beyond
+it had.  The same inequality with that band for b: as long as ``m * band >= M``, nobody beyond the
+ring is asked.
 
 What counts as a move.  A weight holds price, index, decimals and liquidation threshold: accrual,
 governance, an e-mode's parameters and a price source that is replaced all count like any price.
@@ -41,22 +45,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keeper.risk.kinds import COLLATERALS, DEBTS, ByKind
-from keeper.risk.product import Matrix, nbytes
+from keeper.risk.product import Floats32, Matrix, nbytes
 from keeper.risk.shapes import Floats
 from keeper.units import Wad
 
 MARGIN: Final = 1e-12
 MOST_RISE: Final = 2.0**20
+LIMIT_SLACKS: Final = 2.0
+LEAST_SLACK: Final = 1e-9
+"""Base units of an entry: what a ratio of slacks is taken to where there was none."""
 
 Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slacks:
-    """The greatest slack of one entry on either side."""
-
-    collateral: float
-    debt: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,8 @@ class Moved:
     most_collateral: float
     least_debt: float
     most_debt: float
+    slack: float
+    """The greatest ratio of a slack."""
 
     @property
     def risen(self) -> float:
@@ -81,22 +82,24 @@ class Certificate:
     band: float
     spares: float
     """How many times their slack they had to spare."""
-    slacks: Slacks
     collaterals: int
     """How many of `kinds` are collateral; they come first."""
     kinds: NDArray[np.intp]
-    """Those that had a weight."""
+    """Those that had a weight that is not zero."""
     reciprocal: Floats
     """float64[kinds]: of their weights."""
     nothing: NDArray[np.intp]
     """Kinds whose weight was zero."""
+    slack_kinds: NDArray[np.intp]
+    """Those that had a weight."""
+    slack_reciprocal: Floats
+    """float64[slack_kinds]: of their slacks, or of `LEAST_SLACK` where that is greater."""
 
     @classmethod
     def of(
         cls,
         weights: ByKind,
         used: NDArray[np.bool_],
-        slacks: Slacks,
         *,
         band: float,
         spares: float,
@@ -106,16 +109,18 @@ class Certificate:
         values = weights.values[numbers]
         some = numbers[values > 0]
         kinds = np.concatenate((some[some % 2 == 0], some[some % 2 == 1]))
+        known = numbers[values >= 0]
         with np.errstate(over="ignore"):  # of a subnormal: infinite, and it ends at once
             reciprocal = 1.0 / weights.values[kinds]
         return cls(
             band=band,
             spares=spares,
-            slacks=slacks,
             collaterals=int((some % 2 == 0).sum()),
             kinds=kinds,
             reciprocal=reciprocal,
             nothing=numbers[values == 0],
+            slack_kinds=known,
+            slack_reciprocal=1.0 / np.maximum(weights.slack[known], LEAST_SLACK),
         )
 
     def moved(self, weights: ByKind) -> Moved | None:
@@ -125,28 +130,43 @@ class Certificate:
             return None
         ratios = values.take(self.kinds)
         ratios *= self.reciprocal
+        slacks = weights.slack.take(self.slack_kinds)
+        slacks *= self.slack_reciprocal
         collateral, debt = ratios[: self.collaterals], ratios[self.collaterals :]
         moved = Moved(
             least_collateral=float(np.minimum.reduce(collateral, initial=np.inf)),
             most_collateral=float(np.maximum.reduce(collateral, initial=0.0)),
             least_debt=float(np.minimum.reduce(debt, initial=np.inf)),
             most_debt=float(np.maximum.reduce(debt, initial=0.0)),
+            slack=float(np.maximum.reduce(slacks, initial=0.0)),
         )
         # NaN is propagated, and is not at least or at most anything
         return moved if moved.least_collateral > 0 and moved.most_debt <= MOST_RISE else None
 
-    def holds(self, moved: Moved, slacks: Slacks) -> bool:
-        """Return whether those left out are still to be left out."""
-        return self.reaches(moved, slacks, 1.0, 1.0)
+    def holds(self, moved: Moved) -> bool:
+        """Return whether those left out are still to be left out, and `Tier.limits` suffice."""
+        return moved.slack <= LIMIT_SLACKS and self.reaches(moved, 1.0, 1.0)
 
-    def reaches(self, moved: Moved, slacks: Slacks, band: float, spares: float) -> bool:
+    def reaches(self, moved: Moved, band: float, spares: float) -> bool:
         """Return whether a certificate of `band` that spares so many would be true of them now."""
-        spare = self.spares * moved.least_collateral
+        least = moved.least_collateral * (1 - MARGIN)
         return (
-            moved.least_collateral * self.band * (1 - MARGIN) >= moved.most_debt * band
-            and spare * self.slacks.collateral >= spares * slacks.collateral
-            and spare * self.slacks.debt >= spares * slacks.debt
+            least * self.band >= moved.most_debt * band
+            and least * self.spares >= moved.slack * spares
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ring:
+    """Accounts up to some distance from the line, those of nearer rings included."""
+
+    band: float
+    matrix: Matrix
+    """The first rows of the tier's."""
+
+    def clears_beyond(self, moved: Moved) -> bool:
+        """Return whether a move leaves everybody out who is beyond this ring."""
+        return moved.least_collateral * self.band * (1 - MARGIN) >= moved.most_debt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,23 +178,33 @@ class Tier:
     """int64[places]: whose place it is."""
     matrix: Matrix
     """float32[places, kinds]: scaled amounts times 2**-64."""
+    rings: tuple[Ring, ...]
+    """From the line outwards; beyond the last of them is the rest, by the certificate."""
     signs: Floats
     """float64[kinds]: what a weight is multiplied by for the signed sums."""
-    unit: float
-    """What a base unit is in those sums."""
-    most_collaterals: int
-    most_debts: int
-    """Of any account in it."""
+    slack: Floats
+    """float64[places]: not less than each account's own, base units."""
+    limits: Floats32
+    """float32[places]: `LIMIT_SLACKS` times as much, in the unit of the signed sums."""
     sunk: Rows
     """Rows that were below already: taken as they are, not asked again."""
 
     def __len__(self) -> int:
         return len(self.row)
 
+    def within(self, moved: Moved | None) -> Matrix:
+        """Return the rows that must be asked after this move: the first so many of all."""
+        if moved is not None:
+            for ring in self.rings:
+                if ring.clears_beyond(moved):
+                    return ring.matrix
+        return self.matrix
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return self.sunk.nbytes + self.row.nbytes + self.signs.nbytes + nbytes(self.matrix)
+        beside = self.sunk.nbytes + self.row.nbytes + self.signs.nbytes
+        return beside + self.slack.nbytes + self.limits.nbytes + nbytes(self.matrix)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

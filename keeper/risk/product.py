@@ -61,6 +61,13 @@ def stacked(parts: list[tuple[Columns, Floats32]], width: int) -> Matrix:
     return _look(np.concatenate(kinds), np.concatenate(scaled), starts, width)
 
 
+def head(matrix: Matrix, rows: int) -> Matrix:
+    """Look at the first `rows` of `matrix`; nothing is copied."""
+    starts = matrix.indptr[: rows + 1]
+    end = int(starts[-1])
+    return _look(matrix.indices[:end], matrix.data[:end], starts, matrix.shape[1])
+
+
 def nbytes(matrix: Matrix) -> int:
     """Bytes of all arrays."""
     return matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes

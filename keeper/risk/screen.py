@@ -25,6 +25,7 @@ NaN clears nobody: every comparison asks whether an account is at or above, neve
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -32,9 +33,9 @@ from numpy.typing import NDArray
 
 from keeper.model import Side, Weights
 from keeper.risk.book import Book
-from keeper.risk.hot import Certificate, Hot, Slacks, Tier, signs
+from keeper.risk.hot import LEAST_SLACK, LIMIT_SLACKS, Certificate, Hot, Moved, Ring, Tier, signs
 from keeper.risk.kinds import COLLATERALS, DEBTS
-from keeper.risk.product import Floats32, Matrix, Places, stacked
+from keeper.risk.product import Floats32, Matrix, Places, head, stacked
 from keeper.risk.shapes import SHRINK, Floats, Shape
 from keeper.units import WAD, Wad
 
@@ -45,6 +46,10 @@ EXTRA_ROUNDINGS: Final = 16
 UNDERFLOW: Final = 2.0**-148
 OUTER_BAND: Final = 1.05
 INNER_BAND: Final = 1.01
+RINGS: Final = (1.001, 1.002, 1.005)
+"""Within the inner tier: most updates of a price are smaller than the band."""
+FEW: Final = 12
+"""So many are asked exactly in less time than float64 takes to tell them apart."""
 OUTER_SPARES: Final = 4.0
 INNER_SPARES: Final = 2.0
 MOST_EXPONENT: Final = 1000
@@ -85,19 +90,9 @@ class Screen:
         self.book = book
         self.weights = weights
         self.by_kind = book.kinds.by_kind(weights)
-        self._slacks = Slacks(collateral=self._most(COLLATERALS), debt=self._most(DEBTS))
         self._gamma = _gamma(book.most, UNIT_ROUNDOFF)
-
-    def _most(self, side: slice) -> float:
-        """Return the greatest slack of one entry whose weight is known."""
-        slack = self.by_kind.slack[side]
-        most = float(np.maximum.reduce(slack))
-        if most == most:  # noqa: PLR0124 - not NaN
-            return most
-        most = float(
-            np.maximum.reduce(slack, where=~np.isnan(self.by_kind.values[side]), initial=0)
-        )
-        return math.inf if math.isnan(most) else most
+        self._unpriced = math.isnan(float(np.maximum.reduce(self.by_kind.values)))
+        self._moved: tuple[Certificate, Moved | None] | None = None
 
     # --- everybody ----------------------------------------------------------------------------
 
@@ -158,7 +153,12 @@ class Screen:
         Who was below when its inner tier was made is found again; a health factor that has come
         back since is at most the inner band above the threshold.
         """
-        seen = self.found_in(hot.inner, hot.threshold)
+        rows, surely = self._asked(hot.inner)
+        if len(rows) - np.count_nonzero(surely) > FEW:
+            seen = self._trimmed(rows[~surely], hot.threshold)
+            seen = Found(below=np.concatenate([rows[surely], seen.below]), unknown=seen.unknown)
+        else:
+            seen = self._known(rows, hot.threshold)
         edited = self.book.edited
         below = np.concatenate([hot.inner.sunk, seen.below])
         if not edited:
@@ -173,79 +173,114 @@ class Screen:
     def found_in(self, tier: Tier, threshold: Wad) -> Found:
         """Return what a pass over the accounts of `tier` finds; who has sunk is not among them.
 
-        In float32 alone where nothing is unknown: to ask the few it cannot tell apart in float64
-        costs more than to ask them exactly.
+        Its certificate must hold.  In float32 alone where nothing is unknown.
         """
-        weights = _short(self.by_kind.values[: len(tier.signs)] * tier.signs)
-        limit = self._limit(tier.most_collaterals, tier.most_debts, _bound(threshold), tier.unit)
-        places, sums = _not_cleared(tier.matrix @ weights, limit)
-        rows = tier.row[places]
-        if np.isnan(sums).any():
+        return self._known(self._asked(tier)[0], threshold)
+
+    def _asked(self, tier: Tier) -> tuple[Rows, NDArray[np.bool_]]:
+        """Return whom float32 does not clear, and which of them it is sure of."""
+        matrix = tier.within(self._moved_since(tier.certificate))
+        limits = tier.limits[: matrix.shape[0]]
+        places, sums = _not_cleared(matrix @ self._weights(tier.signs, matrix), limits)
+        return tier.row.take(places), sums < -limits.take(places)
+
+    def _known(self, rows: Rows, threshold: Wad) -> Found:
+        """Tell the unknown among `rows` apart; without any, nothing more is asked."""
+        if self._unpriced:
             return self._trimmed(rows, threshold)
         return Found(below=rows, unknown=_NO_ROWS)
 
     def heat(self, threshold: Wad) -> Hot:
         """Return a hot set of the book at these weights.  Whoever keeps it forgets the edits."""
         outer = self._outer(threshold)
-        return Hot(threshold=threshold, outer=outer, inner=self._inner(outer, threshold))
+        return Hot(threshold=threshold, outer=outer, inner=self._inner(outer, threshold, 1.0))
 
     def current(self, hot: Hot) -> bool:
         """Return whether `hot` can be used at these weights; its inner tier is made anew for it."""
         inner = hot.inner.certificate
-        moved = inner.moved(self.by_kind)
-        if moved is not None and moved.risen <= INNER_BAND and inner.holds(moved, self._slacks):
+        moved = self._moved_since(inner)
+        if moved is not None and moved.risen <= INNER_BAND and inner.holds(moved):
             return True
         outer = hot.outer.certificate
-        moved = outer.moved(self.by_kind)
-        if moved is None or not outer.reaches(moved, self._slacks, INNER_BAND, INNER_SPARES):
+        moved = self._moved_since(outer)
+        if moved is None or not outer.reaches(moved, INNER_BAND, INNER_SPARES):
             return False
-        hot.inner = self._inner(hot.outer, hot.threshold)
+        hot.inner = self._inner(hot.outer, hot.threshold, moved.slack)
         return True
 
     def holds(self, certificate: Certificate) -> bool:
         """Return whether those that `certificate` left out are still to be left out."""
-        moved = certificate.moved(self.by_kind)
-        return moved is not None and certificate.holds(moved, self._slacks)
+        moved = self._moved_since(certificate)
+        return moved is not None and certificate.holds(moved)
+
+    def _moved_since(self, certificate: Certificate) -> Moved | None:
+        """Return how far weights have moved; that of the last certificate asked is remembered."""
+        if self._moved is None or self._moved[0] is not certificate:
+            self._moved = (certificate, certificate.moved(self.by_kind))
+        return self._moved[1]
 
     def _outer(self, threshold: Wad) -> Tier:
         found = list(self._near(threshold, OUTER_BAND, OUTER_SPARES))
-        matrix = stacked(
-            [(n.shape.kind[n.places], n.shape.scaled[n.places]) for n in found],
-            self.book.kinds.width,
-        )
+        row = np.concatenate([_NO_ROWS, *(n.rows for n in found)])
+        own_collateral, own_debt = self._own_slack(row)
         return self._tier(
             threshold,
             OUTER_BAND,
             OUTER_SPARES,
-            row=np.concatenate([_NO_ROWS, *(n.rows for n in found)]),
-            matrix=matrix,
-            most=(
-                max((n.shape.collaterals for n in found), default=0),
-                max((n.shape.debts for n in found), default=0),
+            row=row,
+            matrix=stacked(
+                [(n.shape.kind[n.places], n.shape.scaled[n.places]) for n in found],
+                self.book.kinds.width,
             ),
-            sunk=_NO_ROWS,
+            slack=own_collateral + _bound(threshold) * own_debt + self.book.most * LEAST_SLACK,
         )
 
-    def _inner(self, outer: Tier, threshold: Wad) -> Tier:
-        """Return those of `outer` within the inner band; who is below already is only a row."""
-        bound, values = _bound(threshold), self.by_kind.values[: len(outer.signs)]
-        most = (outer.most_collaterals, outer.most_debts)
-        factors, unit = self._signs(bound * INNER_BAND)
-        limit = self._limit(*most, bound, INNER_SPARES * unit)
-        near, _ = _not_cleared(outer.matrix @ _short(values * factors[: len(values)]), limit)
-        matrix, row = outer.matrix[near], outer.row[near]
-        factors, unit = self._signs(bound)
-        sums = matrix @ _short(values * factors[: len(values)])
-        under = sums < -self._limit(*most, bound, unit)
+    def _inner(self, outer: Tier, threshold: Wad, grown: float) -> Tier:
+        """Return those of `outer` within the inner band, ring by ring.
+
+        Who is below already is only a row.  `grown`: how many times their slack is at the most.
+        """
+        slack = outer.slack * max(grown, 1.0)
+        near = self._within(outer.matrix, slack, threshold, INNER_BAND)
+        matrix, row, slack = outer.matrix[near], outer.row[near], slack[near]
+        factors, unit = self._signs(_bound(threshold))
+        under = matrix @ self._weights(factors, matrix) < -self._limits(slack * unit)
+        kept = np.flatnonzero(~under)
+        sunk, row, matrix, slack = row[under], row[kept], matrix[kept], slack[kept]
+        ring = np.full(len(row), len(RINGS))
+        for number, band in reversed(tuple(enumerate(RINGS))):
+            ring[self._within(matrix, slack, threshold, band)] = number
+        order = np.argsort(ring, kind="stable")
+        matrix = matrix[order]
         return self._tier(
             threshold,
             INNER_BAND,
             INNER_SPARES,
-            row=row[~under],
-            matrix=matrix[np.flatnonzero(~under)],
-            most=most,
-            sunk=row[under],
+            row=row[order],
+            matrix=matrix,
+            slack=slack[order],
+            sunk=sunk,
+            rings=tuple(
+                Ring(band=band, matrix=head(matrix, int(np.count_nonzero(ring <= number))))
+                for number, band in enumerate(RINGS)
+            ),
         )
+
+    def _within(self, matrix: Matrix, slack: Floats, threshold: Wad, band: float) -> Places:
+        """Return which rows `band` does not clear with `INNER_SPARES` slacks to spare."""
+        factors, unit = self._signs(_bound(threshold) * band)
+        limits = self._limits(slack * (INNER_SPARES * unit))
+        return _not_cleared(matrix @ self._weights(factors, matrix), limits)[0]
+
+    def _weights(self, factors: Floats, matrix: Matrix) -> Floats32:
+        """Return the weights for `matrix`, which may be older than the latest kinds."""
+        width = matrix.shape[1]
+        return _short(self.by_kind.values[:width] * factors[:width])
+
+    def _limits(self, slack: Floats) -> Floats32:
+        """Return a sum for each at or above which it has that much to spare."""
+        limits: Floats32 = (slack + self.book.most * UNDERFLOW).astype(np.float32)
+        return np.nextafter(limits, np.float32(np.inf), out=limits)
 
     def _tier(
         self,
@@ -255,20 +290,21 @@ class Screen:
         *,
         row: Rows,
         matrix: Matrix,
-        most: tuple[int, int],
-        sunk: Rows,
+        slack: Floats,
+        sunk: Rows = _NO_ROWS,
+        rings: tuple[Ring, ...] = (),
     ) -> Tier:
         factors, unit = self._signs(_bound(threshold))
         return Tier(
             certificate=Certificate.of(
-                self.by_kind, self.book.kinds.used(), self._slacks, band=band, spares=spares
+                self.by_kind, self.book.kinds.used(), band=band, spares=spares
             ),
             row=row,
             matrix=matrix,
+            rings=rings,
             signs=factors[: matrix.shape[1]],
-            unit=unit,
-            most_collaterals=most[0],
-            most_debts=most[1],
+            slack=slack,
+            limits=self._limits(slack * (LIMIT_SLACKS * unit)),
             sunk=sunk,
         )
 
@@ -279,11 +315,12 @@ class Screen:
         bound = _bound(threshold)
         factors, unit = self._signs(bound * band)
         weights = _short(self.by_kind.values * factors)
-        unpriced = bool(np.isnan(weights).any())
+        collateral, debt = self._most(COLLATERALS), self._most(DEBTS)
         for shape in self.book.shapes:
             if shape.debts:
-                limit = self._limit(shape.collaterals, shape.debts, bound, slack_times * unit)
-            elif unpriced:
+                slack = shape.collaterals * collateral + bound * shape.debts * debt
+                limit = _up(slack * slack_times * unit + self.book.most * UNDERFLOW)
+            elif self._unpriced:
                 limit = DOWN
             else:
                 continue
@@ -303,10 +340,14 @@ class Screen:
         scale = math.ldexp(1.0, -max(-MOST_EXPONENT, min(MOST_EXPONENT, math.frexp(top)[1])))
         return factors * scale, scale * SHRINK
 
-    def _limit(self, collaterals: int, debts: int, bound: float, unit: float) -> np.float32:
-        """Return a sum at or above which an account has at least its slack to spare."""
-        slack = collaterals * self._slacks.collateral + bound * debts * self._slacks.debt
-        return _up(slack * unit + self.book.most * UNDERFLOW)
+    def _most(self, side: slice) -> float:
+        """Return the greatest slack of one entry whose weight is known."""
+        slack = self.by_kind.slack[side]
+        most = float(np.maximum.reduce(slack))
+        if math.isnan(most):
+            known = ~np.isnan(self.by_kind.values[side])
+            most = float(np.maximum.reduce(slack, where=known, initial=0.0))
+        return math.inf if math.isnan(most) else most
 
     def _trimmed(self, rows: Rows, threshold: Wad) -> Found:
         """Return what float64 and each row's own slack leave of `rows`."""
@@ -345,7 +386,7 @@ def screen(book: Book, weights: Weights) -> Screen:
     return Screen(book, weights)
 
 
-def _not_cleared(sums: Floats32, limit: np.float32) -> tuple[Places, Floats32]:
+def _not_cleared(sums: Floats32, limit: np.float32 | Floats32) -> tuple[Places, Floats32]:
     """Return where `sums` are not at least `limit`, and those; NaN is not at least anything."""
     cleared = sums >= limit
     places = np.flatnonzero(np.logical_not(cleared, out=cleared))
@@ -358,6 +399,7 @@ def _short(weights: Floats) -> Floats32:
     return np.nextafter(short, DOWN, out=short)
 
 
+@lru_cache(maxsize=8)
 def _bound(threshold: Wad) -> float:
     return float(np.nextafter((threshold + 1) / WAD, np.inf))
 

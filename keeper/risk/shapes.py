@@ -129,11 +129,11 @@ class Shape:
         """Return the two sums of `places` in float64, at float64 weights by kind."""
         kinds = self.kind[places]
         scaled = self.scaled[places].astype(np.float64) * STRETCH + self.rest[places]
-        return self._by_side(weights[kinds] * scaled)
+        return self._by_side(weights.take(kinds) * scaled)
 
     def counts(self, places: Places, each: Floats) -> tuple[Floats, Floats]:
         """Return what the entries of `places` add up to if each counts once."""
-        return self._by_side(each[self.kind[places]])
+        return self._by_side(each.take(self.kind[places]))
 
     def _by_side(self, terms: Floats) -> tuple[Floats, Floats]:
         at = self.collaterals
