@@ -18,8 +18,8 @@ from sqlmodel import col
 from keeper.model import AuditEvent, Message, Pending
 from keeper.store import audit
 from keeper.store.database import Database
-from keeper.store.rows import message as message_of
-from keeper.store.rows import outbox_row
+from keeper.store.people_rows import message as message_of
+from keeper.store.people_rows import outbox_row
 from keeper.store.tables import ChatRow, OutboxRow
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace
