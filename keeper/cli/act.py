@@ -65,7 +65,7 @@ def topup(  # noqa: PLR0917 - a command line
     target: TargetOption = "1.5",
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - typer's way
-    no_wait: NoWaitOption = False,  # noqa: FBT002
+    no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Supply collateral for an account, from own funds."""
     from keeper.model import IntentKind  # noqa: PLC0415 - slow to import
@@ -75,15 +75,15 @@ def topup(  # noqa: PLR0917 - a command line
     _act(context, market, planning, send=send, wait=not no_wait)
 
 
-def repay(  # noqa: PLR0917
+def repay(  # noqa: PLR0917 - a command line
     context: typer.Context,
     address: AddressArgument,
     asset: AssetOption = None,
     amount: AmountOption = None,
     target: TargetOption = "1.5",
     market: MarketOption = None,
-    send: SendOption = False,  # noqa: FBT002
-    no_wait: NoWaitOption = False,  # noqa: FBT002
+    send: SendOption = False,  # noqa: FBT002 - a flag of a command line
+    no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Repay debt of an account, from own funds."""
     from keeper.model import IntentKind  # noqa: PLC0415
@@ -97,8 +97,8 @@ def liquidate(
     context: typer.Context,
     address: AddressArgument,
     market: MarketOption = None,
-    send: SendOption = False,  # noqa: FBT002
-    no_wait: NoWaitOption = False,  # noqa: FBT002
+    send: SendOption = False,  # noqa: FBT002 - a flag of a command line
+    no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Liquidate an account whose health is below 1.
 
@@ -122,7 +122,7 @@ def liquidate(
     _act(context, market, planning, send=send, wait=not no_wait)
 
 
-def approve(  # noqa: PLR0917
+def approve(  # noqa: PLR0917 - a command line
     context: typer.Context,
     asset: Annotated[str, typer.Argument(help="The token, by symbol or address.")],
     amount: Annotated[
@@ -130,8 +130,8 @@ def approve(  # noqa: PLR0917
         typer.Argument(help="The most that the Pool may take; without limit when left out."),
     ] = None,
     market: MarketOption = None,
-    send: SendOption = False,  # noqa: FBT002
-    no_wait: NoWaitOption = False,  # noqa: FBT002
+    send: SendOption = False,  # noqa: FBT002 - a flag of a command line
+    no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Let a market's Pool take a token from the keeper.
 
