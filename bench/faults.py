@@ -14,7 +14,7 @@ from bench.line import Line, say
 from tests.faults.campaign import Campaign, Result, trials, with_the_bug
 from tests.faults.rows import ROWS, staged
 
-BUG_TRIALS = 6
+BUG_TRIALS = 15
 
 
 def run() -> Iterator[Line]:

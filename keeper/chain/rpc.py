@@ -480,6 +480,10 @@ class Rpc:
 
         return await self._retried(ask, attempts or self._attempts, hedge_s or self._hedge_s)
 
+    async def ask(self, ask: Callable[[Provider], Awaitable[T]]) -> T:
+        """Return what `ask` has of one node: the others are asked as for any read."""
+        return await self._retried(ask, self._attempts, self._hedge_s)
+
     async def _retried(
         self, ask: Callable[[Provider], Awaitable[T]], attempts: int, hedge_s: float
     ) -> T:

@@ -14,13 +14,14 @@ from keeper.chain import logs as logs_module
 from keeper.chain.branch import Branch
 from keeper.chain.lens import Shares
 from keeper.chain.logs import LogReader, backfill
+from keeper.chain.place import Places
 from keeper.chain.provider import Provider
 from keeper.chain.quorum import Agreed, Quorum
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import Envelope
-from keeper.errors import ObservationError
-from keeper.model import Address, BlockRef, Call, Failed, Log, Returned
+from keeper.errors import BadAnswer, ObservationError
+from keeper.model import Address, BlockRef, Call, CallResult, Failed, Log, Returned
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil
 from tests.faults.campaign import Campaign, Trial
 from tests.faults.proxy import BROKEN, SILENT, Fault, Proxy, Socket
@@ -65,8 +66,6 @@ async def _note(
     truth: Truth, trial: Trial, seen: Client, proxies: Sequence[Proxy], since: BlockRef
 ) -> None:
     trial.violations += await truth.violations(seen, since)
-    if truth.raced:
-        trial.suffered["reads raced by mining"] = truth.raced
     done = sum((proxy.done for proxy in proxies), Counter[str]())
     trial.suffered |= dict(done)
     trial.figures["usable_s"] = truth.delays_s(seen)
@@ -144,7 +143,7 @@ def any_id_will_do() -> Iterator[None]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.failed("answered with something that is not JSON-RPC") from error
 
-    with planted(Provider, "_one", careless):
+    with planted(Provider, "_one", careless), planted(Places, "contradiction", lambda *_: ""):
         yield
 
 
@@ -152,7 +151,7 @@ def any_id_will_do() -> Iterator[None]:
 
 
 async def c3(anvil: Anvil, trial: Trial) -> None:
-    """One of three nodes is behind, denies logs it does not have, or follows a fork."""
+    """One of three nodes is behind, denies logs, reads other blocks, or follows a fork."""
     truth = Truth(anvil)
     await truth.prepare()
     async with (
@@ -160,18 +159,20 @@ async def c3(anvil: Anvil, trial: Trial) -> None:
         _fork(anvil, trial.chance) as fork,
     ):
         liar = trial.chance.choice(proxies[:2])
-        ws = trial.chance.choice(([], [liar], [proxies[2]]))
+        ws = trial.chance.choice(([], [liar], [liar], [liar], [proxies[2]]))
         async with client(proxies, ws=ws, quorum=2) as seen:
 
             async def turn() -> None:
                 await _mine_fork(fork, trial.chance)
-                lie = trial.chance.choice(("lag", "lag", "fork", "fork", "none"))
+                lie = trial.chance.choice(("lag", "lag", "fork", "fork", "fork", "elsewhere"))
                 trial.suffered[lie] = trial.suffered.get(lie, 0) + 1
                 liar.calm()
                 liar.upstream = fork.url if lie == "fork" else anvil.url
                 if lie == "fork":
                     liar.lies.forked = True
                     await liar.close_sockets()
+                if lie == "elsewhere":
+                    liar.lies.elsewhere_blocks = trial.chance.randint(1, 4)
                 if lie == "lag":
                     liar.lies.lag_blocks = trial.chance.randint(1, 6)
                     liar.lies.empty_logs = trial.chance.random() < 0.7
@@ -360,13 +361,15 @@ async def c17(anvil: Anvil, trial: Trial) -> None:
 
 
 @contextmanager
-def no_gas_share() -> Iterator[None]:
-    good = lens_module.encode
+def one_fails_all() -> Iterator[None]:
+    good = lens_module._result
 
-    def encode(calls: Sequence[Call], _shares: Shares) -> bytes:
-        return good(calls, Shares(call_gas=2**32 - 1))
+    def strict(state: int, data: bytes, shares: Shares) -> CallResult:
+        if state == 3:
+            raise BadAnswer("a call used all of its gas")
+        return good(state, data, shares)
 
-    with planted(lens_module, "encode", encode):
+    with planted(lens_module, "_result", strict):
         yield
 
 
@@ -385,11 +388,11 @@ NODES: Final = (
         stage="anvil",
         run=c2,
         bug=any_id_will_do,
-        bug_is="an answer to another request is taken",
+        bug_is="an answer to another request is taken, wherever it was read",
     ),
     Campaign(
         id="C3",
-        what="a backend that is behind, denies logs, or follows a fork",
+        what="a backend that is behind, denies logs, reads other blocks, or follows a fork",
         stage="anvil",
         run=c3,
         bug=believes_anyone,
@@ -416,7 +419,7 @@ NODES: Final = (
         what="contracts that return 10 MB, never end, recurse, or revert with much data",
         stage="anvil",
         run=c17,
-        bug=no_gas_share,
-        bug_is="a single call may use all the gas",
+        bug=one_fails_all,
+        bug_is="a call that uses all of its gas fails the whole read",
     ),
 )
