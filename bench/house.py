@@ -24,8 +24,9 @@ from keeper.app.watcher import Watcher
 from keeper.devnet.abi import encode_call
 from keeper.devnet.network import Devnet, Stage
 from keeper.devnet.seed import seed
-from keeper.engine.engine import Engine, Pass
+from keeper.engine.engine import Engine
 from keeper.engine.market import WatchedMarket
+from keeper.engine.passes import Pass
 from keeper.model import Submitted
 from keeper.settings import Settings, load
 from keeper.store.database import Database

@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -167,17 +167,15 @@ class LendingView(MarketView, Protocol):
         """The price of collateral `leg` at which the health factor is 1; None if never."""
         ...
 
-    def explain(self, holdings: Holdings) -> tuple[str, ...]:
-        """The arithmetic, a line each."""
+    def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
+        """After how many seconds interest alone brings the health factor below 1, all else still.
+
+        0 if it is below already; None if not in ten years, or the health factor is unknown.
+        """
         ...
 
-
-@runtime_checkable
-class RatedView(Protocol):
-    """A view that also knows interest, for what people are told."""
-
-    def rate(self, leg: Leg) -> int:
-        """What a leg earns (collateral) or costs (debt) now, ray per year."""
+    def explain(self, holdings: Holdings) -> tuple[str, ...]:
+        """The arithmetic, a line each."""
         ...
 
 

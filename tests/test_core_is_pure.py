@@ -14,7 +14,7 @@ KEEPER = Path(__file__).parents[1] / "keeper"
 CORE = (
     "units.py",
     "errors.py",
-    "model.py",
+    "model",
     "ports.py",
     "protocols",
     "oracles",

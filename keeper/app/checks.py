@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from keeper.app.chain import watched_markets
 from keeper.app.registry import NATIVE
-from keeper.app.watcher import signer_for
+from keeper.app.signing import signer_for
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc

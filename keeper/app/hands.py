@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keeper.app.registry import EXCHANGES, HUBS, NATIVE
-from keeper.engine.engine import Hand
+from keeper.engine.decide import Hand
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
 from keeper.execution.exchange import Exchange
-from keeper.execution.executor import Pricing
 from keeper.execution.flash import FlashLoans, FlashRules
 from keeper.execution.liquidator import LIQUIDATE
 from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
+from keeper.execution.pricing import Pricing
 from keeper.model import Address, Asset, Call, Funding, Intent, IntentKind
 from keeper.ports import MarketView, Strategy
 from keeper.settings import Chain, Protect, Settings

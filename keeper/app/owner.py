@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from keeper.app.watcher import signer_for
+from keeper.app.signing import signer_for
 from keeper.model import Address
 from keeper.settings import Chain, Settings
 

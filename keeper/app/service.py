@@ -18,7 +18,7 @@ from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
 from keeper.chain.provider import NodeHealth
 from keeper.engine.coverage import Progress
-from keeper.engine.engine import Pass
+from keeper.engine.passes import Pass
 from keeper.errors import ConfigError
 from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
 from keeper.notify.bot import TelegramBot

@@ -16,7 +16,7 @@ from keeper.app.look import assessments, read_market
 from keeper.app.owner import owner_address
 from keeper.app.watcher import bind
 from keeper.engine.coverage import Progress
-from keeper.engine.engine import Hand
+from keeper.engine.decide import Hand
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.model import (
     Act,

@@ -10,26 +10,24 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import replace
 
 import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
-from keeper.app.hands import flash_of, hand_of, policy_of, pricing_of
+from keeper.app.hands import hand_of
 from keeper.app.oracles import board_of
+from keeper.app.signing import executor_for, signer_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
+from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
-from keeper.engine.engine import Engine, Pass, Telling
+from keeper.engine.engine import Engine
+from keeper.engine.passes import Pass
 from keeper.errors import ObservationError
 from keeper.execution.executor import TxExecutor
-from keeper.execution.planning import ExecutionSettings
-from keeper.execution.policy import Permission, Target
-from keeper.execution.progress import ProgressRules
-from keeper.execution.signer import KeystoreSigner, Signer
 from keeper.model import (
     Address,
     AuditEvent,
@@ -41,7 +39,7 @@ from keeper.model import (
 )
 from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
-from keeper.settings.schema import DEV_CHAIN_ID
+from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
@@ -52,56 +50,6 @@ from keeper.units import Wei
 log = structlog.get_logger()
 
 REOPEN_S = 5.0
-
-
-async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
-    """Return the configured key, or None.  Raises ConfigError for one that cannot be used."""
-    signing = settings.signing
-    if signing.keystore is not None and signing.passphrase_file is not None:
-        return await KeystoreSigner.open(signing.keystore, signing.passphrase_file, chain.chain_id)
-    if signing.private_key is not None:
-        return KeystoreSigner.plain(signing.private_key.get_secret_value(), chain.chain_id)
-    return None
-
-
-def executor_for(
-    settings: Settings,
-    chain: OpenChain,
-    *,
-    journal: SqlJournal,
-    signer: Signer | None,
-    on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
-    needs: Sequence[tuple[Permission, Target]] = (),
-) -> TxExecutor:
-    """Return the chain's executor, armed if the settings arm this chain.
-
-    `needs`: what a command asked for by name may sign besides, where the chain is armed.
-    """
-    policy = policy_of(settings, chain.config, chain.markets)
-    if needs and settings.signing.armed(chain.config.chain_id):
-        policy = replace(
-            policy,
-            permissions=(*policy.permissions, *(permission for permission, _ in needs)),
-            targets=(*policy.targets, *(target for _, target in needs)),
-        )
-    executor = TxExecutor(
-        node=chain.rpc,
-        journal=journal,
-        signer=signer,
-        policy=policy,
-        chain_id=chain.config.chain_id,
-        pricing=pricing_of(chain.config, chain.markets),
-        on_settled=on_settled,
-        settings=ExecutionSettings(
-            progress=ProgressRules(confirmations=chain.config.confirmations),
-            adopt_nonce=settings.signing.adopt_nonce,
-        ),
-        kill_switch=settings.signing.kill_switch_file,
-        flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
-    )
-    if settings.signing.armed(chain.config.chain_id):
-        executor.arm(chain.config.chain_id)
-    return executor
 
 
 async def bind(database: Database, chain: OpenChain) -> None:

@@ -62,7 +62,7 @@ async def _deploy(
     from keeper.app.act import carry_out  # noqa: PLC0415
     from keeper.app.chain import open_chain  # noqa: PLC0415
     from keeper.app.deploy import plan_deployment  # noqa: PLC0415
-    from keeper.app.watcher import signer_for  # noqa: PLC0415
+    from keeper.app.signing import signer_for  # noqa: PLC0415
     from keeper.errors import ConfigError  # noqa: PLC0415
     from keeper.store.database import Database  # noqa: PLC0415
 

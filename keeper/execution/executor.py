@@ -11,42 +11,34 @@ and one-plan-per-position hold between processes, the caps of a day may be overs
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from keeper.errors import (
     ConfigError,
-    ExecutionError,
     JournalError,
     KeeperError,
     ObservationError,
     PolicyViolation,
 )
 from keeper.execution.arming import Arming
-from keeper.execution.fees import AtCap, initial_fees, leave_room
-from keeper.execution.flash import FlashLoans, Funded
-from keeper.execution.node import Footing, Node, footing
-from keeper.execution.planning import ExecutionSettings, draft, fee_cap
+from keeper.execution.flash import FlashLoans
+from keeper.execution.node import Footing, Ground, Node
+from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
-from keeper.execution.pricing import Pricing as Pricing  # noqa: PLC0414 - part of the interface
+from keeper.execution.preparing import Preparation, Ready
+from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint, Sender, no_failpoint
 from keeper.execution.signer import Signer
-from keeper.execution.simulate import Simulator
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
 from keeper.model import (
     Abandoned,
     Address,
     BlockRef,
-    Call,
     Declined,
-    Fees,
-    Funding,
     Intent,
-    IntentKind,
     OpenPlan,
     Outcome,
     Plan,
@@ -57,22 +49,9 @@ from keeper.model import (
     Unknown,
 )
 from keeper.ports import Journal, MarketView
-from keeper.units import Base, Wad, Wei
+from keeper.units import Wei
 
 log = structlog.get_logger()
-
-ZERO: Base = Base(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ready:
-    """An intent that was encoded, simulated and planned."""
-
-    plan: Plan
-    fees: Fees
-    health_after: Wad | None
-    footing: Footing
-    funded: Funded | None = None
 
 
 class TxExecutor:
@@ -102,16 +81,25 @@ class TxExecutor:
         self._signer = signer
         self._policy = policy
         self._chain_id = chain_id
-        self._pricing = pricing
         self._on_settled = on_settled
         self._settings = settings or ExecutionSettings()
-        self._flash = flash
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
-        self._simulator = Simulator(node)
+        self._ground = Ground(node)
+        self._preparation = Preparation(
+            node=node,
+            ground=self._ground,
+            journal=None if signer is None else journal,
+            policy=policy,
+            arming=self._arming,
+            chain_id=chain_id,
+            pricing=pricing,
+            settings=self._settings,
+            flash=flash,
+            failpoint=failpoint,
+        )
         self._lock = asyncio.Lock()
-        self._footing: Footing | None = None
         self._open: dict[str, Intent] = {}
         self._sender: Sender | None = None
         self._tracker: Tracker | None = None
@@ -167,7 +155,7 @@ class TxExecutor:
         async with self._lock:
             if self._signer is None:
                 return ()
-            ground = await self._stand_on(block, self._signer.address)
+            ground = await self._ground.at(block, self._signer.address)
             await self._compare_with_journal(self._signer.address, ground)
             return await self._track(block, recovering=True)
 
@@ -191,7 +179,7 @@ class TxExecutor:
         assert self._tracker is not None
         plans = await self._journal.open_plans(self._signer.address)
         self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
-        ground = await self._stand_on(block, self._signer.address) if plans else None
+        ground = await self._ground.at(block, self._signer.address) if plans else None
         if ground is None:
             self._tracker.forget_all_but(frozenset())
             return ()
@@ -235,7 +223,7 @@ class TxExecutor:
         try:
             if self._address is None:
                 raise PolicyViolation("There is no account to act from: name a keystore file.")
-            ready = await self._prepare(intent, view, self._address)
+            ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
             return Declined(intent=intent, reason=str(error))
         return Rehearsed(plan=ready.plan, health_after=ready.health_after)
@@ -245,135 +233,14 @@ class TxExecutor:
             raise PolicyViolation(f"Sending is disarmed: {self._arming.disarmed_reason}.")
         if self._address is None:
             raise PolicyViolation("There is no account to act from: name a keystore file.")
-        ready = await self._prepare(intent, view, self._address)
+        ready = await self._preparation.ready(intent, view, self._address)
         if not self._arming.armed:
-            self._note_sale(ready)
+            self._preparation.note_sale(ready)
             return Rehearsed(plan=ready.plan, health_after=ready.health_after)
         async with self._lock:
             return await self._claim_and_send(ready)
 
-    async def _prepare(self, intent: Intent, view: MarketView, sender: Address) -> _Ready:
-        """Encode, simulate, cap.  Nothing is written.  Raises what `submit` turns into words."""
-        block = view.block
-        if intent.block.hash != block.hash:
-            raise PolicyViolation(
-                f"It was decided at block {intent.block.number}, the market was read at"
-                f" {block.number}."
-            )
-        if intent.position.market.chain_id != self._chain_id:
-            raise PolicyViolation(
-                f"{intent.position} is on chain {intent.position.market.chain_id},"
-                f" this executor acts on chain {self._chain_id}."
-            )
-        try:
-            to, data = view.encode(intent)
-        except (ValueError, OverflowError) as error:
-            raise ExecutionError(f"It cannot be encoded: {error}.") from error
-        ground = await self._stand_on(block, sender)
-        plans = await self._journal.open_plans(sender) if self._signer else ()
-        busy = [p for p in plans if p.plan.intent.position == intent.position]
-        if busy:
-            raise PolicyViolation(
-                f"{intent.position} has an action in flight: {busy[0].plan.intent.intent_id}."
-            )
-        pending = [p.plan for p in plans if p.nonce >= ground.nonce]
-        tip = Wei(max(ground.tip_wei, self._settings.min_tip_wei))
-        price = Wei(block.base_fee_wei + tip)
-        funded = await self._fund(
-            intent, view, pool=to, sender=sender, pending=pending, price_wei=price
-        )
-        if funded is not None:
-            intent = funded.intent
-        call = Call(to=to, data=data) if funded is None else funded.call
-        simulated = await self._simulator.run(
-            sender,
-            call,
-            self._pricing.health_call(intent, view),
-            block,
-            tuple(
-                Call(to=p.to, data=p.data) for p in pending[-self._settings.simulate_in_flight :]
-            ),
-        )
-        health_after = None if simulated.probe is None else self._pricing.health(simulated.probe)
-        if _protects(intent) and health_after is not None and health_after <= intent.health_before:
-            raise ExecutionError(
-                f"It would not help: health would be {health_after} wad after it, it is"
-                f" {intent.health_before} now."
-            )
-        if funded is not None:
-            funded.judge(simulated.gas_used, price)
-        self._failpoint("intent.simulated")
-        cap = fee_cap(
-            intent,
-            simulated.gas_limit,
-            self._policy.max_gas_wei if self._arming.armed else None,
-            self._pricing.native(view),
-            self._settings,
-        )
-        fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
-        if isinstance(fees, AtCap):
-            raise ExecutionError(
-                f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that this"
-                " is worth or that the caps allow."
-            )
-        plan = draft(
-            intent=intent,
-            call=call,
-            simulated=simulated,
-            max_fee=cap,
-            spends=self._spends(intent, view),
-            block=block,
-            settings=self._settings,
-        )
-        return _Ready(
-            plan=plan, fees=fees, health_after=health_after, footing=ground, funded=funded
-        )
-
-    async def _fund(
-        self,
-        intent: Intent,
-        view: MarketView,
-        *,
-        pool: Address,
-        sender: Address,
-        pending: Sequence[Plan],
-        price_wei: Wei,
-    ) -> Funded | None:
-        """Return the loan and the sale of an intent that borrows; None for one that does not."""
-        if intent.funding is Funding.OWN:
-            return None
-        if self._flash is None:
-            raise ExecutionError("It needs a flash loan and no liquidator contract is configured.")
-        return await self._flash.fund(
-            intent,
-            view,
-            pool=pool,
-            sender=sender,
-            in_flight=frozenset(plan.intent.intent_id for plan in pending),
-            price_wei=price_wei,
-            native_price=self._pricing.native(view),
-            deadline=view.block.timestamp + self._settings.deadline_s,
-        )
-
-    def _note_sale(self, ready: _Ready) -> None:
-        if self._flash is not None and ready.funded is not None:
-            block = ready.footing.block
-            self._flash.took(ready.plan.intent.intent_id, block, ready.funded.sale)
-
-    def _spends(self, intent: Intent, view: MarketView) -> Base:
-        if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
-            return ZERO
-        if intent.funding is Funding.FLASH:
-            return ZERO
-        spends = self._pricing.spends(intent, view)
-        if spends is None:
-            raise PolicyViolation(
-                f"What {intent.amount} of {intent.asset.address} is worth is not known, so no cap"
-                " can be kept."
-            )
-        return spends
-
-    async def _claim_and_send(self, ready: _Ready) -> Submission:
+    async def _claim_and_send(self, ready: Ready) -> Submission:
         """Under the lock: policy, claim, signature, send."""
         assert self._sender is not None
         assert self._signer is not None
@@ -408,7 +275,7 @@ class TxExecutor:
             await self._give_up(claim, str(error))
             raise
         self._open[plan.intent.intent_id] = plan.intent
-        self._note_sale(ready)
+        self._preparation.note_sale(ready)
         return Submitted(open_plan=sent, health_after=ready.health_after)
 
     async def _check_policy(self, plan: Plan, ground: Footing) -> None:
@@ -439,12 +306,6 @@ class TxExecutor:
 
     # --- the ground under a signature ---------------------------------------------------------
 
-    async def _stand_on(self, block: BlockRef, address: Address) -> Footing:
-        """Nonce, balance and tip at `block`; read once per block."""
-        if self._footing is None or self._footing.block.hash != block.hash:
-            self._footing = await footing(self._node, address, block)
-        return self._footing
-
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
         """Disarm when the chain knows transactions of the signer that the journal does not."""
         watermark = await self._journal.watermark(address)
@@ -462,7 +323,3 @@ class TxExecutor:
         return (
             f"the node answers for chain {ground.chain_id}, this executor is for {self._chain_id}"
         )
-
-
-def _protects(intent: Intent) -> bool:
-    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY)

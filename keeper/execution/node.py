@@ -105,6 +105,24 @@ async def footing(node: Node, address: Address, block: BlockRef) -> Footing:
     )
 
 
+class Ground:
+    """What a signature stands on, read once per block."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._read: tuple[Address, Footing] | None = None
+
+    async def at(self, block: BlockRef, address: Address) -> Footing:
+        """Return the footing of `address` at `block`.  Raises `RpcError`."""
+        if self._read is not None:
+            whose, last = self._read
+            if whose == address and last.block.hash == block.hash:
+                return last
+        read = await footing(self._node, address, block)
+        self._read = (address, read)
+        return read
+
+
 async def suggested_tip(node: Node) -> Wei:
     """Return the priority fee the node suggests, 0 where it does not say."""
     try:

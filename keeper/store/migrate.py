@@ -52,7 +52,7 @@ def revision(connection: Connection, shown: str) -> str | None:
     )
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str = "head") -> None:
     from alembic import command  # noqa: PLC0415 - 0.2 s that a ready database does not need
     from alembic.config import Config  # noqa: PLC0415
 
@@ -60,4 +60,4 @@ def _upgrade(connection: Connection) -> None:
     folder = str(Path(__file__).with_name("migrations"))
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

@@ -1,15 +1,9 @@
 """How far a position is from liquidation."""
 
-from dataclasses import replace
-
-import pytest
-
 from keeper.alerts.distance import all_together, liquidation_points
-from keeper.alerts.interest import seconds_to_one
 from keeper.alerts.render import point_line
 from keeper.alerts.stress import stressed
-from keeper.model import Address, Asset, Leg, Side
-from keeper.units import Base
+from keeper.model import Address, Asset, Side
 from tests.alerts.build import (
     ETH_USD,
     USDC,
@@ -113,25 +107,6 @@ def test_one_thing_that_drives_all_collateral_is_said_once() -> None:
     )
 
     assert all_together(position, PRICES) is None
-
-
-def test_interest_alone_brings_a_position_to_one() -> None:
-    position = assessed(
-        wad("1.05"),
-        legs=(
-            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8400),
-            leg(USDC, Side.DEBT, 8_000, 1_00000000),
-        ),
-    )
-
-    def rate(of: Leg) -> int:
-        return 2 * 10**25 if of.side is Side.COLLATERAL else 12 * 10**25
-
-    # 8400 e^0.02t = 8000 e^0.12t at t = ln(1.05) / 0.10 = 0.48790 years
-    assert seconds_to_one(position, rate) == pytest.approx(0.4879016 * 365 * 86_400, rel=1e-6)
-    assert seconds_to_one(position, lambda of: 10**25) is None  # both grow alike
-    assert seconds_to_one(replace(position, health_factor=wad("0.99")), rate) == 0
-    assert seconds_to_one(replace(position, debt=Base(0)), rate) is None
 
 
 def test_a_shock_moves_all_that_hangs_on_the_feed() -> None:

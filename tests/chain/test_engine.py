@@ -6,7 +6,7 @@ import pytest
 from eth_utils.crypto import keccak
 
 from keeper.devnet.network import Devnet
-from keeper.engine.engine import Pass
+from keeper.engine.passes import Pass
 from keeper.model import Act, Address, Confirmed, Holdings, Intent, Side, Submitted
 from keeper.units import WAD
 from tests.chain.watching import (

@@ -17,11 +17,14 @@ import pytest
 
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
-from keeper.app.watcher import alert_policy, executor_for, signer_for
+from keeper.app.signing import executor_for, signer_for
+from keeper.app.watcher import alert_policy
 from keeper.chain.branch import Advance
 from keeper.devnet.deployer import ZERO
 from keeper.devnet.network import Devnet
-from keeper.engine.engine import Engine, Pass, Telling
+from keeper.engine.chronicle import Telling
+from keeper.engine.engine import Engine
+from keeper.engine.passes import Pass
 from keeper.model import (
     Act,
     Address,

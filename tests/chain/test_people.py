@@ -11,7 +11,7 @@ import pytest
 from keeper.app.service import Service
 from keeper.devnet.bot_api import TOKEN, BotApi, Said
 from keeper.devnet.network import Devnet
-from keeper.engine.engine import Pass
+from keeper.engine.passes import Pass
 from keeper.notify.charts import available
 from keeper.units import WAD, Wad
 from tests.chain.watching import approve_everything, settings_of

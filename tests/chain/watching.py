@@ -19,8 +19,9 @@ from keeper.app.watcher import Watcher
 from keeper.devnet.abi import encode_call
 from keeper.devnet.network import Devnet
 from keeper.engine.coverage import Progress
-from keeper.engine.engine import Engine, Pass
+from keeper.engine.engine import Engine
 from keeper.engine.market import WatchedMarket
+from keeper.engine.passes import Pass
 from keeper.model import Address, Holdings, Submitted
 from keeper.settings import Settings, load
 from keeper.store.database import Database

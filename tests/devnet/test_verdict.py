@@ -6,7 +6,7 @@ from typing import cast
 
 from keeper.devnet.demo.story import Chronicle
 from keeper.devnet.demo.verdict import Deed, _out_of_order, _twice
-from keeper.engine.engine import Pass
+from keeper.engine.passes import Pass
 from keeper.model import Address, IntentKind, Submitted
 from keeper.units import WAD, Base
 from tests.engine.test_pace import submitted

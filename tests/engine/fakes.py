@@ -14,8 +14,11 @@ import numpy as np
 
 from keeper.alerts.machine import Policy
 from keeper.chain.branch import Advance
-from keeper.engine.engine import Engine, Hand, Pass, Telling
+from keeper.engine.chronicle import Telling
+from keeper.engine.decide import Hand
+from keeper.engine.engine import Engine
 from keeper.engine.market import WatchedMarket
+from keeper.engine.passes import Pass
 from keeper.errors import BadAnswer, KeeperError, ObservationError
 from keeper.model import (
     Act,
@@ -303,6 +306,9 @@ class View:
 
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
         return None
+
+    def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
+        return 90 * 86_400
 
     def explain(self, holdings: Holdings) -> tuple[str, ...]:
         return ()
@@ -698,8 +704,12 @@ class Story:
         block = self.chain.mine(**what)
         return await self.take(block)
 
-    async def take(self, *adopted: BlockRef, orphaned: tuple[BlockRef, ...] = ()) -> Pass | None:
-        return await self.engine.take(Advance(orphaned=orphaned, adopted=adopted, received_at=0.0))
+    async def take(
+        self, *adopted: BlockRef, orphaned: tuple[BlockRef, ...] = (), doubt: str = ""
+    ) -> Pass | None:
+        return await self.engine.take(
+            Advance(orphaned=orphaned, adopted=adopted, received_at=0.0, doubt=doubt)
+        )
 
     def acted_on(self) -> list[Address]:
         return [intent.position.account for intent in self.executor.submitted]

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from keeper.engine.chronicle import CHECKPOINT_EVERY_BLOCKS
 from keeper.engine.coverage import Progress, cover
-from keeper.engine.engine import CHECKPOINT_EVERY_BLOCKS
 from keeper.engine.observe import REMEMBERED
 from keeper.errors import ObservationError
 from keeper.model import Address, BlockRef, Checkpoint, Hash, Log, LogFilter

@@ -173,6 +173,32 @@ async def test_a_market_that_cannot_be_learnt_is_not_acted_on_and_is_tried_again
     assert story.acted_on() == [ALICE]
 
 
+async def test_what_is_on_its_way_is_looked_after_although_the_block_cannot_be_observed() -> None:
+    story = Story()
+    await story.begin({ALICE: DANGEROUS})
+    story.executor.end(Confirmed)
+    story.reader.failures.append(ObservationError("no node answers"))
+
+    assert await story.mine() is None
+    assert story.order[-1] == "settle"
+    await story.mine()
+
+    assert story.acted_on() == [ALICE, ALICE]  # the success was noted in the pass that was skipped
+
+
+async def test_a_head_that_is_doubted_is_not_believed_of_what_is_on_its_way() -> None:
+    story = Story()
+    await story.begin({ALICE: DANGEROUS})
+    story.executor.end(Confirmed)
+    story.reader.failures.append(ObservationError("no node answers"))
+
+    assert await story.take(story.chain.mine(), doubt="one of two agrees") is None
+    await story.take(story.chain.mine(), doubt="one of two agrees")
+
+    assert "settle" not in story.order
+    assert story.acted_on() == [ALICE]
+
+
 # --- what is not known ------------------------------------------------------------------------
 
 
@@ -250,6 +276,7 @@ async def test_a_watched_account_in_danger_fires_an_alert_that_is_kept_with_the_
 
     assert [m.kind for m in passed.messages] == ["fired"]
     assert story.records.kept[-1].messages == passed.messages
+    assert "By interest alone at today's rates: in 90 d" in passed.messages[0].text
     [state] = story.records.kept[-1].alerts
     assert AlertKey(chat=state.chat, rule=state.rule, subject=state.subject) == AlertKey(
         chat="log:", rule="health", subject=str(position(ALICE))

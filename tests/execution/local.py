@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keeper.chain.rpc import Rpc
-from keeper.execution.executor import Pricing, TxExecutor
+from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings
+from keeper.execution.pricing import Pricing
 from keeper.execution.progress import ProgressRules
 from keeper.execution.sending import no_failpoint
 from keeper.model import BlockRef, Intent, IntentKind, PositionId, Submission

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from keeper.execution.executor import Pricing, TxExecutor
+from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings
+from keeper.execution.pricing import Pricing
 from keeper.execution.progress import ProgressRules
 from keeper.execution.sending import no_failpoint
 from keeper.model import Outcome, Submission

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from keeper.errors import BadAnswer, ConfigError, JournalError, RpcError
-from keeper.execution.executor import Pricing
 from keeper.execution.policy import SigningPolicy
+from keeper.execution.pricing import Pricing
 from keeper.execution.transaction import decode_signed, is_cancellation
 from keeper.model import (
     Abandoned,

@@ -18,10 +18,10 @@ from keeper.devnet.network import BASE_FEE_WEI, Devnet, Stage
 from keeper.devnet.toolchain import ensure
 from keeper.engine import engine as engine_module
 from keeper.engine import oracles as oracles_module
-from keeper.engine.engine import Pass
 from keeper.engine.market import WatchedMarket
+from keeper.engine.passes import Pass
 from keeper.errors import ConfigError, RpcError
-from keeper.execution import executor as executor_module
+from keeper.execution import node as node_module
 from keeper.execution.node import Footing, footing
 from keeper.model import Act, Address, BlockRef, FeedState, Intent, Side, Submitted
 from keeper.oracles.judge import judge
@@ -187,7 +187,7 @@ def no_look_at_the_chain_id() -> Iterator[None]:
     async def blind(node: Any, address: Address, block: BlockRef) -> Footing:
         return replace(await good(node, address, block), chain_id=31337)
 
-    with planted(executor_module, "footing", blind):
+    with planted(node_module, "footing", blind):
         yield
 
 

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from keeper.devnet.bot_api import BotApi
 from keeper.devnet.demo.house import NAMES
-from keeper.engine.engine import Pass
+from keeper.engine.passes import Pass
 from keeper.model import Assessed, Confirmed, Rehearsed, Reverted, Submitted
 from keeper.units import WAD
 

@@ -10,7 +10,7 @@ from keeper.devnet.bot_api import BotApi
 from keeper.devnet.demo.house import ALICE, BOB, CAROL, House
 from keeper.devnet.demo.show import Show
 from keeper.devnet.network import Devnet
-from keeper.engine.engine import Pass
+from keeper.engine.passes import Pass
 from keeper.errors import KeeperError
 from keeper.store.outbox import SqlOutbox
 

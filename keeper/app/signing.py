@@ -1,0 +1,65 @@
+"""The configured key, and the executor that may use it as far as the settings arm its chain."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from keeper.app.chain import OpenChain
+from keeper.app.hands import flash_of, policy_of, pricing_of
+from keeper.execution.executor import TxExecutor
+from keeper.execution.planning import ExecutionSettings
+from keeper.execution.policy import Permission, Target
+from keeper.execution.progress import ProgressRules
+from keeper.execution.signer import KeystoreSigner, Signer
+from keeper.model import AuditEvent, Message, Outcome
+from keeper.settings import Chain, Settings
+from keeper.store.journal import SqlJournal
+
+
+async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
+    """Return the configured key, or None.  Raises ConfigError for one that cannot be used."""
+    signing = settings.signing
+    if signing.keystore is not None and signing.passphrase_file is not None:
+        return await KeystoreSigner.open(signing.keystore, signing.passphrase_file, chain.chain_id)
+    if signing.private_key is not None:
+        return KeystoreSigner.plain(signing.private_key.get_secret_value(), chain.chain_id)
+    return None
+
+
+def executor_for(
+    settings: Settings,
+    chain: OpenChain,
+    *,
+    journal: SqlJournal,
+    signer: Signer | None,
+    on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+    needs: Sequence[tuple[Permission, Target]] = (),
+) -> TxExecutor:
+    """Return the chain's executor, armed if the settings arm this chain.
+
+    `needs`: what a command asked for by name may sign besides, where the chain is armed.
+    """
+    policy = policy_of(settings, chain.config, chain.markets)
+    if needs and settings.signing.armed(chain.config.chain_id):
+        policy = replace(
+            policy,
+            permissions=(*policy.permissions, *(permission for permission, _ in needs)),
+            targets=(*policy.targets, *(target for _, target in needs)),
+        )
+    executor = TxExecutor(
+        node=chain.rpc,
+        journal=journal,
+        signer=signer,
+        policy=policy,
+        chain_id=chain.config.chain_id,
+        pricing=pricing_of(chain.config, chain.markets),
+        on_settled=on_settled,
+        settings=ExecutionSettings(
+            progress=ProgressRules(confirmations=chain.config.confirmations),
+            adopt_nonce=settings.signing.adopt_nonce,
+        ),
+        kill_switch=settings.signing.kill_switch_file,
+        flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
+    )
+    if settings.signing.armed(chain.config.chain_id):
+        executor.arm(chain.config.chain_id)
+    return executor

@@ -1,0 +1,188 @@
+"""What is left of a pass: who is told what, and what is kept, in one database transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
+from keeper.alerts.passes import pass_alerts
+from keeper.alerts.render import Remedies
+from keeper.engine.market import Reading, WatchedMarket
+from keeper.engine.passes import Pass
+from keeper.engine.prices import PriceLog
+from keeper.engine.remedies import remedies
+from keeper.model import (
+    Act,
+    Address,
+    AlertState,
+    Assessed,
+    Assessment,
+    AuditEvent,
+    BlockRef,
+    Checkpoint,
+    Declined,
+    Holdings,
+    MarketId,
+    Message,
+    PassRecord,
+    PositionId,
+    PriceVerdict,
+    Refuse,
+    Rehearsed,
+    Thresholds,
+    Unassessable,
+    Watch,
+)
+from keeper.ports import LendingView, Records
+
+CHECKPOINT_EVERY_BLOCKS = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Who is told, when."""
+
+    operators: tuple[str, ...]
+    thresholds: Thresholds
+    policy: Policy
+
+
+class Chronicle:
+    """Remembers which alerts stand and which prices were kept; writes each pass down once."""
+
+    def __init__(
+        self,
+        *,
+        records: Records,
+        markets: Mapping[str, WatchedMarket[Any, Any]],
+        telling: Telling,
+    ) -> None:
+        """`markets` by name."""
+        self._records = records
+        self._markets = markets
+        self._telling = telling
+        self._states: dict[AlertKey, AlertState] = {}
+        self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
+        self._price_log = PriceLog()
+        self._since_checkpoint = 0
+
+    async def resume(self, block: BlockRef) -> None:
+        """Take up the alerts that stood when the keeper stopped."""
+        left = due_again(await self._records.alert_states(), block.timestamp)
+        self._states = {key_of(state): state for state in left}
+
+    async def write(
+        self, done: Pass, readings: Mapping[str, Reading], watches: tuple[Watch, ...]
+    ) -> tuple[Message, ...]:
+        """Record one pass and return what people are told because of it."""
+        self._prices |= {r.view.market: r.prices for r in readings.values()}
+        aside = _Asides(markets=self._markets, readings=readings)
+        told = pass_alerts(
+            block=done.block,
+            prices=self._prices,
+            assessments=done.assessments,
+            watches=watches,
+            states=self._states.values(),
+            operators=self._telling.operators,
+            thresholds=self._telling.thresholds,
+            uses=self._uses(done.assessments),
+            refusals=_refusals(done),
+            rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
+            remedies=aside.remedies,
+            policy=self._telling.policy,
+            manners=await self._records.manners(),
+            interest=aside.seconds_to_liquidation,
+        )
+        self._remember(told.states)
+        await self._records.record(
+            PassRecord(
+                block=done.block,
+                history=done.assessments,
+                prices=tuple(
+                    kept
+                    for r in done.readings
+                    for kept in self._price_log.worth_keeping(r.view.market, r.block, r.prices)
+                ),
+                decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
+                alerts=told.states,
+                messages=told.messages,
+                audit=_audit(done),
+                held=told.held,
+            )
+        )
+        self._since_checkpoint += 1
+        return told.messages
+
+    def _remember(self, states: Iterable[AlertState]) -> None:
+        for state in states:
+            if state.level:
+                self._states[key_of(state)] = state
+            else:
+                self._states.pop(key_of(state), None)
+
+    def _uses(self, assessments: Sequence[Assessment]) -> dict[PositionId, frozenset[Address]]:
+        """Return the assets of each position whose health is unknown."""
+        return {
+            a.position: self._markets[a.position.market.name].assets_of(a.position.account)
+            for a in assessments
+            if isinstance(a, Unassessable)
+        }
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is old enough for another."""
+        return self._since_checkpoint >= CHECKPOINT_EVERY_BLOCKS
+
+    async def save_checkpoints(self, block: BlockRef) -> None:
+        """Save who is in each book, as known at `block`: one that is deep enough to stay."""
+        self._since_checkpoint = 0
+        for market in self._markets.values():
+            await self._records.save_checkpoint(
+                Checkpoint(market=market.id, block=block, accounts=market.known())
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asides:
+    """What a warning adds about a position, computed only where a message is written."""
+
+    markets: Mapping[str, WatchedMarket[Any, Any]]
+    readings: Mapping[str, Reading]
+
+    def remedies(self, assessed: Assessed) -> Remedies | None:
+        view, holdings = self._found(assessed)
+        return None if holdings is None else remedies(view, holdings, assessed)
+
+    def seconds_to_liquidation(self, assessed: Assessed) -> int | None:
+        view, holdings = self._found(assessed)
+        return None if holdings is None else view.seconds_to_liquidation(holdings)
+
+    def _found(self, assessed: Assessed) -> tuple[LendingView, Holdings | None]:
+        name, account = assessed.position.market.name, assessed.position.account
+        return self.readings[name].view, self.markets[name].holdings(account)
+
+
+def _audit(done: Pass) -> tuple[AuditEvent, ...]:
+    """What is to be found later: reorganisations, and accounts whose balances were put right."""
+    reorganised = (
+        (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
+        if done.orphaned
+        else ()
+    )
+    repaired = (
+        AuditEvent(
+            event="book.repaired", fields={"market": reading.view.market.name, "account": account}
+        )
+        for reading in done.readings
+        for account in reading.repaired
+    )
+    return (*reorganised, *repaired)
+
+
+def _refusals(done: Pass) -> tuple[Refusal, ...]:
+    """Refused by a strategy, or declined by the executor."""
+    return (
+        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
+        *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
+    )

@@ -1,0 +1,82 @@
+"""A lending market: its assets, its accounts, and what they hold there."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from keeper.model.chain import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """An ERC-20 token."""
+
+    address: Address
+    symbol: str
+    """As the chain says it: escape it before it is shown, it may hold anything."""
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketId:
+    """One deployment of one lending protocol."""
+
+    chain_id: int
+    name: str
+    """The name in the configuration, such as ``aave-v3-ethereum``."""
+    protocol: str
+    """The folder in `keeper.protocols`: ``aave_v3``."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionId:
+    """One account's position in one market."""
+
+    market: MarketId
+    account: Address
+
+    def __str__(self) -> str:
+        return f"{self.market.name}:{self.account}"
+
+
+class Side(Enum):
+    """Which column of the balance sheet an entry stands in."""
+
+    COLLATERAL = "collateral"
+    DEBT = "debt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One scaled balance: reserve by its id in the market, amount in scaled raw units."""
+
+    reserve: int
+    side: Side
+    scaled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What an account holds, as the protocol stores it: the book's unit of update.
+
+    An account without entries is kept: it has no debt, which is a fact and not an absence.
+    """
+
+    account: Address
+    e_mode: int
+    """E-mode category, 0 for none."""
+    entries: tuple[Entry, ...]
+    """Only what counts: enabled collateral and debts, by reserve id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a block's logs say to look at; never what to believe."""
+
+    accounts: frozenset[Address]
+    borrowers: frozenset[Address]
+    """Those that received debt: they enter the book even if nobody knew them."""
+    parameters: bool
+    """Reserve, e-mode or oracle configuration changed: everything is discovered again."""

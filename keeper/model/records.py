@@ -1,0 +1,37 @@
+"""What one pass leaves behind, and what a restart begins with."""
+
+from dataclasses import dataclass
+
+from keeper.model.chain import Address, BlockRef
+from keeper.model.decisions import Decision
+from keeper.model.health import Assessment
+from keeper.model.market import MarketId
+from keeper.model.oracles import PriceVerdict
+from keeper.model.people import AlertState, AuditEvent, HeldLine, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassRecord:
+    """All that one block's pass writes, in one database transaction."""
+
+    block: BlockRef
+    history: tuple[Assessment, ...] = ()
+    """Watched and endangered positions."""
+    prices: tuple[tuple[MarketId, PriceVerdict], ...] = ()
+    """Those worth a row of history: see `keeper.engine.prices`."""
+    decisions: tuple[Decision, ...] = ()
+    """Acts and Refuses; Holds are not kept."""
+    alerts: tuple[AlertState, ...] = ()
+    """Changed ones; level CLEAR removes."""
+    messages: tuple[Message, ...] = ()
+    audit: tuple[AuditEvent, ...] = ()
+    held: tuple[HeldLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How far a market's history was read and whom it held: a cache, verified on load."""
+
+    market: MarketId
+    block: BlockRef
+    accounts: tuple[Address, ...]
