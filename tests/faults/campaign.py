@@ -45,11 +45,22 @@ class Result:
     figures: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, trial: Trial) -> None:
-        self.trials += 1
-        self.violations += [f"{trial.seed}: {violation}" for violation in trial.violations]
-        for name, count in trial.suffered.items():
+        self.join(
+            Result(
+                trials=1,
+                violations=[f"{trial.seed}: {violation}" for violation in trial.violations],
+                suffered=trial.suffered,
+                figures=trial.figures,
+            )
+        )
+
+    def join(self, other: "Result") -> None:
+        """Add what another one has."""
+        self.trials += other.trials
+        self.violations += other.violations
+        for name, count in other.suffered.items():
             self.suffered[name] = self.suffered.get(name, 0) + count
-        for name, values in trial.figures.items():
+        for name, values in other.figures.items():
             self.figures.setdefault(name, []).extend(values)
 
 
