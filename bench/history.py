@@ -1,7 +1,7 @@
 """D2: a history of transfers from a node to the accounts in it, fetch included, in bounded memory.
 
 An Anvil with ``D2_LOGS`` genuine Transfer events of 5,000 accounts: 60,000 by default, a million
-for the long form.  Ours: `keeper.chain.logs.backfill` with `distinct_logs`, in ranges that it finds
+for the long form.  Ours: `keeper.chain.history.backfill` with `Distinct`, in ranges that it finds
 by itself.  Theirs: web3.py's ``get_logs`` of the event over a part of the same history.  Both must
 find the same accounts there.  What the node takes to answer, read and thrown away, is in `context`.
 """
@@ -17,7 +17,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from bench.decode import TRANSFER_ABI
 from bench.line import RUNS, Line, median, say, spread
-from keeper.chain.logs import backfill, distinct_logs
+from keeper.chain.history import Distinct, backfill
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
 from keeper.model import Address, LogFilter
@@ -100,7 +100,7 @@ async def _ours(url: str, first: int, last: int) -> tuple[set[str], float]:
     async with await Rpc.open([url], 31337, limits=limits) as rpc:
         began = time.perf_counter()
         async for _, _, logs in backfill(
-            rpc, WANTED, first, last, decode=distinct_logs, first_range_blocks=10
+            rpc, WANTED, first, last, select=Distinct(), first_range_blocks=10
         ):
             accounts.update(log.topics[2] for log in logs)
         return accounts, time.perf_counter() - began

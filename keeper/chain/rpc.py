@@ -474,9 +474,15 @@ class Rpc:
 
         return await self._retried(ask, attempts or self._attempts, hedge_s or self._hedge_s)
 
-    async def ask(self, ask: Callable[[Provider], Awaitable[T]]) -> T:
+    async def ask(
+        self,
+        ask: Callable[[Provider], Awaitable[T]],
+        *,
+        attempts: int | None = None,
+        hedge_s: float | None = None,
+    ) -> T:
         """Return what `ask` has of one node: the others are asked as for any read."""
-        return await self._retried(ask, self._attempts, self._hedge_s)
+        return await self._retried(ask, attempts or self._attempts, hedge_s or self._hedge_s)
 
     async def _retried(
         self, ask: Callable[[Provider], Awaitable[T]], attempts: int, hedge_s: float

@@ -12,8 +12,9 @@ import msgspec
 from keeper.chain import lens as lens_module
 from keeper.chain import logs as logs_module
 from keeper.chain.branch import Branch
+from keeper.chain.history import backfill
 from keeper.chain.lens import Shares
-from keeper.chain.logs import LogReader, backfill
+from keeper.chain.logs import LogReader
 from keeper.chain.place import Places
 from keeper.chain.provider import Provider
 from keeper.chain.quorum import Agreed, Quorum
