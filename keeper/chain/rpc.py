@@ -129,6 +129,8 @@ class Rpc:
 
     async def close(self) -> None:
         """Close the connections."""
+        for provider in self._providers:
+            await provider.close()
         await self._session.close()
 
     async def __aenter__(self) -> Self:
