@@ -62,13 +62,14 @@ class _Question:
 
 async def examine(
     rpc: Rpc,
-    ws_urls: Sequence[str],
+    ws_urls: Sequence[str] | None,
     *,
     block_time_s: float,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] | None = time.time,
 ) -> tuple[Finding, ...]:
     """Ask every node what it can do.  A node without a complaint has one `OK`.
 
+    `ws_urls`: None leaves them out.  `now`: unix seconds; None does not ask how old heads are.
     Raises RpcError only when no node at all answers.
     """
     head = await rpc.block("latest")
@@ -80,7 +81,7 @@ async def examine(
         if isinstance(answer, RpcError):
             complaints[index].append(Finding(node=name, grade=Grade.FAILED, says=str(answer)))
             continue
-        age_s = now() - answer.timestamp if answer is not None else 0.0
+        age_s = now() - answer.timestamp if answer is not None and now is not None else 0.0
         if age_s > max(60.0, STALE_BLOCKS * block_time_s):
             says = f"its newest block is {age_s:,.0f} s old: it is not synced, or the chain stands"
             complaints[index].append(Finding(node=name, grade=Grade.FAILED, says=says))
@@ -108,7 +109,8 @@ async def examine(
         for index, name in enumerate(rpc.names)
         if not complaints[index]
     ]
-    found += await _sockets(rpc, ws_urls, block_time_s)
+    if ws_urls is not None:
+        found += await _sockets(rpc, ws_urls, block_time_s)
     return tuple(found)
 
 
@@ -217,7 +219,7 @@ def _anything(raw: msgspec.Raw) -> Any:
 async def _sockets(rpc: Rpc, ws_urls: Sequence[str], block_time_s: float) -> list[Finding]:
     if not ws_urls:
         late_s = min(2.0, max(0.1, block_time_s / 3))
-        says = f"no ws_urls: heads are polled, each up to {late_s:g} s late"
+        says = f"no ws_urls: heads are polled, each up to {late_s:.2g} s late"
         return [Finding(node="websocket", grade=Grade.WARNING, says=says)]
     found = []
     for url in ws_urls:

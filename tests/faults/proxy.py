@@ -89,6 +89,12 @@ class Lies:
     most_gas: int | None = None
     """It runs an eth_call with no more, and says nothing."""
     no_batches: bool = False
+    no_log_hashes: bool = False
+    """It takes no block hash for logs."""
+    no_subscriptions: bool = False
+    syncing: bool = False
+    pruned_blocks: int | None = None
+    """It has no state older than so many blocks."""
     elsewhere_blocks: int = 0
     """Its eth_calls are answered from so many blocks before the one asked for."""
     elsewhere_calls: int | None = None
@@ -293,6 +299,14 @@ class Proxy:
         lies = self.lies
         if method == "eth_chainId" and lies.chain_id is not None:
             return _result(asked, hex(lies.chain_id))
+        if method == "eth_syncing" and lies.syncing:
+            return _result(asked, {"currentBlock": "0x10", "highestBlock": "0xffff"})
+        if method == "eth_getLogs" and lies.no_log_hashes and "blockHash" in params[0]:
+            return _error(asked, -32602, "invalid argument 0: unknown field blockHash")
+        if lies.pruned_blocks is not None and method in STATE:
+            head = int(await self._ask("eth_blockNumber"), 16)
+            if await self._number_of(params[-1], head) < head - lies.pruned_blocks:
+                return _error(asked, -32000, "missing trie node")
         if method == "eth_getBlockReceipts" and lies.no_receipts:
             return _error(asked, -32601, "the method eth_getBlockReceipts does not exist")
         if lies.forked and (hash_ := _pin(method, params)) and not await self._canonical(hash_):
@@ -374,6 +388,13 @@ class Proxy:
                 return await self._forward(asked | {"params": [*params[:-1], hex(head)]})
         return None
 
+    async def _number_of(self, at: Any, head: int) -> int:
+        """The number of the block that a read is of."""
+        if isinstance(at, dict):
+            block = await self._ask("eth_getBlockByHash", at["blockHash"], False)
+            return head if block is None else int(block["number"], 16)
+        return int(at, 16) if isinstance(at, str) and at.startswith("0x") else head
+
     async def _canonical(self, hash_: str) -> bool:
         block = await self._ask("eth_getBlockByHash", hash_, False)
         if block is None:
@@ -447,6 +468,9 @@ class Proxy:
                         asked = json.loads(frame.data)
                         if asked["method"] == "eth_chainId" and self.lies.chain_id is not None:
                             await socket.send_json(_result(asked, hex(self.lies.chain_id)))
+                        elif asked["method"] == "eth_subscribe" and self.lies.no_subscriptions:
+                            words = "notifications not supported"
+                            await socket.send_json(_error(asked, -32601, words))
                         else:
                             await upstream.send_str(frame.data)
                 finally:
