@@ -133,6 +133,8 @@ class Provider:
         self._latency_s: float | None = None
         self.rests_until = 0.0
         """Monotonic; in the past for a node that is relied on."""
+        self._alone_until = 0.0
+        """Monotonic: until then it asked to be left alone, whatever else happens."""
         self.head: int | None = None
         """The last block number it said that it has."""
         self.lagging = False
@@ -143,7 +145,7 @@ class Provider:
     @property
     def resting(self) -> bool:
         """Whether the node failed lately: it is asked after the others."""
-        return self.rests_until > time.monotonic()
+        return self.limited or self.rests_until > time.monotonic()
 
     @property
     def healthy(self) -> bool:
@@ -153,7 +155,12 @@ class Provider:
     @property
     def limited(self) -> bool:
         """Whether it asked to be left alone and that time is not over."""
-        return self.resting and self._trouble is NodeState.RATE_LIMITED
+        return self.limited_for_s > 0
+
+    @property
+    def limited_for_s(self) -> float:
+        """How much longer it wants to be left alone."""
+        return max(0.0, self._alone_until - time.monotonic())
 
     @property
     def health(self) -> NodeHealth:
@@ -266,6 +273,8 @@ class Provider:
         if limited and self._failures > 1:  # its wish, and more where it is not enough
             rest = max(rest, min(RETRY_AFTER_CAP_S, doubled))
         self.rests_until = time.monotonic() + rest
+        if limited:
+            self._alone_until = max(self._alone_until, self.rests_until)
         if self._failures == 1:
             log.warning("rpc.failed", node=self.name, reason=what, rest_s=rest)
         return NoAnswer(f"{self.name} {what}.", retry_after_s=retry_after_s)
@@ -334,6 +343,8 @@ class Provider:
             async with self._turn:  # one waiter polls the throttle, the rest queue
                 for _ in methods:
                     await self._throttler.acquire()  # type: ignore[no-untyped-call]
+            if self.limited:  # it said so while this one waited for its turn
+                raise NoAnswer(f"{self.name} asked for a pause.", retry_after_s=self.limited_for_s)
         self._counts.update(methods)
         asked_at = time.monotonic()
         what = methods[0] if len(methods) == 1 else f"a batch of {len(methods)}"

@@ -449,9 +449,11 @@ class Rpc:
     def _ordered(self) -> list[Provider]:
         """Return the nodes to ask: the lagging after the others, those that failed lately last.
 
-        One that asked for a pause is left out, unless it is the only one.
+        One that asked for a pause is left out; where all did, the first that may be asked is left.
         """
-        asked = [p for p in self._providers if not p.limited] or list(self._providers)
+        asked = [p for p in self._providers if not p.limited]
+        if not asked:
+            return [min(self._providers, key=lambda provider: provider.limited_for_s)]
         return sorted(
             asked, key=lambda provider: (provider.resting, provider.apart or provider.lagging)
         )
@@ -508,7 +510,9 @@ class Rpc:
             while left or race.running:
                 if left:
                     provider = left.pop(0)
-                    race.running[asyncio.ensure_future(ask(provider))] = provider
+                    if provider.limited and (left or race.running):
+                        continue  # it asked for a pause meanwhile
+                    race.running[asyncio.ensure_future(self._patient(provider, ask))] = provider
                 rest_s = left[0].rests_until - time.monotonic() if left else 0.0
                 patience = max(hedge_s, rest_s) if left else None
                 done, _ = await asyncio.wait(
@@ -522,9 +526,9 @@ class Rpc:
             await race.end()
 
     async def _patient(self, provider: Provider, ask: Callable[[Provider], Awaitable[T]]) -> T:
-        """Ask the only node there is; one that asked for a pause gets the rest of it first."""
+        """Ask a node; one that asked for a pause gets the rest of it first."""
         if provider.limited:
-            await asyncio.sleep(max(0.0, provider.rests_until - time.monotonic()))
+            await asyncio.sleep(provider.limited_for_s)
         return await ask(provider)
 
 

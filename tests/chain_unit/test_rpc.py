@@ -1,5 +1,6 @@
 """What comes back from broken nodes: one plain sentence, never a wrong value."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -132,6 +133,51 @@ async def test_retry_after_is_honoured() -> None:
         await rpc.block_number()
 
         assert 0.35 < time.monotonic() - began_at < 2.0
+
+
+async def test_where_all_nodes_ask_for_a_pause_the_shortest_is_kept() -> None:
+    async with Node() as first, Node() as second, opened(first, second) as rpc:
+        first.next_answers.append(standin.status(429, "", **{"Retry-After": "3"}))
+        second.next_answers.append(standin.status(429, "", **{"Retry-After": "0.4"}))
+        with pytest.raises(NoAnswer):
+            await rpc.block_number()
+        asked = first.count("eth_blockNumber"), second.count("eth_blockNumber")
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert time.monotonic() - began_at > 0.3
+        assert first.count("eth_blockNumber") == asked[0]
+        assert second.count("eth_blockNumber") == asked[1] + 1
+
+
+async def test_a_pause_is_kept_though_requests_under_way_fail_or_are_answered() -> None:
+    async with Node() as node, opened(node, attempts=1) as rpc:
+        [provider] = rpc._providers
+        provider.failed("asks to be called less often", retry_after_s=0.4)
+        provider.failed("cannot be reached")
+        provider._answered()
+        before = node.count("eth_blockNumber")
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert time.monotonic() - began_at > 0.3
+        assert node.count("eth_blockNumber") == before + 1
+
+
+async def test_what_waits_for_its_turn_is_not_sent_into_a_pause() -> None:
+    limits = Limits(calls_per_second=4, timeout_s=1.0)
+    async with Node() as node, await Rpc.open([node.url], 31337, limits=limits, attempts=1) as rpc:
+        [provider] = rpc._providers
+        waiting = [asyncio.create_task(rpc.block_number()) for _ in range(8)]
+        await asyncio.sleep(0.3)
+        provider.failed("asks to be called less often", retry_after_s=5.0)
+        asked = node.count("eth_blockNumber")
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert node.count("eth_blockNumber") == asked < 8
+        assert sum(isinstance(result, NoAnswer) for result in results) == 8 - asked
 
 
 async def test_the_second_node_answers_when_the_first_does_not_and_the_first_comes_back() -> None:
