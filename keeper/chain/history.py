@@ -237,7 +237,7 @@ class _Asker:
 
         async def ask(node: Provider) -> Answer:
             if node in asked:
-                raise RpcError(f"{node.name} was asked already.")
+                raise NoAnswer(f"{node.name} was asked already.")
             raw = await node.ask("eth_getLogs", params)
             try:
                 answer = read_answer(raw)
@@ -253,7 +253,7 @@ class _Asker:
         if not self._compare:
             return answer
         try:
-            other = await self._rpc.ask(ask, attempts=1, hedge_s=HISTORY_HEDGE_S)
+            other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S)
             self._held_to(start, end, other)
         except ObservationError as error:
             if not self._alone_said:

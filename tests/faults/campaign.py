@@ -87,8 +87,11 @@ async def _run(
     for number in range(first, first + count):
         seed = f"{campaign.id}:{number}"
         trial = Trial(seed=seed, chance=random.Random(seed))
-        with bug():
-            await campaign.run(stage, trial)
+        try:
+            with bug():
+                await campaign.run(stage, trial)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+            trial.violations.append(f"crashed: {type(error).__name__}: {error}")
         result.add(trial)
         if until_caught and result.violations:
             break
