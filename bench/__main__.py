@@ -37,6 +37,7 @@ GROUPS = {
     },
     "faults": {
         "C": "faults",
+        "N1": "node_killed",
     },
     "crash": {
         "C8": "crash",

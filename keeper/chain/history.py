@@ -9,7 +9,8 @@ range is worked on the next are on their way, and what is kept of an answer is b
 Where several nodes are configured each range is asked of two.  If they differ, whatever either has
 counts, less what the headers of those blocks contradict.
 
-Caveat: one node alone cannot be compared with any; a second one that refuses a range leaves it so.
+Caveat: one node alone cannot be compared with any; a second one that refuses even single blocks, or
+does not answer, leaves it so.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ AHEAD: Final = 3
 """Ranges on their way at once, as long as none is refused."""
 REMEMBERED: Final = 200_000
 """Of whom `Distinct` knows that they were handed on: 30 MB."""
+REFUSALS_MOST: Final = 3
+"""Single blocks that a second node refuses before it is not asked any more."""
 DIFFERING_BLOCKS: Final = 256
 """Of so many blocks in which nodes differ the headers are looked at."""
 
@@ -222,7 +225,8 @@ class _Asker:
         self._rpc = rpc
         self._criteria = criteria(wanted)
         self._compare = compare
-        self._alone_said = False
+        self._refusals = 0
+        self._said = False
 
     async def timed(self, start: int, end: int) -> tuple[Answer, float]:
         """Return the logs of a range and the seconds it took."""
@@ -255,12 +259,22 @@ class _Asker:
         try:
             other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S)
             self._held_to(start, end, other)
-        except ObservationError as error:
-            if not self._alone_said:
-                log.info("history.not_compared", first=start, last=end, reason=str(error))
-                self._alone_said = True
+        except (NoAnswer, BadAnswer) as error:
+            self._say(start, end, error)
+            return answer
+        except RpcError as refusal:
+            if start < end:  # its limits may be lower
+                raise
+            self._refusals += 1
+            self._compare = self._refusals < REFUSALS_MOST
+            self._say(start, end, refusal)
             return answer
         return answer if _alike(answer, other) else await self._together(answer, other)
+
+    def _say(self, start: int, end: int, error: ObservationError) -> None:
+        if not self._said:
+            log.info("history.not_compared", first=start, last=end, reason=str(error))
+            self._said = True
 
     def _held_to(self, start: int, end: int, answer: Answer) -> None:
         if answer.count and not start <= answer.lowest <= answer.highest <= end:

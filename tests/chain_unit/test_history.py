@@ -92,13 +92,26 @@ async def test_a_second_node_that_refuses_history_does_not_hold_it_up() -> None:
         raise Refusal(-32000, "history has been pruned for this block")
 
     whole = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
-    async with two(whole, pruned) as (rpc, _, __):
+    async with two(whole, pruned) as (rpc, _, other):
         with capture_logs() as said:
             ranges, logs = await found_by(rpc, 2)
 
     assert logs == EXPECTED
-    assert len(ranges) < 6
+    assert len(ranges) < 30
+    assert other.count("eth_getLogs") < 15
     assert [line["event"] for line in said].count("history.not_compared") == 1
+
+
+async def test_a_second_node_of_lower_limits_is_asked_for_less_and_not_left_out() -> None:
+    def leaves_out(params: list[Any]) -> list[Any]:
+        answer = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)(params)
+        return [log for log in answer if log["blockNumber"] != "0x2a"]
+
+    strict = Archive(ALL, most_logs=6, most_blocks=ENDLESS)
+    async with two(leaves_out, strict) as (rpc, _, __):
+        _, logs = await found_by(rpc, 2)
+
+    assert logs == EXPECTED
 
 
 async def test_the_next_ranges_are_on_their_way_while_one_is_worked_on() -> None:

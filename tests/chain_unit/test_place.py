@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from eth_utils.crypto import keccak
+
 from keeper.chain.place import UNKNOWN, Place, Places
-from keeper.model import BlockRef
+from keeper.model import BlockRef, Hash
 from tests.chain_unit.standin import Chain, block_hash
 
 CHAIN = Chain(30)
@@ -58,3 +60,7 @@ def test_a_node_that_knows_no_hash_is_not_held_to_it() -> None:
     assert places.contradiction(BLOCK, seen(BLOCK)) == ""
 
     assert places.contradiction(BLOCK, replace(seen(BLOCK), parent_hash=UNKNOWN)) == ""
+    anvil = Hash("0x" + keccak(text="20").hex())  # after it loaded a state
+    assert places.contradiction(BLOCK, replace(seen(BLOCK), parent_hash=anvil)) == ""
+    other = Hash("0x" + keccak(text="21").hex())
+    assert places.contradiction(BLOCK, replace(seen(BLOCK), parent_hash=other)) != ""
