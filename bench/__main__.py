@@ -39,6 +39,9 @@ GROUPS = {
         "C": "faults",
         "N1": "node_killed",
     },
+    "soak": {
+        "S1": "soak",
+    },
     "crash": {
         "C8": "crash",
     },
@@ -48,7 +51,7 @@ GROUPS = {
     },
 }
 """Group to id to the module of this folder that measures it."""
-LONG = frozenset({"crash"})
+LONG = frozenset({"crash", "soak"})
 """Groups that take a quarter of an hour: run only when they are asked for."""
 
 

@@ -31,7 +31,7 @@ from tests.chain_unit.bare_anvil import Gate
 TIMEOUT_S = 1.0
 """Of the clients under test: what stalls, stalls for longer."""
 
-UNDER_WAY_S = 0.1
+UNDER_WAY_S = 0.25
 """What comes so soon after a 429 was sent before it was read."""
 
 
@@ -245,7 +245,7 @@ class Proxy:
             case Fault.STATUS_5XX:
                 return web.Response(status=self.chance.choice((500, 502, 503, 504)), text="oops")
             case Fault.TOO_MANY:
-                rest_s = self.chance.choice((0.3, 0.6))
+                rest_s = self.chance.choice((0.5, 0.8))
                 self._rests_from = time.monotonic() + UNDER_WAY_S
                 self._rests_until = time.monotonic() + rest_s
                 return web.Response(status=429, headers={"Retry-After": str(rest_s)})
