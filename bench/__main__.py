@@ -37,6 +37,8 @@ GROUPS = {
     },
     "faults": {
         "C": "faults",
+    },
+    "killed": {
         "N1": "node_killed",
     },
     "soak": {
@@ -51,7 +53,7 @@ GROUPS = {
     },
 }
 """Group to id to the module of this folder that measures it."""
-LONG = frozenset({"crash", "soak"})
+LONG = frozenset({"crash", "killed", "soak"})
 """Groups that take a quarter of an hour: run only when they are asked for."""
 
 

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ import msgspec
 import structlog
 from asyncio_throttle.throttler import Throttler
 
+from keeper.chain.health import NodeHealth, NodeState
 from keeper.chain.http import RETRY_AFTER_CAP_S, kind, retry_after_s
 from keeper.chain.ipc import Ipc, TooLong
 from keeper.chain.urls import check_url, ipc_path, redact
@@ -46,37 +46,6 @@ WRONG_CHAIN_REST_S: Final = 60.0
 HEDGE_S: Final = 0.4
 OUTRUN_MOST: Final = 3
 """So often in a row others were asked as well and were faster: it counts as silent then."""
-
-
-class NodeState(StrEnum):
-    """What one node is good for at the moment."""
-
-    ALIVE = "alive"
-    LAGGING = "lagging"
-    APART = "on another branch"
-    UNREACHABLE = "unreachable"
-    WRONG_CHAIN = "wrong chain"
-    RATE_LIMITED = "rate-limited"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeHealth:
-    """One node as `keeper check` and the status page show it."""
-
-    name: str
-    """Scheme and host."""
-    state: NodeState
-    reason: str
-    """Why it is not alive, or empty."""
-    head: int | None
-    """The last block number it was heard of to have."""
-    latency_s: float | None
-    """Of its last usable answer."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be relied on."""
-        return self.state is NodeState.ALIVE
 
 
 class NoAnswer(RpcError):  # noqa: N818 - it reads as what it is

@@ -28,7 +28,7 @@ OTHER = Address("0x" + "cd" * 20)
 TOPIC = Hash("0x" + "11" * 32)
 TOPIC_2 = Hash("0x" + "22" * 32)
 WANTED = LogFilter(addresses=(TOKEN,), topics0=(TOPIC,))
-QUICK = Limits(calls_per_second=100_000, timeout_s=0.3)
+QUICK = Limits(calls_per_second=100_000, timeout_s=0.8)
 
 
 def wire(number: int, index: int = 0, **spoilt: Any) -> dict[str, Any]:

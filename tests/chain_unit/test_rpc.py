@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.provider import Limits, NoAnswer, NodeState
+from keeper.chain.health import NodeState
+from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import at_block
 from keeper.errors import ConfigError, ObservationError, RpcError
@@ -204,7 +205,7 @@ async def test_a_node_behind_is_passed_over_for_one_that_knows() -> None:
 async def test_a_slow_node_is_not_waited_for_and_counts_as_silent_after_three_times() -> None:
     async with Node(Chain(1)) as slow, Node(Chain(8)) as quick, opened(slow, quick) as rpc:
         slow.next_answers += [standin.drip(5.0)] * 3
-        rpc._hedge_s = 0.05
+        rpc._turns._hedge_s = 0.05
 
         for _ in range(3):
             began = time.monotonic()

@@ -19,7 +19,7 @@ from keeper.chain.place import Places
 from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.quorum import Agreed, Quorum
 from keeper.chain.reader import LensReader
-from keeper.chain.rpc import Rpc
+from keeper.chain.turns import Turns
 from keeper.chain.wire import Envelope
 from keeper.errors import BadAnswer, ObservationError
 from keeper.model import Address, BlockRef, Call, CallResult, Failed, Log, Returned
@@ -112,10 +112,10 @@ def _bad(chance: random.Random) -> dict[Fault, float]:
 
 @contextmanager
 def no_fail_over() -> Iterator[None]:
-    def first_only(self: Rpc) -> list[Provider]:
-        return [self._providers[0]]
+    def first_only(self: Turns) -> list[Provider]:
+        return [self.providers[0]]
 
-    with planted(Rpc, "_ordered", first_only):
+    with planted(Turns, "ordered", first_only):
         yield
 
 
