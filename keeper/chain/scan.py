@@ -74,7 +74,8 @@ class LogPage:
         last_first = range(count - 1, -1, -1)
         kept = [at for at in last_first if not self.removed[at]] if self.removed.any() else None
         first = dict(zip((keys[at] for at in kept or last_first), kept or last_first, strict=True))
-        return {key: at for key, at in sorted(first.items(), key=_row) if key not in but}
+        new = sorted((at, key) for key, at in first.items() if key not in but)
+        return {key: at for at, key in new}
 
     def logs_at(self, rows: Iterable[int]) -> tuple[Log, ...]:
         """Return the logs of these rows."""
@@ -105,10 +106,6 @@ def _places(page: LogPage) -> set[bytes]:
     rows[:, :32] = page.block_hash
     rows[:, 32:] = page.log_index.astype(">u8").view(np.uint8).reshape(len(page), 8)
     return set(rows.view("V40").ravel().tolist())
-
-
-def _row(found: tuple[bytes, int]) -> int:
-    return found[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
