@@ -242,8 +242,8 @@ class Provider:
         if limited and self._failures > 1:  # its wish, and more where it is not enough
             rest = max(rest, min(RETRY_AFTER_CAP_S, doubled))
         self.rests_until = time.monotonic() + rest
-        if limited:
-            self._alone_until = max(self._alone_until, self.rests_until)
+        if retry_after_s is not None:
+            self._alone_until = max(self._alone_until, time.monotonic() + retry_after_s)
         if self._failures == 1:
             log.warning("rpc.failed", node=self.name, reason=what, rest_s=rest)
         return NoAnswer(f"{self.name} {what}.", retry_after_s=retry_after_s)

@@ -167,6 +167,23 @@ async def test_a_pause_is_kept_though_requests_under_way_fail_or_are_answered() 
         assert node.count("eth_blockNumber") == before + 1
 
 
+async def test_a_node_that_asks_for_pauses_again_and_again_is_asked_when_its_pause_is_over() -> (
+    None
+):
+    async with Node() as first, Node() as second, opened(first, second) as rpc:
+        for provider in rpc._providers:
+            for _ in range(6):  # it rests for ten seconds by now, but its wish is shorter
+                provider.failed("asks to be called less often", retry_after_s=0.2)
+            assert provider.rests_until - time.monotonic() > 5
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert time.monotonic() - began_at > 0.15
+        assert first.count("eth_blockNumber") + second.count("eth_blockNumber") == 1
+        assert rpc._providers[1].rests_until - time.monotonic() > 3
+
+
 async def test_what_waits_for_its_turn_is_not_sent_into_a_pause() -> None:
     limits = Limits(calls_per_second=4, timeout_s=1.0)
     async with Node() as node, await Rpc.open([node.url], 31337, limits=limits, attempts=1) as rpc:
