@@ -31,6 +31,9 @@ async def socket(tmp_path: Path) -> AsyncIterator[tuple[Anvil, str]]:
     async with bare_anvil("--ipc", str(path)) as anvil:
         await anvil.set_code(ECHO, "365f5f37365ff3")
         await anvil.mine(3)
+        async with asyncio.timeout(10):
+            while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - Anvil opens it after the port and tells nobody
+                await asyncio.sleep(0.02)
         yield anvil, f"ipc://{path}"
 
 
