@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.line import say
+from bench.written import write
 from keeper.app.act import carry_out, plan_approval
 from keeper.app.chain import open_chain
 from keeper.app.watcher import Watcher
@@ -119,10 +120,17 @@ class House:
 
 
 @asynccontextmanager
-async def watched(stage: Stage, more: str = "", *, approve: bool = False) -> AsyncIterator[House]:
-    """Run the keeper on the devnet of `stage`; `more` is further configuration."""
+async def watched(
+    stage: Stage, more: str = "", *, approve: bool = False, written: int = 0
+) -> AsyncIterator[House]:
+    """Run the keeper on the devnet of `stage`; `more` is further configuration.
+
+    `written`: so many more borrowers are put into the contracts' storage before it starts.
+    """
     async with AsyncExitStack() as stack:
         devnet = await stack.enter_async_context(stage.devnet())
+        if written:
+            await write(devnet, written)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-bench-")))
         settings = _settings(devnet, folder, more)
         database = await stack.enter_async_context(await Database.open(settings.database.url))
