@@ -64,23 +64,51 @@ async def layout(devnet: Devnet) -> Layout:
 
     async def of(address: Address) -> tuple[int, int]:
         return (
-            await _found(devnet.anvil, address, balance, _entry_slot),
-            await _found(devnet.anvil, address, total, lambda place: place),
+            await found(devnet.anvil, address, balance, _entry_slot),
+            await found(devnet.anvil, address, total, lambda place: place),
         )
 
     return Layout(
         a_tokens={r.reserve: await of(r.a_token) for r in there.reserves},
         debt_tokens={r.reserve: await of(r.variable_debt_token) for r in there.reserves},
-        bitmaps=await _found(
+        bitmaps=await found(
             devnet.anvil,
             there.pool,
             encode_call(pool, "getUserConfiguration", _PROBE),
             _entry_slot,
         ),
-        e_modes=await _found(
+        e_modes=await found(
             devnet.anvil, there.pool, encode_call(pool, "getUserEMode", _PROBE), _entry_slot
         ),
     )
+
+
+async def found(
+    anvil: Anvil,
+    contract: Address,
+    data: bytes,
+    slot: Callable[[int], int],
+    places: Sequence[int] = LIKELY,
+) -> int:
+    """Return the place for which overriding `slot(place)` changes what `data` answers.
+
+    Raises RpcError where it is none of `places`.
+    """
+    asked = [
+        (
+            "eth_call",
+            [
+                {"to": contract, "data": "0x" + data.hex()},
+                "latest",
+                {contract: {"stateDiff": {f"0x{slot(place):064x}": f"0x{_MARK:064x}"}}},
+            ],
+        )
+        for place in places
+    ]
+    for place, answer in zip(places, await anvil.batch(asked), strict=True):
+        if int(answer, 16) == _MARK:
+            return place
+    raise RpcError(f"{contract} keeps what is asked of it in none of the slots tried.")
 
 
 async def implant(devnet: Devnet, wanted: Sequence[Implant]) -> None:
@@ -174,25 +202,6 @@ async def _grow_total(anvil: Anvil, token: Address, place: int, pairs: Sequence[
     there = int(await anvil.rpc("eth_getStorageAt", token, hex(place), "latest"), 16)
     minted = sum(word & ((1 << 120) - 1) for word in pairs[1::2])
     await anvil.set_storage_at(token, place, there + minted)
-
-
-async def _found(anvil: Anvil, contract: Address, data: bytes, slot: Callable[[int], int]) -> int:
-    """Return the place for which overriding `slot(place)` changes what `data` answers."""
-    asked = [
-        (
-            "eth_call",
-            [
-                {"to": contract, "data": "0x" + data.hex()},
-                "latest",
-                {contract: {"stateDiff": {f"0x{slot(place):064x}": f"0x{_MARK:064x}"}}},
-            ],
-        )
-        for place in LIKELY
-    ]
-    for place, answer in zip(LIKELY, await anvil.batch(asked), strict=True):
-        if int(answer, 16) == _MARK:
-            return place
-    raise RpcError(f"{contract} keeps what is asked of it in none of the slots tried.")
 
 
 def _entry_slot(place: int) -> int:
