@@ -47,13 +47,15 @@ class Tally:
 
 async def bout(devnet: Devnet, world: World, tally: Tally, *, liquidate: int = 12) -> None:
     """Settle `world` and compare; at most `liquidate` pairs are liquidated."""
+    keeper = await approve_everything(devnet)
+    await _endow(devnet, keeper)
     wanted = await settle(devnet, world)
     seen = await _seen(devnet, [one.holdings.account for one in wanted])
     assert not seen.observed.unreadable
     for one in wanted:
         assert seen.holdings[one.holdings.account] == one.holdings
     await _compare(devnet, seen, tally)
-    await _liquidate(devnet, seen, tally, liquidate)
+    await _liquidate(devnet, keeper, seen, tally, liquidate)
     tally.worlds += 1
 
 
@@ -95,17 +97,8 @@ async def _compare(devnet: Devnet, seen: Seen, tally: Tally) -> None:
         tally.in_e_mode += holdings.e_mode in seen.market.e_modes
 
 
-async def _liquidate(devnet: Devnet, seen: Seen, tally: Tally, most: int) -> None:
-    keeper = await approve_everything(devnet)
-    await _endow(devnet, keeper)
-    block = await block_of(devnet.anvil)
-    again = await run(
-        devnet.anvil,
-        seen.adapter.observe(seen.market, list(seen.holdings), lambda _: None),
-        block,
-    )
-    now = Seen(seen.adapter, seen.market, again, block)
-    at = block.timestamp + LATER_S
+async def _liquidate(devnet: Devnet, keeper: Address, now: Seen, tally: Tally, most: int) -> None:
+    at = now.block.timestamp + LATER_S
     view = now.view(at)
     tried = 0
     for holdings in now.holdings.values():
@@ -125,7 +118,7 @@ async def _one(
 ) -> None:
     call = _call(devnet, holdings, cut.collateral.asset.address, cut.debt.asset.address, cut.amount)
     [result] = await simulate(devnet, at, (keeper, devnet.deployment.pool, call))
-    assert result["status"] == "0x1", (result.get("error"), cut, view.explain(holdings))
+    assert result["status"] == "0x1", (result["returnData"], cut, view.explain(holdings))
     theirs = liquidated(result)
     assert theirs == (cut.debt_to_cover, cut.seized), (theirs, cut, view.explain(holdings))
 
@@ -165,4 +158,3 @@ async def _endow(devnet: Devnet, keeper: Address) -> None:
 
         place = await found(devnet.anvil, reserve.asset, data, slot, range(10))
         await devnet.anvil.set_storage_at(reserve.asset, slot(place), 2**120)
-    await devnet.anvil.mine()

@@ -26,6 +26,8 @@ FEED_OF = (0, 0, 1, 2, 3, 4)
 """By reserve id."""
 E_MODE_IDS = (1, 2, 7)
 UNSET_E_MODE = 9
+UPDATED_AT = 2_100_000_000
+"""When every reserve was updated last, by the chain's clock: the same whenever this is run."""
 LTV, THRESHOLD, BONUS, DECIMALS = (0, 16), (16, 16), (32, 16), (48, 8)
 ACTIVE, FROZEN, PAUSED, FEE, LEGACY_E_MODE = (56, 1), (57, 1), (60, 1), (152, 16), (168, 8)
 
@@ -167,7 +169,7 @@ async def settle(devnet: Devnet, world: World) -> tuple[Implant, ...]:
     await devnet.deployer.send(
         devnet.deployment.ratio_provider, "RatioProvider", "setRatio", int(world.ratio * 10**18)
     )
-    await devnet.anvil.set_time(await devnet.anvil.timestamp() + world.elapsed_s)
+    await devnet.anvil.set_time(UPDATED_AT + world.elapsed_s)
     prices = zip(FEEDS, world.prices, strict=True)
     await devnet.push_prices({name: Decimal(price).scaleb(-8) for name, price in prices})
     return holders
@@ -208,6 +210,9 @@ async def _write_reserve(
         pool, slot + 1, wish.liquidity_rate << 128 | wish.liquidity_index
     )
     await devnet.anvil.set_storage_at(pool, slot + 2, wish.debt_rate << 128 | wish.debt_index)
+    third = int(await devnet.anvil.rpc("eth_getStorageAt", pool, hex(slot + 3), "latest"), 16)
+    third = third & ~((1 << 40) - 1 << 128) | UPDATED_AT << 128
+    await devnet.anvil.set_storage_at(pool, slot + 3, third)
 
 
 async def _configure(devnet: Devnet, contract: str, function: str, *arguments: Any) -> None:

@@ -33,6 +33,7 @@ class Rules:
     """Collateral values are floored in every revision."""
     supply_scaled: Rounding
     repay_scaled: Rounding
+    withdraw_scaled: Rounding
 
     one_division_health: bool
     """3.5+: ``sum(value * threshold)`` is divided by the debt once; before, the average threshold
@@ -70,6 +71,7 @@ _V3_0: Final = Rules(
     debt_value=_DOWN,
     supply_scaled=_HALF,
     repay_scaled=_HALF,
+    withdraw_scaled=_HALF,
     one_division_health=False,
     counts_collateral_without_threshold=False,
     e_mode_bitmaps=False,
@@ -98,6 +100,7 @@ _V3_5: Final = replace(
     debt_value=_UP,
     supply_scaled=_DOWN,
     repay_scaled=_DOWN,
+    withdraw_scaled=_UP,
     one_division_health=True,
     debt_needed=_UP,
 )

@@ -48,7 +48,7 @@ from keeper.protocols.aave_v3.liquidation import (
     most_debt,
 )
 from keeper.protocols.aave_v3.market import Market, Observed
-from keeper.protocols.aave_v3.math import collateral_value
+from keeper.protocols.aave_v3.math import collateral_value, scaled_for
 from keeper.protocols.aave_v3.reach import least, repay_to_reach, supply_to_reach
 from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.weights import weights
@@ -274,7 +274,7 @@ class View:
     ) -> Liquidation | None:
         pair = _pair(collateral, debt)
         taken = largest(self.of.rules, pair, limit, LEFTOVER)
-        if taken is None:
+        if taken is None or _burns_nothing(self.of.rules, collateral, debt, taken):
             return None
         gained = collateral_value(taken.seized, pair.collateral_price, pair.collateral_unit)
         paid = mul_div(taken.debt, pair.debt_price, pair.debt_unit, Rounding.UP)
@@ -354,6 +354,13 @@ def _pair(collateral: Held, debt: Held) -> Pair:
         debt_price=debt.leg.price,
         debt_unit=debt.now.unit,
     )
+
+
+def _burns_nothing(rules: Rules, collateral: Held, debt: Held, taken: Seizure) -> bool:
+    """Whether it comes to no scaled unit at all of one of the two: the tokens refuse that."""
+    repaid = scaled_for(taken.debt, debt.now.debt_index, rules.repay_scaled)
+    withdrawn = scaled_for(taken.seized, collateral.now.liquidity_index, rules.withdraw_scaled)
+    return repaid == 0 or withdrawn == 0
 
 
 def _to_pass(rules: Rules, pair: Pair, taken: Seizure, at_most: Raw | None) -> Raw:
