@@ -475,7 +475,7 @@ class Reader:
                 for call in calls:
                     word, _, account = call.data.decode(errors="replace").partition(" ")
                     if word == "account" and call.to == POOL:
-                        self.accounts[-1].add(Address(account))
+                        (self.accounts or [set()])[-1].add(Address(account))
                 calls = steps.send(tuple(self.chain.answer(call, block) for call in calls))
         except StopIteration as done:
             result: T = done.value
