@@ -307,6 +307,9 @@ class View:
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
         return None
 
+    def price_factor(self, holdings: Holdings) -> Wad | None:
+        return None
+
     def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
         return 90 * 86_400
 
