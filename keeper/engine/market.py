@@ -43,6 +43,8 @@ DISCOVER_EVERY_BLOCKS = 1_000
 """Parameters are learnt again now and then although no log spoke of them."""
 KEPT_AT_ONCE = 200
 """Accounts whose balances are gathered for a checkpoint, or put back, in one go."""
+MOST_KEPT = 250_000
+"""A book of more is saved without balances: they would take a gigabyte while they are gathered."""
 DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
@@ -219,11 +221,14 @@ class WatchedMarket(Generic[M, Obs]):
     def kept(self) -> Iterator[tuple[Holdings, ...]]:
         """Yield, some at a time, the balances that nothing has touched in the blocks remembered.
 
-        The book may change in between: keep of them what is `untouched` at the end.
+        The book may change in between: keep of them what is `untouched` at the end.  Of a book of
+        more than `MOST_KEPT` there are none.
         """
+        if len(self.book) > MOST_KEPT:
+            return
         some: list[Holdings] = []
         for account in tuple(self.book.accounts()):
-            if (holdings := self.book.get(account)) is not None:
+            if (holdings := self.holdings(account)) is not None:
                 some.append(holdings)
             if len(some) == KEPT_AT_ONCE:
                 yield tuple(some)

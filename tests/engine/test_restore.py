@@ -261,6 +261,21 @@ async def test_what_came_from_a_checkpoint_unread_is_never_saved_as_read() -> No
     assert len(saved.holdings) == READ_PER_BLOCK
 
 
+async def test_a_book_of_very_many_is_saved_without_balances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(market, "MOST_KEPT", 2)
+    story = Story()
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY, CAROL: HEALTHY})
+    story.market._heard.clear()
+    story.engine.covered = True
+
+    await story.engine.save_checkpoints()
+
+    [saved] = story.records.checkpoints
+    assert (len(saved.accounts), saved.holdings) == (3, ())
+
+
 async def test_a_great_book_is_saved_beside_the_passes() -> None:
     everybody = people(1_001)
     story = Story()
