@@ -5,8 +5,9 @@ Aave v3's rounding and its liquidation rules changed several times under the sam
 else in this folder asks for the revision.
 
 Source: facts collected from the releases 3.0 to 3.7, believed after a differential run against the
-deployed contract: 3.6 (revision 10) and 3.0.2 on Anvil (tests/chain).  3.7 is from the written
-rules alone.
+deployed contract: 3.6 (revision 10) and 3.0.2 (revision 1) on Anvil (tests/chain).  No other
+revision is on npm: every `@aave/core-v3` from 1.16.2 to 1.19.3 says 1.  They are held against a
+second writing of the rules (tests/protocols/aave_v3/second.py); 3.7 is from the rules alone.
 """
 
 from dataclasses import dataclass, replace
