@@ -22,6 +22,7 @@ from keeper.model import (
     IntentKind,
     Inventory,
     Leg,
+    Liquidated,
     Liquidation,
     Log,
     LogFilter,
@@ -225,6 +226,12 @@ class LendingAdapter(Protocol[M, Obs]):
 
     def touched(self, market: M, logs: Sequence[Log]) -> Touched:
         """Whom and what the logs speak of."""
+        ...
+
+    def liquidations(
+        self, market: M, block: BlockRef, logs: Sequence[Log]
+    ) -> tuple[Liquidated, ...]:
+        """Every liquidation that the logs of `block` tell of, whoever did it."""
         ...
 
     def observe(

@@ -34,7 +34,13 @@ def hand_of(settings: Settings, market: WatchedMarket[Any, Any], owner: Address 
         for entry in settings.protect.values()
         if not entry.markets or market.id.name in entry.markets
     }
-    return Hand(owner=owner, protections=protections, otherwise=_otherwise(settings, market, owner))
+    lent = settings.select(str(market.id.chain_id))[0].liquidator
+    return Hand(
+        owner=owner,
+        protections=protections,
+        otherwise=_otherwise(settings, market, owner),
+        ours=frozenset(address for address in (owner, lent) if address is not None),
+    )
 
 
 def _protection(entry: Protect, market: WatchedMarket[Any, Any]) -> Strategy:

@@ -19,6 +19,7 @@ from keeper.cli import (
     db,
     deploy,
     explain,
+    misses,
     oracles,
     positions,
     watch,
@@ -79,6 +80,7 @@ for _module in (
     deploy,
     watch,
     actions,
+    misses,
     db,
     config,
 ):

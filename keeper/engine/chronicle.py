@@ -22,6 +22,7 @@ from keeper.model import (
     BlockRef,
     Checkpoint,
     Declined,
+    Hash,
     Holdings,
     MarketId,
     Message,
@@ -73,9 +74,16 @@ class Chronicle:
         self._states = {key_of(state): state for state in left}
 
     async def write(
-        self, done: Pass, readings: Mapping[str, Reading], watches: tuple[Watch, ...]
+        self,
+        done: Pass,
+        readings: Mapping[str, Reading],
+        watches: tuple[Watch, ...],
+        orphaned: tuple[Hash, ...] = (),
     ) -> tuple[Message, ...]:
-        """Record one pass and return what people are told because of it."""
+        """Record one pass and return what people are told because of it.
+
+        `orphaned`: blocks whose liquidations did not happen after all.
+        """
         self._prices |= {r.view.market: r.prices for r in readings.values()}
         aside = _Asides(markets=self._markets, readings=readings)
         told = pass_alerts(
@@ -109,6 +117,8 @@ class Chronicle:
                 messages=told.messages,
                 audit=_audit(done),
                 held=told.held,
+                liquidations=done.liquidations,
+                orphaned=orphaned,
             )
         )
         self._since_checkpoint += 1

@@ -18,6 +18,7 @@ import structlog
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
 from keeper.engine.market import Reading, WatchedMarket
+from keeper.engine.misses import Misses
 from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
 from keeper.engine.passes import Pass
@@ -79,6 +80,7 @@ class Engine:
         )
         self._pace = Pace()
         self._decider = Decider(markets=by_name, hands=hands, pace=self._pace)
+        self._misses = Misses(markets=by_name, hands=hands, pace=self._pace)
         self._chronicle = Chronicle(records=records, markets=by_name, telling=telling)
         self._records = records
         self._executor = executor
@@ -103,6 +105,7 @@ class Engine:
     async def take(self, advance: Advance) -> Pass | None:
         """Take one change of the head; None when the block could not be observed."""
         head = advance.adopted[-1]
+        self._misses.orphan(advance.orphaned)
         self._watches = await self._records.watches()
         try:
             observed = await self._observer.observe(advance, self._decider.watched(self._watches))
@@ -123,6 +126,8 @@ class Engine:
             submissions, broadcast_at = doubted(decisions, advance.doubt), None
         else:
             submissions, broadcast_at = await self._submit(decisions, head)
+        liquidations = self._misses.reckon(self.readings)
+        self._misses.remember(head, assessments, decisions, submissions, self.readings)
         done = Pass(
             block=head,
             orphaned=len(advance.orphaned),
@@ -137,8 +142,11 @@ class Engine:
             decision_s=decided_at - advance.received_at,
             broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
             rpc_calls=observed.rpc_calls,
+            liquidations=liquidations,
         )
-        messages = await self._chronicle.write(done, self.readings, self._watches)
+        messages = await self._chronicle.write(
+            done, self.readings, self._watches, self._misses.orphaned()
+        )
         self.last = done = replace(done, messages=messages)
         if self._chronicle.checkpoint_due:
             await self.save_checkpoints()

@@ -21,6 +21,7 @@ from keeper.errors import (
     KeeperError,
     ObservationError,
     PolicyViolation,
+    Unprofitable,
 )
 from keeper.execution.arming import Arming
 from keeper.execution.flash import FlashLoans
@@ -47,6 +48,7 @@ from keeper.model import (
     Submitted,
     TxState,
     Unknown,
+    Why,
 )
 from keeper.ports import Journal, MarketView
 from keeper.units import Wei
@@ -208,7 +210,7 @@ class TxExecutor:
         try:
             submission = await self._submit(intent, view)
         except KeeperError as error:
-            submission = Declined(intent=intent, reason=str(error))
+            submission = _declined(intent, error)
         match submission:
             case Declined(reason=reason):
                 intent_log.warning("intent.declined", reason=reason)
@@ -225,7 +227,7 @@ class TxExecutor:
                 raise PolicyViolation("There is no account to act from: name a keystore file.")
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
-            return Declined(intent=intent, reason=str(error))
+            return _declined(intent, error)
         return Rehearsed(plan=ready.plan, health_after=ready.health_after)
 
     async def _submit(self, intent: Intent, view: MarketView) -> Submission:
@@ -323,3 +325,8 @@ class TxExecutor:
         return (
             f"the node answers for chain {ground.chain_id}, this executor is for {self._chain_id}"
         )
+
+
+def _declined(intent: Intent, error: KeeperError) -> Declined:
+    why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
+    return Declined(intent=intent, reason=str(error), why=why)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keeper.errors import ExecutionError, PolicyViolation
+from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
 from keeper.execution import liquidator
 from keeper.execution.exchange import Exchange, Hop, encode_path
 from keeper.execution.liquidator import Order, encode_order
@@ -55,11 +55,11 @@ class Funded:
     words: str
 
     def judge(self, gas_used: int, price_wei: Wei) -> None:
-        """Raise `ExecutionError`, with the numbers, unless enough is left after gas."""
+        """Raise `Unprofitable`, with the numbers, unless enough is left after gas."""
         gas = gas_cost(gas_used, price_wei, self.native_price)
         left = Base(self.intent.expected_profit - gas)
         if left < self.min_profit:
-            raise ExecutionError(
+            raise Unprofitable(
                 f"Not worth it: {self.words}, gas about {usd(gas)}: {usd(left)} is below the floor"
                 f" of {usd(self.min_profit)}."
             )

@@ -7,7 +7,7 @@ rehearsal says what a submission would.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeper.errors import ExecutionError, PolicyViolation
+from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
 from keeper.execution.arming import Arming
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import FlashLoans, Funded
@@ -124,7 +124,7 @@ class Preparation:
         )
         fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
         if isinstance(fees, AtCap):
-            raise ExecutionError(
+            raise Unprofitable(
                 f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that this"
                 " is worth or that the caps allow."
             )

@@ -28,6 +28,7 @@ from keeper.model.decisions import (
     Inventory,
     Liquidation,
     Refuse,
+    Why,
 )
 from keeper.model.execution import (
     Abandoned,
@@ -48,6 +49,7 @@ from keeper.model.execution import (
     Unknown,
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
+from keeper.model.liquidations import Liquidated, Reckoned, Taken
 from keeper.model.market import Asset, Entry, Holdings, MarketId, PositionId, Side, Touched
 from keeper.model.oracles import (
     Cap,
@@ -122,6 +124,7 @@ __all__ = [
     "IntentKind",
     "Inventory",
     "Leg",
+    "Liquidated",
     "Liquidation",
     "Log",
     "LogFilter",
@@ -137,6 +140,7 @@ __all__ = [
     "PriceVerdict",
     "Quote",
     "Receipt",
+    "Reckoned",
     "Reference",
     "Refuse",
     "Rehearsed",
@@ -152,6 +156,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "Suspicion",
+    "Taken",
     "Thresholds",
     "Touched",
     "TxState",
@@ -159,4 +164,5 @@ __all__ = [
     "Unknown",
     "Watch",
     "Weights",
+    "Why",
 ]

@@ -6,6 +6,7 @@ from enum import StrEnum
 from keeper.model.chain import Address, Hash
 from keeper.model.decisions import (
     Intent,
+    Why,
 )
 from keeper.units import Base, Wad, Wei
 
@@ -162,6 +163,7 @@ class Declined:
 
     intent: Intent
     reason: str
+    why: Why = Why.REFUSED
 
 
 Submission = Submitted | Rehearsed | Declined

@@ -220,6 +220,28 @@ class DecisionRow(Table, table=True):
     )
 
 
+class LiquidationRow(Table, table=True):
+    """One liquidation on chain, ours or not, with the account of it."""
+
+    __tablename__ = "liquidations"
+    chain_id: int = _column(Uint63("liquidations.chain_id"), primary_key=True)
+    block_number: int = _column(Uint63("liquidations.block_number"), primary_key=True)
+    log_index: int = _column(Uint63("liquidations.log_index"), primary_key=True)
+    block_hash: str = _column(Hex("liquidations.block_hash", 32))
+    block_time: int = _column(Uint63("liquidations.block_time"))
+    market: str = _column(Words("liquidations.market"))
+    account: str = _column(Hex("liquidations.account", 20))
+    liquidator: str = _column(Hex("liquidations.liquidator", 20))
+    taken: str = _column(Words("liquidations.taken"))
+    facts: Any = _column(Document("liquidations.facts"))
+    """The whole of it; the columns above are what is asked for."""
+
+    __table_args__ = (
+        Index("liquidations_by_time", "block_time"),
+        Index("liquidations_by_hash", "block_hash"),
+    )
+
+
 class AlertRow(Table, table=True):
     """One alert that is not clear."""
 
