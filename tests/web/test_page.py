@@ -125,6 +125,6 @@ def test_liquidations_on_chain_say_whose_they_were_and_why() -> None:
     shown = page(status())
 
     assert "Liquidations in the watched markets" in shown
-    for words in ("1,234.56 USDC", "0.40 WETH", "61.73 USD", "refused", "it would revert"):
+    for words in ("1,234.56 USDC", "0.4000 WETH", "61.73 USD", "refused", "it would revert"):
         assert words in shown, words
     assert "None was seen yet." in page(status(liquidations=()))
