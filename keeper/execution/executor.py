@@ -5,9 +5,9 @@ intent is an answer (`Declined`), not an exception.  Not armed, the same path ru
 and answers `Rehearsed`.
 
 One lock covers everything from the claim to the send and every pass over open plans, so that in
-one process nonces are signed in the order in which they were claimed.  Caveat: what is simulated
-and allowed for one intent does not know what another process with the same key is doing; nonces
-and one-plan-per-position hold between processes, the caps of a day may be overshot by one plan.
+one process nonces are signed in the order in which they were claimed.  Nonces, one plan per
+position and the caps of a day hold between processes too, by the transaction that claims.  Caveat:
+what is simulated for one intent does not know what another process with the same key is doing.
 """
 
 import asyncio
@@ -260,7 +260,12 @@ class TxExecutor:
         if refusal := self._arming.refusal():
             raise PolicyViolation(f"Nothing was signed: {refusal}.")
         await self._check_policy(plan, ground)
-        claim = await self._journal.claim(plan, address, max(ground.nonce, ground.pending_nonce))
+        claim = await self._journal.claim(
+            plan,
+            address,
+            max(ground.nonce, ground.pending_nonce),
+            self._policy.allowance(since=block.timestamp - DAY_S),
+        )
         self._failpoint("plan.claimed")
         if claim.nonce < ground.nonce:
             reason = f"The journal gave {address} nonce {claim.nonce}, it is at {ground.nonce}."

@@ -3,15 +3,15 @@
 Checked twice: on the plan before anything is journalled, with what was spent, and on the decoded
 bytes right before each signature, bumps and cancellations included.
 
-Caveat: the caps of a day are checked before the claim, not with it in one transaction.  Two
-processes that share one key can overshoot a day by the plan that each has in hand.
+The caps of a day are said here in words and kept a third time by the transaction that claims, so
+that two processes with one key cannot both take what is left of them.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from keeper.execution.transaction import UnsignedTx, is_cancellation
-from keeper.model import Address, IntentKind, OpenPlan, Plan, Spent
+from keeper.model import Address, Allowance, IntentKind, OpenPlan, Plan, Spent
 from keeper.units import Base, Wei
 
 APPROVE: Final = bytes.fromhex("095ea7b3")
@@ -74,6 +74,12 @@ class SigningPolicy:
     def empty(self) -> bool:
         """Whether it can allow nothing at all."""
         return not (self.chain_id and self.permissions and self.targets and self.max_gas_wei)
+
+    def allowance(self, since: int) -> Allowance:
+        """Return what all plans since `since` may take together: for the claim to reserve."""
+        return Allowance(
+            since=since, value=self.max_spend_per_day, gas_wei=self.max_gas_per_day_wei
+        )
 
     def check(  # noqa: PLR0911 - a list of refusals
         self, plan: Plan, spent: Spent, balance_wei: Wei, reserved_wei: Wei

@@ -32,6 +32,7 @@ from keeper.model.decisions import (
 )
 from keeper.model.execution import (
     Abandoned,
+    Allowance,
     Attempt,
     Confirmed,
     Declined,
@@ -90,6 +91,7 @@ __all__ = [
     "Address",
     "AlertLevel",
     "AlertState",
+    "Allowance",
     "Assessed",
     "Assessment",
     "Asset",

@@ -39,6 +39,16 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a signer's plans since an instant may take, the one that is being claimed included."""
+
+    since: int
+    """Chain seconds; plans decided at or after it count, and every open one."""
+    value: Base
+    gas_wei: Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fees:
     """EIP-1559 fees of one attempt, wei per gas."""
 

@@ -20,9 +20,10 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from keeper.errors import JournalError
+from keeper.errors import JournalError, PolicyViolation
 from keeper.model import (
     Address,
+    Allowance,
     Attempt,
     AuditEvent,
     Declined,
@@ -71,11 +72,14 @@ class SqlJournal:
         self._database = database
         self._chain_id = chain_id
 
-    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+    async def claim(
+        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+    ) -> OpenPlan:
         """Take a nonce and write the plan as CLAIMED, in one exclusive transaction.
 
         The nonce is the least that was freed and is not below `chain_nonce`, else the greater of
-        `chain_nonce` and one past the last nonce in use or used.
+        `chain_nonce` and one past the last nonce in use or used.  `within` is kept to in the same
+        transaction: two processes with one key cannot both take what is left.
         """
         unsigned("chain_nonce", chain_nonce, NONCE_MAX)
         intent = plan.intent
@@ -86,6 +90,8 @@ class SqlJournal:
             )
         async with self._database.write("journal.claim") as session:
             await self._refuse_second(session, intent.intent_id, intent.position)
+            if within is not None:
+                _require_within(plan, within, await self._spent(session, signer, within.since))
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             session.add(row)
@@ -198,23 +204,8 @@ class SqlJournal:
 
     async def spent_since(self, signer: Address, since: int) -> Spent:
         """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
-        value = gas_wei = 0
         async with self._database.read("journal.spent_since") as session:
-            rows = await session.scalars(
-                select(IntentRow).where(
-                    *self._of(signer),
-                    (col(IntentRow.decided_at) >= since) | col(IntentRow.state).in_(OPEN),
-                )
-            )
-            for row in rows:
-                receipt = receipt_of(row)
-                if row.state in OPEN:
-                    value += row.spends
-                    gas_wei += row.gas_limit * row.max_fee_wei
-                else:
-                    value += row.spends if row.state == TxState.CONFIRMED else 0
-                    gas_wei += receipt.gas_used * receipt.effective_gas_price_wei if receipt else 0
-        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
+            return await self._spent(session, signer, since)
 
     async def record_submission(self, submission: Submission) -> None:
         """Keep what became of an intent: rehearsals and refusals too, for ``keeper actions``."""
@@ -238,6 +229,24 @@ class SqlJournal:
         if row is None or row.chain_id != self._chain_id:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
         return row
+
+    async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
+        value = gas_wei = 0
+        rows = await session.scalars(
+            select(IntentRow).where(
+                *self._of(signer),
+                (col(IntentRow.decided_at) >= since) | col(IntentRow.state).in_(OPEN),
+            )
+        )
+        for row in rows:
+            receipt = receipt_of(row)
+            if row.state in OPEN:
+                value += row.spends
+                gas_wei += row.gas_limit * row.max_fee_wei
+            else:
+                value += row.spends if row.state == TxState.CONFIRMED else 0
+                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei if receipt else 0
+        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
     async def _refuse_second(
         self, session: AsyncSession, intent_id: str, position: PositionId
@@ -283,6 +292,19 @@ class SqlJournal:
         }
         facts = AuditEvent(event=event, fields={**told, **fields})
         await append(session, [facts], at=self._database.now())
+
+
+def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
+    gas_wei = plan.gas_limit * plan.max_fee_wei
+    for what, total, most in (
+        ("spending to {} base units", spent.value + plan.spends, within.value),
+        ("gas to {} wei", spent.gas_wei + gas_wei, within.gas_wei),
+    ):
+        if total > most:
+            raise PolicyViolation(
+                f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
+                " cap: another claim of the same key was first; nothing was written"
+            )
 
 
 def _advance(row: IntentRow, state: TxState) -> None:

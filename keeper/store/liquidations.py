@@ -8,7 +8,7 @@ from sqlmodel import col
 
 from keeper.model import Reckoned, Taken
 from keeper.store.database import Database
-from keeper.store.rows import document, read_document
+from keeper.store.documents import document, read_document
 from keeper.store.tables import LiquidationRow
 from keeper.store.whole import whole_class
 from keeper.units import Base
