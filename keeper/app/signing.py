@@ -5,14 +5,17 @@ from dataclasses import replace
 
 from keeper.app.chain import OpenChain
 from keeper.app.hands import flash_of, policy_of, pricing_of
+from keeper.app.registry import DATA_FEES
+from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import Permission, Target
 from keeper.execution.progress import ProgressRules
 from keeper.execution.signer import KeystoreSigner, Signer
-from keeper.model import AuditEvent, Message, Outcome
+from keeper.model import Address, AuditEvent, Message, Outcome
 from keeper.settings import Chain, Settings
 from keeper.store.journal import SqlJournal
+from keeper.units import Bps
 
 
 async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
@@ -23,6 +26,18 @@ async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
     if signing.private_key is not None:
         return KeystoreSigner.plain(signing.private_key.get_secret_value(), chain.chain_id)
     return None
+
+
+def owner_of(settings: Settings, signer: Signer | None) -> Address | None:
+    """Return whose account is acted from, or rehearsed with; None where nothing is."""
+    return settings.signing.rehearse_as if signer is None else signer.address
+
+
+def data_fee_of(chain: Chain) -> DataFeeKind:
+    """Return how the chain charges for data."""
+    if chain.data_fee == "auto":
+        return DATA_FEES.get(chain.chain_id, DataFeeKind.NONE)
+    return DataFeeKind(chain.data_fee)
 
 
 def executor_for(
@@ -56,7 +71,13 @@ def executor_for(
         settings=ExecutionSettings(
             progress=ProgressRules(confirmations=chain.config.confirmations),
             adopt_nonce=settings.signing.adopt_nonce,
+            protect_share=Bps(settings.signing.protect_gas_share_bps),
+            liquidate_share=Bps(settings.liquidate.gas_share_bps),
+            bid_share=Bps(settings.liquidate.bid_share_bps),
+            floor=settings.liquidate.min_profit_usd,
+            data_fee=data_fee_of(chain.config),
         ),
+        rehearse_as=settings.signing.rehearse_as,
         kill_switch=settings.signing.kill_switch_file,
         flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
     )

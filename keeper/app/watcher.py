@@ -18,7 +18,7 @@ from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.oracles import board_of
-from keeper.app.signing import executor_for, signer_for
+from keeper.app.signing import executor_for, owner_of, signer_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
@@ -155,7 +155,7 @@ class Watcher:
                 executor.disarm(self._disarmed)
             elif pause := await SqlPeople(self._database).paused():
                 executor.disarm(pause)
-            self._owner = owner = None if signer is None else signer.address
+            self._owner = owner = owner_of(self.settings, signer)
             engine = Engine(
                 markets=tuple(chain.markets.values()),
                 hands={

@@ -228,7 +228,7 @@ class TxExecutor:
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
             return _declined(intent, error)
-        return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+        return _rehearsed(ready)
 
     async def _submit(self, intent: Intent, view: MarketView) -> Submission:
         if self._arming.disarmed_reason is not None:
@@ -238,7 +238,7 @@ class TxExecutor:
         ready = await self._preparation.ready(intent, view, self._address)
         if not self._arming.armed:
             self._preparation.note_sale(ready)
-            return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+            return _rehearsed(ready)
         async with self._lock:
             return await self._claim_and_send(ready)
 
@@ -291,9 +291,7 @@ class TxExecutor:
         address = self._signer.address
         spent = await self._journal.spent_since(address, ground.block.timestamp - DAY_S)
         pending = await self._journal.open_plans(address)
-        reserved = sum(
-            p.plan.gas_limit * p.plan.max_fee_wei for p in pending if p.nonce >= ground.nonce
-        )
+        reserved = sum(p.plan.most_gas_wei for p in pending if p.nonce >= ground.nonce)
         verdict = self._policy.check(plan, spent, ground.balance_wei, Wei(reserved))
         if isinstance(verdict, Denied):
             raise PolicyViolation(verdict.reason)
@@ -335,3 +333,7 @@ class TxExecutor:
 def _declined(intent: Intent, error: KeeperError) -> Declined:
     why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
     return Declined(intent=intent, reason=str(error), why=why)
+
+
+def _rehearsed(ready: Ready) -> Rehearsed:
+    return Rehearsed(plan=ready.plan, health_after=ready.health_after, cost=ready.cost)

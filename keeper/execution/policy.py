@@ -65,7 +65,7 @@ class SigningPolicy:
     """Per transaction, of the keeper's own tokens, base units."""
     max_spend_per_day: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
     max_gas_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
-    """Per transaction: gas limit times maximum fee."""
+    """Per transaction: gas limit times maximum fee, and a rollup's data fee."""
     max_gas_per_day_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     min_balance_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """Left in the signer's account after the worst case of everything in flight."""
@@ -90,7 +90,7 @@ class SigningPolicy:
         `balance_wei`: of the signer now; `reserved_wei`: gas that open plans may still take of it.
         """
         position = plan.intent.position
-        gas_wei = plan.gas_limit * plan.max_fee_wei
+        gas_wei = plan.most_gas_wei
         if self.empty:
             return Denied("The signing policy is empty: it allows nothing.")
         if Permission(market=position.market.name, kind=plan.intent.kind) not in self.permissions:
@@ -160,10 +160,9 @@ class SigningPolicy:
             )
         if payload.fees.priority_fee_wei > payload.fees.max_fee_wei:
             return Denied("The transaction's priority fee is above its maximum fee.")
-        if payload.most_gas_wei > min(self.max_gas_wei, plan.gas_limit * plan.max_fee_wei):
-            return Denied(
-                f"The transaction's gas may cost {payload.most_gas_wei} wei: over the cap."
-            )
+        most_wei = payload.most_gas_wei + plan.data_fee_wei
+        if most_wei > min(self.max_gas_wei, plan.most_gas_wei):
+            return Denied(f"The transaction's gas may cost {most_wei} wei: over the cap.")
         if is_cancellation(payload, open_plan.signer):
             return Allowed()
         if (payload.to, payload.data, payload.value_wei, payload.gas_limit) != (

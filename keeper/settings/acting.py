@@ -72,6 +72,20 @@ class Liquidate(Section):
         description="How much less than quoted the sale of what is seized may bring, in hundredths "
         "of a percent.",
     )
+    bid_share_bps: int = Field(
+        0,
+        ge=0,
+        le=9_000,
+        description="Of the profit above min_profit_usd, in hundredths of a percent: offered as "
+        "priority fee, so that the block's builder takes this liquidation and not another's.",
+    )
+    gas_share_bps: int = Field(
+        8_000,
+        gt=0,
+        le=10_000,
+        description="The most of the expected profit that gas may cost, bids and fee rises "
+        "included, in hundredths of a percent.",
+    )
     profit_to: OptionalAddress = Field(
         None,
         description="Owner of the liquidator contract, who gets its profits; the key's own account "
@@ -104,6 +118,18 @@ class Signing(Section):
     )
     min_gas_balance_eth: EthValue = Field(
         Wei(10**16), description="Below this balance of the chain's coin an alarm is raised."
+    )
+    protect_gas_share_bps: int = Field(
+        5_000,
+        gt=0,
+        le=10_000,
+        description="The most that gas of a protection may cost, of what a liquidation would cost "
+        "the account's owner, in hundredths of a percent.",
+    )
+    rehearse_as: OptionalAddress = Field(
+        None,
+        description="Without a key: whose balances and allowances are taken for the keeper's when "
+        "it rehearses what it would do.",
     )
     adopt_nonce: OptionalInt = Field(
         None,

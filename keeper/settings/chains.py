@@ -1,6 +1,6 @@
 """Chains, their nodes and their markets."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -21,6 +21,8 @@ from keeper.settings.values import (
     OptionalInt,
     WsUrls,
 )
+
+DataFee = Literal["auto", "none", "op_stack", "arbitrum"]
 
 
 class Market(Section):
@@ -95,6 +97,11 @@ class Chain(Section):
     uniswap_quoter: OptionalAddress = Field(
         None,
         description="Uniswap v3's QuoterV2; known for the larger chains.",
+    )
+    data_fee: DataFee = Field(
+        "auto",
+        description="How the chain charges for data besides gas: auto (known for the larger "
+        "rollups), none, op_stack or arbitrum.",
     )
     markets: tuple[Annotated[Market, BeforeValidator(_market)], ...] = Field(
         (), description="Names of presets, or tables; the chain's main Aave v3 market by default."

@@ -42,7 +42,14 @@ from keeper.store import outbox
 from keeper.store.audit import append
 from keeper.store.database import Database
 from keeper.store.documents import document
-from keeper.store.rows import attempt_row, intent_row, open_plan, receipt_of, rehearsal_row
+from keeper.store.rows import (
+    attempt_row,
+    intent_row,
+    open_plan,
+    plan_of,
+    receipt_of,
+    rehearsal_row,
+)
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
@@ -242,10 +249,12 @@ class SqlJournal:
             receipt = receipt_of(row)
             if row.state in OPEN:
                 value += row.spends
-                gas_wei += row.gas_limit * row.max_fee_wei
+                gas_wei += plan_of(row).most_gas_wei
             else:
                 value += row.spends if row.state == TxState.CONFIRMED else 0
-                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei if receipt else 0
+                if receipt is not None:
+                    gas_wei += receipt.gas_used * receipt.effective_gas_price_wei
+                    gas_wei += plan_of(row).data_fee_wei
         return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
     async def _refuse_second(
@@ -295,7 +304,7 @@ class SqlJournal:
 
 
 def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
-    gas_wei = plan.gas_limit * plan.max_fee_wei
+    gas_wei = plan.most_gas_wei
     for what, total, most in (
         ("spending to {} base units", spent.value + plan.spends, within.value),
         ("gas to {} wei", spent.gas_wei + gas_wei, within.gas_wei),

@@ -15,6 +15,7 @@ from keeper.model import (
     Assessment,
     Attempt,
     BlockRef,
+    Cost,
     Declined,
     Fees,
     Hash,
@@ -133,11 +134,11 @@ def attempt(row: AttemptRow) -> Attempt:
 def rehearsal_row(value: Rehearsed | Declined, *, at: float) -> RehearsalRow:
     """The row of what was not sent."""
     match value:
-        case Rehearsed(plan=plan, health_after=health_after):
+        case Rehearsed(plan=plan, health_after=health_after, cost=paid):
             intent, reason, outcome = plan.intent, plan.intent.reason, "rehearsed"
-            stored = document(plan)
+            stored, cost = document(plan), None if paid is None else document(paid)
         case Declined(intent=intent, reason=reason):
-            outcome, stored, health_after = "declined", None, None
+            outcome, stored, cost, health_after = "declined", None, None, None
     return RehearsalRow(
         intent_id=intent.intent_id,
         outcome=outcome,
@@ -148,6 +149,7 @@ def rehearsal_row(value: Rehearsed | Declined, *, at: float) -> RehearsalRow:
         intent=document(intent),
         plan=stored,
         health_after=health_after,
+        cost=cost,
         reason=reason,
         at=at,
     )
@@ -156,6 +158,11 @@ def rehearsal_row(value: Rehearsed | Declined, *, at: float) -> RehearsalRow:
 def rehearsed_intent(row: RehearsalRow) -> Intent:
     """What would have been done."""
     return read_document("rehearsals.intent", row.intent, Intent)
+
+
+def rehearsed_cost(row: RehearsalRow) -> Cost | None:
+    """What it would have paid, or None where that is not known."""
+    return None if row.cost is None else read_document("rehearsals.cost", row.cost, Cost)
 
 
 def history_row(assessment: Assessment) -> HistoryRow:

@@ -144,6 +144,8 @@ class RehearsalRow(Table, table=True):
     intent: Any = _column(Document("rehearsals.intent"))
     plan: Any = _column(Document("rehearsals.plan"), nullable=True)
     health_after: int | None = _column(Uint256("rehearsals.health_after"), nullable=True)
+    cost: Any = _column(Document("rehearsals.cost"), nullable=True)
+    """What it would have paid; null where that was not simulated."""
     reason: str = _column(Words("rehearsals.reason"))
     at: float = _column(Double())
 

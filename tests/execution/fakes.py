@@ -87,7 +87,7 @@ class MemoryJournal:
         self._maybe_fail("claim")
         if within is not None:
             spent = await self.spent_since(signer, within.since)
-            gas_wei = spent.gas_wei + plan.gas_limit * plan.max_fee_wei
+            gas_wei = spent.gas_wei + plan.most_gas_wei
             if spent.value + plan.spends > within.value or gas_wei > within.gas_wei:
                 raise PolicyViolation(f"{plan.intent.intent_id} is over the day's cap")
         if plan.intent.intent_id in self.plans:
@@ -151,7 +151,7 @@ class MemoryJournal:
             if p.signer != signer or (plan.intent.block.timestamp < since and p.state not in OPEN):
                 continue
             if p.state in OPEN:
-                gas += plan.gas_limit * plan.max_fee_wei
+                gas += plan.most_gas_wei
             elif p.receipt is not None:
                 gas += p.receipt.gas_used * p.receipt.effective_gas_price_wei
             if p.state in OPEN or p.state is TxState.CONFIRMED:

@@ -1,4 +1,4 @@
-"""Liquidations on chain, ours or not, and why those of others were not ours."""
+"""Liquidations on chain, ours or not; what a rehearsed transaction would have paid."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("rehearsals", sa.Column("cost", sa.Text(), nullable=True))
     op.create_table(
         "liquidations",
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
