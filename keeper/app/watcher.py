@@ -229,8 +229,7 @@ class Watcher:
             self._taking_since = None
         if done is None:
             return
-        for submission in done.submissions:
-            await self.note(submission)
+        await self._journal.record_submission(*done.submissions)
         self.last_pass_at = self._clock()
         self._on_pass(self.name, done)
 

@@ -8,8 +8,9 @@ made up for at the next block: whom it would have read stays on the list.  What 
 looked after all the same.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from keeper.model import (
     Assessment,
     BlockRef,
     Decision,
+    Funding,
     Intent,
     Outcome,
     PositionId,
@@ -42,6 +44,9 @@ from keeper.strategies.queue import queue
 from keeper.units import Wad
 
 log = structlog.get_logger()
+
+AT_ONCE = 8
+"""Intents that are simulated side by side."""
 
 
 class Engine:
@@ -157,13 +162,18 @@ class Engine:
     ) -> tuple[tuple[Submission, ...], float | None]:
         submissions: list[Submission] = []
         broadcast_at: float | None = None
-        for intent in queue(tuple(d.intent for d in decisions if isinstance(d, Act))):
-            view = self.readings[intent.position.market.name].view
-            submission = await self._executor.submit(intent, view)
-            if isinstance(submission, Submitted) and broadcast_at is None:
+        for some in _together(queue(tuple(d.intent for d in decisions if isinstance(d, Act)))):
+            done = await asyncio.gather(
+                *(
+                    self._executor.submit(i, self.readings[i.position.market.name].view)
+                    for i in some
+                )
+            )
+            if broadcast_at is None and any(isinstance(one, Submitted) for one in done):
                 broadcast_at = self._clock()
-            self._pace.began(submission, head.number)
-            submissions.append(submission)
+            for submission in done:
+                self._pace.began(submission, head.number)
+            submissions += done
         return tuple(submissions), broadcast_at
 
     async def _settle(self, advance: Advance) -> tuple[Outcome, ...]:
@@ -209,3 +219,23 @@ class Engine:
             if assessment.position == position and isinstance(assessment, Assessed):
                 return assessment.health_factor
         return None
+
+
+def _together(intents: Sequence[Intent]) -> Iterator[Sequence[Intent]]:
+    """Yield them in order, those at once that may be prepared side by side.
+
+    The first goes alone, for nothing may hold it up.  A sale of borrowed collateral is found after
+    the sales before it: such an intent goes alone too.
+    """
+    some: list[Intent] = []
+    for number, intent in enumerate(intents):
+        alone = number == 0 or intent.funding is not Funding.OWN
+        if some and (alone or len(some) == AT_ONCE):
+            yield some
+            some = []
+        some.append(intent)
+        if alone:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -25,6 +25,7 @@ from keeper.errors import (
 )
 from keeper.execution.arming import Arming
 from keeper.execution.flash import FlashLoans
+from keeper.execution.ledger import Ledger
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
@@ -89,10 +90,11 @@ class TxExecutor:
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
         self._ground = Ground(node)
+        self._ledger = None if signer is None else Ledger(journal, signer.address)
         self._preparation = Preparation(
             node=node,
             ground=self._ground,
-            journal=None if signer is None else journal,
+            ledger=self._ledger,
             policy=policy,
             arming=self._arming,
             chain_id=chain_id,
@@ -102,6 +104,8 @@ class TxExecutor:
             failpoint=failpoint,
         )
         self._lock = asyncio.Lock()
+        self._last_turn = asyncio.Event()
+        self._last_turn.set()
         self._open: dict[str, Intent] = {}
         self._sender: Sender | None = None
         self._tracker: Tracker | None = None
@@ -179,6 +183,8 @@ class TxExecutor:
     async def _track(self, block: BlockRef, *, recovering: bool) -> tuple[Outcome, ...]:
         assert self._signer is not None
         assert self._tracker is not None
+        assert self._ledger is not None
+        self._ledger.forget()
         plans = await self._journal.open_plans(self._signer.address)
         self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
         ground = await self._ground.at(block, self._signer.address) if plans else None
@@ -203,12 +209,23 @@ class TxExecutor:
     async def submit(self, intent: Intent, view: MarketView) -> Submission:
         """Take one intent as far as arming, policy, simulation and caps allow.  Never raises
         for what is wrong with an intent, a node or the journal: that is `Declined`.
+
+        Several may be under way at once: they are simulated side by side, and claimed and sent in
+        the order of the calls.
         """
+        before, done = self._last_turn, asyncio.Event()
+        self._last_turn = done
+        try:
+            return await self._in_turn(intent, view, before)
+        finally:
+            done.set()
+
+    async def _in_turn(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         intent_log = log.bind(
             intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
         )
         try:
-            submission = await self._submit(intent, view)
+            submission = await self._submit(intent, view, before)
         except KeeperError as error:
             submission = _declined(intent, error)
         match submission:
@@ -230,7 +247,7 @@ class TxExecutor:
             return _declined(intent, error)
         return _rehearsed(ready)
 
-    async def _submit(self, intent: Intent, view: MarketView) -> Submission:
+    async def _submit(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         if self._arming.disarmed_reason is not None:
             raise PolicyViolation(f"Sending is disarmed: {self._arming.disarmed_reason}.")
         if self._address is None:
@@ -239,11 +256,13 @@ class TxExecutor:
         if not self._arming.armed:
             self._preparation.note_sale(ready)
             return _rehearsed(ready)
+        await before.wait()
         async with self._lock:
             return await self._claim_and_send(ready)
 
     async def _claim_and_send(self, ready: Ready) -> Submission:
         """Under the lock: policy, claim, signature, send."""
+        assert self._ledger is not None
         assert self._sender is not None
         assert self._signer is not None
         assert self._tracker is not None
@@ -266,6 +285,7 @@ class TxExecutor:
             max(ground.nonce, ground.pending_nonce),
             self._policy.allowance(since=block.timestamp - DAY_S),
         )
+        self._ledger.claimed(claim)
         self._failpoint("plan.claimed")
         if claim.nonce < ground.nonce:
             reason = f"The journal gave {address} nonce {claim.nonce}, it is at {ground.nonce}."
@@ -287,12 +307,10 @@ class TxExecutor:
 
     async def _check_policy(self, plan: Plan, ground: Footing) -> None:
         """Raise `PolicyViolation` unless the policy allows `plan` on top of what was spent."""
-        assert self._signer is not None
-        address = self._signer.address
-        spent = await self._journal.spent_since(address, ground.block.timestamp - DAY_S)
-        pending = await self._journal.open_plans(address)
-        reserved = sum(p.plan.most_gas_wei for p in pending if p.nonce >= ground.nonce)
-        verdict = self._policy.check(plan, spent, ground.balance_wei, Wei(reserved))
+        assert self._ledger is not None
+        books = await self._ledger.at(ground.block)
+        reserved = sum(p.plan.most_gas_wei for p in books.plans.values() if p.nonce >= ground.nonce)
+        verdict = self._policy.check(plan, books.spent, ground.balance_wei, Wei(reserved))
         if isinstance(verdict, Denied):
             raise PolicyViolation(verdict.reason)
 
@@ -313,7 +331,8 @@ class TxExecutor:
 
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
         """Disarm when the chain knows transactions of the signer that the journal does not."""
-        watermark = await self._journal.watermark(address)
+        assert self._ledger is not None
+        watermark = (await self._ledger.at(ground.block)).watermark
         expected = 0 if watermark is None else watermark + 1
         expected = max(expected, self._settings.adopt_nonce or 0)
         seen = max(ground.nonce, ground.pending_nonce)

@@ -13,14 +13,26 @@ from keeper.execution.arming import Arming
 from keeper.execution.data_fee import data_fee
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import FlashLoans, Funded, gas_cost
+from keeper.execution.ledger import Ledger
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings, bid, draft, fee_cap
 from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint
 from keeper.execution.simulate import Simulator
-from keeper.model import Address, Call, Cost, Fees, Funding, Intent, IntentKind, Plan
-from keeper.ports import Journal, MarketView
+from keeper.model import (
+    Address,
+    BlockRef,
+    Call,
+    Cost,
+    Fees,
+    Funding,
+    Intent,
+    IntentKind,
+    OpenPlan,
+    Plan,
+)
+from keeper.ports import MarketView
 from keeper.strategies.text import usd
 from keeper.units import Base, Wad, Wei
 
@@ -47,7 +59,7 @@ class Preparation:
         *,
         node: Node,
         ground: Ground,
-        journal: Journal | None,
+        ledger: Ledger | None,
         policy: SigningPolicy,
         arming: Arming,
         chain_id: int,
@@ -56,10 +68,10 @@ class Preparation:
         flash: FlashLoans | None,
         failpoint: Failpoint,
     ) -> None:
-        """`journal`: where plans in flight are; None without a key, when there are none."""
+        """`ledger`: what is in flight; None without a key, when there is nothing."""
         self._node = node
         self._ground = ground
-        self._journal = journal
+        self._ledger = ledger
         self._policy = policy
         self._arming = arming
         self._chain_id = chain_id
@@ -87,7 +99,7 @@ class Preparation:
         except (ValueError, OverflowError) as error:
             raise ExecutionError(f"It cannot be encoded: {error}.") from error
         ground = await self._ground.at(block, sender)
-        plans = await self._journal.open_plans(sender) if self._journal else ()
+        plans = await self._plans(block)
         busy = [p for p in plans if p.plan.intent.position == intent.position]
         if busy:
             raise PolicyViolation(
@@ -178,6 +190,13 @@ class Preparation:
                 f" {usd(left)} is below the floor of {usd(floor)}."
             )
         return Base(left - floor)
+
+    async def _plans(self, block: BlockRef) -> Sequence[OpenPlan]:
+        """Return what is in flight, by nonce."""
+        if self._ledger is None:
+            return ()
+        books = await self._ledger.at(block)
+        return sorted(books.plans.values(), key=lambda plan: plan.nonce)
 
     async def _fund(
         self,

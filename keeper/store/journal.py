@@ -46,7 +46,7 @@ from keeper.store.rows import (
     attempt_row,
     intent_row,
     open_plan,
-    plan_of,
+    receipt_in,
     receipt_of,
     rehearsal_row,
 )
@@ -214,19 +214,25 @@ class SqlJournal:
         async with self._database.read("journal.spent_since") as session:
             return await self._spent(session, signer, since)
 
-    async def record_submission(self, submission: Submission) -> None:
-        """Keep what became of an intent: rehearsals and refusals too, for ``keeper actions``."""
+    async def record_submission(self, *submissions: Submission) -> None:
+        """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
+        if not submissions:
+            return
         async with self._database.write("journal.record_submission") as session:
-            match submission:
-                case Submitted(open_plan=sent, health_after=health_after):
-                    await session.execute(
-                        update(IntentRow)
-                        .where(col(IntentRow.intent_id) == sent.plan.intent.intent_id)
-                        .values(health_after=health_after)
-                    )
-                case Rehearsed() | Declined():
-                    row = rehearsal_row(submission, at=self._database.now())
-                    await insert_missing(session, [row], ("intent_id", "outcome"))
+            for submission in submissions:
+                await self._record(session, submission)
+
+    async def _record(self, session: AsyncSession, submission: Submission) -> None:
+        match submission:
+            case Submitted(open_plan=sent, health_after=health_after):
+                await session.execute(
+                    update(IntentRow)
+                    .where(col(IntentRow.intent_id) == sent.plan.intent.intent_id)
+                    .values(health_after=health_after)
+                )
+            case Rehearsed() | Declined():
+                row = rehearsal_row(submission, at=self._database.now())
+                await insert_missing(session, [row], ("intent_id", "outcome"))
 
     def _of(self, signer: Address) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return (col(IntentRow.chain_id) == self._chain_id, col(IntentRow.signer) == signer)
@@ -238,23 +244,30 @@ class SqlJournal:
         return row
 
     async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
+        """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
         value = gas_wei = 0
-        rows = await session.scalars(
-            select(IntentRow).where(
+        kept = IntentRow
+        found = await session.execute(
+            select(
+                col(kept.state),
+                col(kept.spends),
+                col(kept.gas_limit),
+                col(kept.max_fee_wei),
+                col(kept.data_fee_wei),
+                col(kept.receipt),
+            ).where(
                 *self._of(signer),
-                (col(IntentRow.decided_at) >= since) | col(IntentRow.state).in_(OPEN),
+                (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
             )
         )
-        for row in rows:
-            receipt = receipt_of(row)
-            if row.state in OPEN:
-                value += row.spends
-                gas_wei += plan_of(row).most_gas_wei
-            else:
-                value += row.spends if row.state == TxState.CONFIRMED else 0
-                if receipt is not None:
-                    gas_wei += receipt.gas_used * receipt.effective_gas_price_wei
-                    gas_wei += plan_of(row).data_fee_wei
+        for state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
+            if state in OPEN:
+                value += spends
+                gas_wei += gas_limit * max_fee_wei + data_fee_wei
+                continue
+            value += spends if state == TxState.CONFIRMED else 0
+            if (receipt := receipt_in(kept_receipt)) is not None:
+                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
         return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
     async def _refuse_second(

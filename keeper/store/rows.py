@@ -64,6 +64,7 @@ def intent_row(plan: Plan, signer: Address, nonce: int, *, at: float) -> IntentR
         spends=plan.spends,
         gas_limit=plan.gas_limit,
         max_fee_wei=plan.max_fee_wei,
+        data_fee_wei=plan.data_fee_wei,
         health_before=intent.health_before,
         plan=document(plan),
         claimed_at=at,
@@ -104,9 +105,12 @@ def open_plan(row: IntentRow, attempts: Sequence[AttemptRow]) -> OpenPlan:
 
 def receipt_of(row: IntentRow) -> Receipt | None:
     """What the chain said, or None as long as it said nothing."""
-    if row.receipt is None:
-        return None
-    return read_document("intents.receipt", row.receipt, Receipt)
+    return receipt_in(row.receipt)
+
+
+def receipt_in(stored: Any) -> Receipt | None:
+    """The same from the column alone."""
+    return None if stored is None else read_document("intents.receipt", stored, Receipt)
 
 
 def attempt_row(row: IntentRow, value: Attempt, *, ordinal: int, at: float) -> AttemptRow:

@@ -24,7 +24,7 @@ from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
 from keeper.model import TxState
-from keeper.store.types import Blob, Document, Hex, Uint63, Uint256, Words
+from keeper.store.types import DIGITS, Blob, Document, Hex, Uint63, Uint256, Words
 
 OPEN: Final = (TxState.CLAIMED, TxState.SIGNED, TxState.SENT, TxState.MINED)
 """States of a plan that is not ended: one such plan per position."""
@@ -75,6 +75,7 @@ class IntentRow(Table, table=True):
     spends: int = _column(Uint256("intents.spends"))
     gas_limit: int = _column(Uint63("intents.gas_limit"))
     max_fee_wei: int = _column(Uint256("intents.max_fee_wei"))
+    data_fee_wei: int = _column(Uint256("intents.data_fee_wei"), server_default="0" * DIGITS)
     health_before: int = _column(Uint256("intents.health_before"))
     health_after: int | None = _column(Uint256("intents.health_after"), nullable=True)
     """As simulated before sending."""

@@ -1,4 +1,4 @@
-"""Liquidations on chain, ours or not; what a rehearsed transaction would have paid."""
+"""Liquidations on chain, ours or not; what rehearsals would have paid; rollups' data fees."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    wide = sa.String(78).with_variant(sa.Numeric(78, 0), "postgresql")
+    none = sa.Column("data_fee_wei", wide, nullable=False, server_default="0" * 78)
+    op.add_column("intents", none)
     op.add_column("rehearsals", sa.Column("cost", sa.Text(), nullable=True))
     op.create_table(
         "liquidations",
