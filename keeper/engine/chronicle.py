@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.actions import PROTECTION, Refusal, outcome_messages, refusal
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
@@ -33,6 +33,7 @@ from keeper.model import (
     Rehearsed,
     Thresholds,
     Unassessable,
+    Unknown,
     Watch,
 )
 from keeper.ports import LendingView, Records
@@ -102,6 +103,7 @@ class Chronicle:
             manners=await self._records.manners(),
             interest=aside.seconds_to_liquidation,
         )
+        messages = (*told.messages, *self._of_stuck(done, watches))
         self._remember(told.states)
         await self._records.record(
             PassRecord(
@@ -114,7 +116,7 @@ class Chronicle:
                 ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
-                messages=told.messages,
+                messages=messages,
                 audit=_audit(done),
                 held=told.held,
                 liquidations=done.liquidations,
@@ -122,7 +124,16 @@ class Chronicle:
             )
         )
         self._since_checkpoint += 1
-        return told.messages
+        return messages
+
+    def _of_stuck(self, done: Pass, watches: tuple[Watch, ...]) -> tuple[Message, ...]:
+        """Return what is said of transactions that cannot get on; an intent's first time only."""
+        return tuple(
+            message
+            for outcome in done.outcomes
+            if isinstance(outcome, Unknown) and outcome.stuck
+            for message in outcome_messages(outcome, watches, self._telling.operators)
+        )
 
     def _remember(self, states: Iterable[AlertState]) -> None:
         for state in states:
@@ -191,8 +202,9 @@ def _audit(done: Pass) -> tuple[AuditEvent, ...]:
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:
-    """Refused by a strategy, or declined by the executor."""
-    return (
-        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
+    """Declined by the executor, or refused by a strategy; protections first: many are bundled."""
+    refused = (
         *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
+        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
     )
+    return tuple(sorted(refused, key=lambda one: one.kind not in PROTECTION))

@@ -143,6 +143,9 @@ class Unknown:
 
     plan: Plan
     reason: str
+    stuck: bool = False
+    """Nothing is done about it by itself, or only once gas falls: people are told.  False for what
+    the next block may tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

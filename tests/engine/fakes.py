@@ -602,6 +602,10 @@ class Executor:
         open_plan = OpenPlan(plan=plan, signer=OWNER, nonce=7, state=TxState.SENT)
         return Submitted(open_plan=open_plan, health_after=None)
 
+    def due(self, outcome: Outcome) -> None:
+        """Answer so at the next `settle`."""
+        self._due.append(outcome)
+
     def end(self, how: type[Confirmed] | type[Reverted] | type[Unknown]) -> None:
         """Everything open ends so at the next `settle`; an unknown one stays open."""
         for intent in self.open.values():

@@ -323,6 +323,10 @@ async def test_at_the_cap_it_waits_says_so_once_and_is_mined_when_gas_falls() ->
     outcomes = await rig.blocks(12)
 
     assert [type(o) for o in outcomes] == [Unknown]
+    [told] = outcomes
+    assert isinstance(told, Unknown)
+    assert told.stuck  # people are told, with the cap
+    assert "gas cap of 25000000000 wei" in told.reason
     assert all(s.tx.fees.max_fee_wei <= 25 * GWEI for s in rig.chain.sent)
     rig.chain.base_fee_wei = 10 * GWEI
     assert [type(o) for o in await rig.blocks(3)] == [Confirmed]
