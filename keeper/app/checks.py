@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from keeper.app.chain import watched_markets
+from keeper.app.chain import relay_of, watched_markets
 from keeper.app.registry import NATIVE
 from keeper.app.signing import signer_for
 from keeper.chain.provider import Limits
@@ -103,6 +103,8 @@ async def _chain(
         yield finding
         if finding.state is not State.FAILED:
             reachable.append(url)
+    async for finding in _relay(chain):
+        yield finding
     async for finding in _websockets(chain):
         yield finding
     owner: Address | None = None
@@ -179,6 +181,24 @@ async def _websockets(chain: Chain) -> AsyncIterator[Finding]:
             yield failed(what, error, "correct ws_urls; without any, blocks are polled for")
         else:
             yield ok(what, f"chain {chain.chain_id}, it answers")
+
+
+async def _relay(chain: Chain) -> AsyncIterator[Finding]:
+    """Ask the private relay for something harmless, where there is one."""
+    if chain.relay_url is None:
+        return
+    what = f"{chain.name}: relay"
+    try:
+        relay = relay_of(chain)
+        assert relay is not None
+        async with relay:
+            await relay.check()
+    except KeeperError as error:
+        yield failed(what, error, "correct relay_url, or leave it out")
+        return
+    after = chain.relay_public_after_blocks
+    then = "never to the public pool" if after is None else f"to all after {after} blocks"
+    yield ok(what, f"{relay.name} answers; {', '.join(chain.relay_kinds)} go there, {then}")
 
 
 # --- key and money ----------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import Permission, Target
 from keeper.execution.progress import ProgressRules
+from keeper.execution.sending import PrivateRoute
 from keeper.execution.signer import KeystoreSigner, Signer
-from keeper.model import Address, AuditEvent, Message, Outcome
+from keeper.model import Address, AuditEvent, IntentKind, Message, Outcome
 from keeper.settings import Chain, Settings
 from keeper.store.journal import SqlJournal
 from keeper.units import Bps
@@ -38,6 +39,17 @@ def data_fee_of(chain: Chain) -> DataFeeKind:
     if chain.data_fee == "auto":
         return DATA_FEES.get(chain.chain_id, DataFeeKind.NONE)
     return DataFeeKind(chain.data_fee)
+
+
+def private_of(chain: OpenChain) -> PrivateRoute | None:
+    """Return what goes to the chain's relay; None without one."""
+    if chain.relay is None:
+        return None
+    return PrivateRoute(
+        relay=chain.relay,
+        kinds=frozenset(IntentKind(kind) for kind in chain.config.relay_kinds),
+        public_after=chain.config.relay_public_after_blocks,
+    )
 
 
 def executor_for(
@@ -80,6 +92,7 @@ def executor_for(
         rehearse_as=settings.signing.rehearse_as,
         kill_switch=settings.signing.kill_switch_file,
         flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
+        private=private_of(chain),
     )
     if settings.signing.armed(chain.config.chain_id):
         executor.arm(chain.config.chain_id)

@@ -31,7 +31,7 @@ from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
 from keeper.execution.preparing import Preparation, Ready
 from keeper.execution.pricing import Pricing
-from keeper.execution.sending import Failpoint, Sender, no_failpoint
+from keeper.execution.sending import Failpoint, PrivateRoute, Sender, no_failpoint
 from keeper.execution.signer import Signer
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
@@ -74,10 +74,12 @@ class TxExecutor:
         kill_switch: Path | None = None,
         rehearse_as: Address | None = None,
         flash: FlashLoans | None = None,
+        private: PrivateRoute | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         """Watch-only until `arm`.  `rehearse_as`: whose transactions to simulate without a key.
-        `flash`: who funds intents that borrow; without, they are declined.
+        `flash`: who funds intents that borrow; without, they are declined.  `private`: what goes to
+        a relay and not to the node.
         """
         self._node = node
         self._journal = journal
@@ -117,6 +119,7 @@ class TxExecutor:
                 policy=policy,
                 arming=self._arming,
                 failpoint=failpoint,
+                private=private,
             )
             self._tracker = Tracker(
                 node=node,
