@@ -6,11 +6,13 @@ from dataclasses import replace
 from keeper.app.chain import OpenChain
 from keeper.app.hands import flash_of, policy_of, pricing_of
 from keeper.app.registry import DATA_FEES
+from keeper.chain.urls import check_url, redact
 from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.executor import TxExecutor
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import Permission, Target
 from keeper.execution.progress import ProgressRules
+from keeper.execution.remote import RemoteSigner
 from keeper.execution.sending import PrivateRoute
 from keeper.execution.signer import KeystoreSigner, Signer
 from keeper.model import Address, AuditEvent, IntentKind, Message, Outcome
@@ -26,6 +28,15 @@ async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
         return await KeystoreSigner.open(signing.keystore, signing.passphrase_file, chain.chain_id)
     if signing.private_key is not None:
         return KeystoreSigner.plain(signing.private_key.get_secret_value(), chain.chain_id)
+    if signing.remote_url is not None and signing.remote_address is not None:
+        url = check_url(signing.remote_url.get_secret_value())
+        return RemoteSigner(
+            url,
+            signing.remote_address,
+            way=signing.remote_method,
+            public_key=signing.remote_public_key,
+            shown=f"the remote signer {redact(url)}",
+        )
     return None
 
 

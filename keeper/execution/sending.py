@@ -18,7 +18,7 @@ from keeper.errors import JournalError, KeeperError, PolicyViolation
 from keeper.execution.arming import Arming
 from keeper.execution.node import Node
 from keeper.execution.policy import Denied, SigningPolicy
-from keeper.execution.signer import Signer
+from keeper.execution.signer import GuardedSigner, Signer
 from keeper.execution.transaction import UnsignedTx, cancelling, decode_unsigned
 from keeper.model import Attempt, BlockRef, IntentKind, OpenPlan, TxState
 from keeper.ports import Journal
@@ -96,7 +96,7 @@ class Sender:
     ) -> None:
         self._node = node
         self._journal = journal
-        self._signer = signer
+        self._signer = GuardedSigner(signer, policy)
         self._policy = policy
         self._arming = arming
         self._failpoint = failpoint
@@ -110,14 +110,13 @@ class Sender:
         by receipt and nonce.
         """
         intent_id = plan.plan.intent.intent_id
-        payload = decode_unsigned(tx.payload())
-        verdict = self._policy.check_final(payload, plan)
+        verdict = self._policy.check_final(decode_unsigned(tx.payload()), plan)
         if isinstance(verdict, Denied):
             raise PolicyViolation(verdict.reason)
         self._failpoint("tx.judged")
         if refusal := self._arming.refusal():
             raise PolicyViolation(f"Nothing was signed: {refusal}.")
-        attempt = await self._signer.sign(payload)
+        attempt = await self._signer.sign(tx, plan)
         self._failpoint("tx.signed")
         await self._journal.signed(intent_id, attempt)
         self._failpoint("tx.stored")

@@ -1,7 +1,7 @@
 """What may be done with money, by which key and within which caps."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import (
     Field,
@@ -93,6 +93,9 @@ class Liquidate(Section):
     )
 
 
+RemoteMethod = Literal["eth_signTransaction", "eth1_sign"]
+
+
 class Signing(Section):
     """The key and what it may sign; nothing is signed unless a chain is armed here."""
 
@@ -103,6 +106,17 @@ class Signing(Section):
     passphrase_file: OptionalPath = Field(None, description="File that holds its passphrase.")
     private_key: OptionalSecret = Field(
         None, description="A key in plain text: only on the development chain, id 31337."
+    )
+    remote_url: OptionalSecret = Field(
+        None, description="A remote signer (web3signer) that keeps the key instead."
+    )
+    remote_address: OptionalAddress = Field(None, description="The address of its key.")
+    remote_method: RemoteMethod = Field(
+        "eth_signTransaction",
+        description="How it is asked: eth_signTransaction, or eth1_sign (api/v1/eth1/sign).",
+    )
+    remote_public_key: str = Field(
+        "", description="What eth1_sign knows the key by: its public key in hex."
     )
     max_per_tx_usd: UsdValue = Field(
         Base(0), description="The most value one transaction may move; 0 allows none."
@@ -140,12 +154,23 @@ class Signing(Section):
     )
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _one_key(self) -> Self:
         if self.keystore is not None and self.private_key is not None:
             raise ValueError("has both keystore and private_key: keep one")
+        if self.remote_url is not None:
+            if self.keystore is not None or self.private_key is not None:
+                raise ValueError("has a remote signer and a key of its own: keep one")
+            if self.remote_address is None:
+                raise ValueError("has remote_url but no remote_address: name the key's address")
+            if self.remote_method == "eth1_sign" and not self.remote_public_key:
+                raise ValueError("remote_method eth1_sign needs remote_public_key")
+        return self
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
         if not self.armed_chain_ids:
             return self
-        if self.keystore is None and self.private_key is None:
+        if self.keystore is None and self.private_key is None and self.remote_url is None:
             raise ValueError(
                 "arms a chain but names no key: set keystore and passphrase_file, "
                 "or leave armed_chain_ids empty to watch only"

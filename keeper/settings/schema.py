@@ -164,6 +164,7 @@ class Settings(BaseSettings):
         hidden = (
             self.telegram.token,
             self.signing.private_key,
+            self.signing.remote_url,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
             *(chain.relay_url for chain in self.chains.values()),
