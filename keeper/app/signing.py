@@ -97,6 +97,7 @@ def executor_for(
             protect_share=Bps(settings.signing.protect_gas_share_bps),
             liquidate_share=Bps(settings.liquidate.gas_share_bps),
             bid_share=Bps(settings.liquidate.bid_share_bps),
+            most_reverts=settings.signing.max_reverts,
             floor=settings.liquidate.min_profit_usd,
             data_fee=data_fee_of(chain.config),
         ),

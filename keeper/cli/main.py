@@ -19,6 +19,7 @@ from keeper.cli import (
     db,
     deploy,
     explain,
+    kill_switch,
     misses,
     oracles,
     positions,
@@ -81,6 +82,7 @@ for _module in (
     watch,
     actions,
     misses,
+    kill_switch,
     db,
     config,
 ):

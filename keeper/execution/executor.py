@@ -23,7 +23,7 @@ from keeper.errors import (
     PolicyViolation,
     Unprofitable,
 )
-from keeper.execution.arming import Arming
+from keeper.execution.arming import Arming, Breaker
 from keeper.execution.flash import FlashLoans
 from keeper.execution.ledger import Ledger
 from keeper.execution.node import Footing, Ground, Node
@@ -39,12 +39,14 @@ from keeper.model import (
     Abandoned,
     Address,
     BlockRef,
+    Confirmed,
     Declined,
     Intent,
     OpenPlan,
     Outcome,
     Plan,
     Rehearsed,
+    Reverted,
     Submission,
     Submitted,
     TxState,
@@ -91,6 +93,7 @@ class TxExecutor:
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
+        self._breaker = Breaker(self._settings.most_reverts)
         self._ground = Ground(node)
         self._ledger = None if signer is None else Ledger(journal, signer.address)
         self._preparation = Preparation(
@@ -201,6 +204,10 @@ class TxExecutor:
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
+            if isinstance(outcome, Confirmed | Reverted):
+                good = isinstance(outcome, Confirmed)
+                if why := self._breaker.took(succeeded=good, now=block.timestamp):
+                    self._arming.disarm(why)
         return outcomes
 
     def open_intents(self) -> tuple[Intent, ...]:

@@ -33,6 +33,8 @@ class ExecutionSettings:
     data_fee: DataFeeKind = DataFeeKind.NONE
     simulate_in_flight: int = 8
     """How many of our own pending transactions a simulation runs first."""
+    most_reverts: int = 5
+    """Transactions of ours that may revert in a row within an hour; the last of them disarms."""
     adopt_nonce: int | None = None
     """The operator vouches for all of the signer's transactions below this nonce."""
 

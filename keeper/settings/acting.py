@@ -133,6 +133,11 @@ class Signing(Section):
     min_gas_balance_eth: EthValue = Field(
         Wei(10**16), description="Below this balance of the chain's coin an alarm is raised."
     )
+    max_reverts: int = Field(
+        5,
+        ge=1,
+        description="Transactions that may revert in a row within an hour; the last one disarms.",
+    )
     protect_gas_share_bps: int = Field(
         5_000,
         gt=0,
