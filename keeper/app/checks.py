@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from keeper.app.chain import relay_of, watched_markets
 from keeper.app.registry import NATIVE
-from keeper.app.signing import signer_for
+from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
@@ -218,9 +218,18 @@ async def _key(settings: Settings, chain: Chain) -> AsyncIterator[tuple[Finding,
         return
     said = f"{signer.address}, {'armed' if armed else 'not armed: it rehearses and sends nothing'}"
     yield ok(what, said), signer.address
+    try:
+        second = await liquidating_signer_for(settings, chain)
+    except ConfigError as error:
+        yield failed(f"{chain.name}: liquidating key", error), None
+    else:
+        if second is not None:
+            yield ok(f"{chain.name}: liquidating key", second.address), None
     for name, file in (
         ("keystore", signing.keystore),
         ("passphrase_file", signing.passphrase_file),
+        ("liquidate_keystore", signing.liquidate_keystore),
+        ("liquidate_passphrase_file", signing.liquidate_passphrase_file),
     ):
         loose = None if file is None else await asyncio.to_thread(_readable_by_others, file)
         if loose:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from keeper.app.chain import OpenChain
 from keeper.app.hands import flash_of, policy_of, pricing_of
 from keeper.app.registry import DATA_FEES
 from keeper.chain.urls import check_url, redact
+from keeper.errors import ConfigError
 from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.executor import TxExecutor
+from keeper.execution.pair import LIQUIDATING, PairedExecutor
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import Permission, Target
 from keeper.execution.progress import ProgressRules
@@ -37,6 +40,21 @@ async def signer_for(settings: Settings, chain: Chain) -> Signer | None:
             public_key=signing.remote_public_key,
             shown=f"the remote signer {redact(url)}",
         )
+    return None
+
+
+async def liquidating_signer_for(settings: Settings, chain: Chain) -> Signer | None:
+    """Return the key of its own that liquidates, or None: then one key does everything.
+
+    Raises ConfigError for one that cannot be used.
+    """
+    signing = settings.signing
+    path, phrase = signing.liquidate_keystore, signing.liquidate_passphrase_file
+    if path is not None and phrase is not None:
+        return await KeystoreSigner.open(path, phrase, chain.chain_id)
+    if signing.liquidate_private_key is not None:
+        key = signing.liquidate_private_key.get_secret_value()
+        return KeystoreSigner.plain(key, chain.chain_id)
     return None
 
 
@@ -70,13 +88,43 @@ def executor_for(
     journal: SqlJournal,
     signer: Signer | None,
     on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+    liquidating: Signer | None = None,
     needs: Sequence[tuple[Permission, Target]] = (),
-) -> TxExecutor:
+) -> TxExecutor | PairedExecutor:
     """Return the chain's executor, armed if the settings arm this chain.
 
-    `needs`: what a command asked for by name may sign besides, where the chain is armed.
+    `liquidating`: a key of its own for liquidations; its balances are not looked at, so that it
+    can only spend borrowed money.  `needs`: what a command asked for by name may sign besides,
+    where the chain is armed.  Raises ConfigError.
     """
-    policy = policy_of(settings, chain.config, chain.markets)
+    build = partial(_executor, settings, chain, journal=journal, on_settled=on_settled, needs=needs)
+    if liquidating is None:
+        return build(signer=signer, kinds=frozenset(IntentKind))
+    if signer is None or signer.address == liquidating.address:
+        raise ConfigError("signing: the liquidating key needs another one besides it, to protect.")
+    if settings.liquidate.enabled and chain.config.liquidator is None:
+        raise ConfigError(
+            f"{chain.config.name}: a liquidating key of its own spends borrowed money only: deploy "
+            "a liquidator with `keeper deploy-liquidator` and name it, or use one key."
+        )
+    return PairedExecutor(
+        protecting=build(signer=signer, kinds=frozenset(IntentKind) - LIQUIDATING),
+        liquidating=build(signer=liquidating, kinds=LIQUIDATING),
+    )
+
+
+def _executor(
+    settings: Settings,
+    chain: OpenChain,
+    *,
+    journal: SqlJournal,
+    signer: Signer | None,
+    on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+    needs: Sequence[tuple[Permission, Target]],
+    kinds: frozenset[IntentKind],
+) -> TxExecutor:
+    policy = policy_of(settings, chain.config, chain.markets, kinds)
+    needs = [(permission, target) for permission, target in needs if permission.kind in kinds]
     if needs and settings.signing.armed(chain.config.chain_id):
         policy = replace(
             policy,
@@ -93,7 +141,7 @@ def executor_for(
         on_settled=on_settled,
         settings=ExecutionSettings(
             progress=ProgressRules(confirmations=chain.config.confirmations),
-            adopt_nonce=settings.signing.adopt_nonce,
+            adopt_nonce=None if kinds == LIQUIDATING else settings.signing.adopt_nonce,
             protect_share=Bps(settings.signing.protect_gas_share_bps),
             liquidate_share=Bps(settings.liquidate.gas_share_bps),
             bid_share=Bps(settings.liquidate.bid_share_bps),
@@ -106,6 +154,9 @@ def executor_for(
         flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
         private=private_of(chain),
     )
-    if settings.signing.armed(chain.config.chain_id):
+    # a key whose policy allows nothing has nothing to be armed for
+    if settings.signing.armed(chain.config.chain_id) and not (
+        policy.empty and kinds != frozenset(IntentKind)
+    ):
         executor.arm(chain.config.chain_id)
     return executor

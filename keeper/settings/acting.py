@@ -107,6 +107,17 @@ class Signing(Section):
     private_key: OptionalSecret = Field(
         None, description="A key in plain text: only on the development chain, id 31337."
     )
+    liquidate_keystore: OptionalPath = Field(
+        None,
+        description="A keystore of its own for liquidations by flash loan, so that the key above "
+        "only protects.",
+    )
+    liquidate_passphrase_file: OptionalPath = Field(
+        None, description="File that holds its passphrase."
+    )
+    liquidate_private_key: OptionalSecret = Field(
+        None, description="The same in plain text: only on the development chain, id 31337."
+    )
     remote_url: OptionalSecret = Field(
         None, description="A remote signer (web3signer) that keeps the key instead."
     )
@@ -169,6 +180,17 @@ class Signing(Section):
                 raise ValueError("has remote_url but no remote_address: name the key's address")
             if self.remote_method == "eth1_sign" and not self.remote_public_key:
                 raise ValueError("remote_method eth1_sign needs remote_public_key")
+        return self
+
+    @model_validator(mode="after")
+    def _two_keys(self) -> Self:
+        if self.liquidate_keystore is not None and self.liquidate_private_key is not None:
+            raise ValueError("has both liquidate_keystore and liquidate_private_key: keep one")
+        if (self.liquidate_keystore is None) != (self.liquidate_passphrase_file is None):
+            raise ValueError("needs liquidate_keystore and liquidate_passphrase_file together")
+        second = self.liquidate_keystore or self.liquidate_private_key
+        if second and not (self.keystore or self.private_key or self.remote_url):
+            raise ValueError("has a key for liquidations only: name it as the only key instead")
         return self
 
     @model_validator(mode="after")

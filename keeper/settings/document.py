@@ -213,6 +213,7 @@ def masked(settings: Settings) -> dict[str, Any]:
         ("telegram", "token"),
         ("signing", "private_key"),
         ("signing", "remote_url"),
+        ("signing", "liquidate_private_key"),
     ):
         secret: SecretStr | None = getattr(getattr(settings, section), key)
         document[section][key] = MASK if secret is not None else None

@@ -165,6 +165,7 @@ class Settings(BaseSettings):
             self.telegram.token,
             self.signing.private_key,
             self.signing.remote_url,
+            self.signing.liquidate_private_key,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
             *(chain.relay_url for chain in self.chains.values()),
