@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from keeper.app.chain import watched_markets
+from keeper.app.chain import relay_of, watched_markets
 from keeper.app.registry import NATIVE
-from keeper.app.signing import signer_for
+from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
@@ -85,6 +85,8 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
         yield failed("configuration", error)
     for each in chains:
         async for finding in _chain(settings, each, genesis):
+            yield finding
+        async for finding in _relay(each):
             yield finding
     async for finding in _database(settings, genesis):
         yield finding
@@ -199,6 +201,24 @@ async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
         yield found, url
 
 
+async def _relay(chain: Chain) -> AsyncIterator[Finding]:
+    """Ask the private relay for something harmless, where there is one."""
+    if chain.relay_url is None:
+        return
+    what = f"{chain.name}: relay"
+    try:
+        relay = relay_of(chain)
+        assert relay is not None
+        async with relay:
+            await relay.check()
+    except KeeperError as error:
+        yield failed(what, error, "correct relay_url, or leave it out")
+        return
+    after = chain.relay_public_after_blocks
+    then = "never to the public pool" if after is None else f"to all after {after} blocks"
+    yield ok(what, f"{relay.name} answers; {', '.join(chain.relay_kinds)} go there, {then}")
+
+
 # --- key and money ----------------------------------------------------------------------------
 
 
@@ -216,9 +236,18 @@ async def _key(settings: Settings, chain: Chain) -> AsyncIterator[tuple[Finding,
         return
     said = f"{signer.address}, {'armed' if armed else 'not armed: it rehearses and sends nothing'}"
     yield ok(what, said), signer.address
+    try:
+        second = await liquidating_signer_for(settings, chain)
+    except ConfigError as error:
+        yield failed(f"{chain.name}: liquidating key", error), None
+    else:
+        if second is not None:
+            yield ok(f"{chain.name}: liquidating key", second.address), None
     for name, file in (
         ("keystore", signing.keystore),
         ("passphrase_file", signing.passphrase_file),
+        ("liquidate_keystore", signing.liquidate_keystore),
+        ("liquidate_passphrase_file", signing.liquidate_passphrase_file),
     ):
         loose = None if file is None else await asyncio.to_thread(_readable_by_others, file)
         if loose:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keeper.errors import ExecutionError, PolicyViolation
+from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
 from keeper.execution import liquidator
 from keeper.execution.exchange import Exchange, Hop, encode_path
 from keeper.execution.liquidator import Order, encode_order
@@ -28,6 +28,7 @@ GAS_GUESS: Final = 520_000
 """Of one liquidation, before it was simulated."""
 WEI_PER_NATIVE: Final = 10**18
 WORD: Final = 32
+NOTHING: Final = Wei(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +55,12 @@ class Funded:
     native_price: Base | None
     words: str
 
-    def judge(self, gas_used: int, price_wei: Wei) -> None:
-        """Raise `ExecutionError`, with the numbers, unless enough is left after gas."""
-        gas = gas_cost(gas_used, price_wei, self.native_price)
+    def judge(self, gas_used: int, price_wei: Wei, data_fee_wei: Wei = NOTHING) -> None:
+        """Raise `Unprofitable`, with the numbers, unless enough is left after gas."""
+        gas = gas_cost(gas_used, price_wei, self.native_price, data_fee_wei)
         left = Base(self.intent.expected_profit - gas)
         if left < self.min_profit:
-            raise ExecutionError(
+            raise Unprofitable(
                 f"Not worth it: {self.words}, gas about {usd(gas)}: {usd(left)} is below the floor"
                 f" of {usd(self.min_profit)}."
             )
@@ -214,9 +215,14 @@ class FlashLoans:
         return parse_bytes(answer, f"a read of {call.to}")
 
 
-def gas_cost(gas: int, price_wei: Wei, native_price: Base | None) -> Base:
-    """Return what `gas` costs in base units, rounded up; 0 where the native token has no price."""
-    return Base(mul_div(gas * price_wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
+def gas_cost(
+    gas: int, price_wei: Wei, native_price: Base | None, data_fee_wei: Wei = NOTHING
+) -> Base:
+    """Return what `gas` and a rollup's data fee cost in base units, rounded up; 0 where the native
+    token has no price.
+    """
+    wei = gas * price_wei + data_fee_wei
+    return Base(mul_div(wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
 
 
 def _argument(address: Address) -> bytes:
