@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -176,6 +176,15 @@ class LendingView(MarketView, Protocol):
 
     def explain(self, holdings: Holdings) -> tuple[str, ...]:
         """The arithmetic, a line each."""
+        ...
+
+
+@runtime_checkable
+class TokenView(Protocol):
+    """A view of a market that keeps what is supplied and owed as tokens."""
+
+    def tokens(self, asset: Address) -> tuple[Address, Address] | None:
+        """The token of what is supplied of `asset`, and of what is owed; None if not listed."""
         ...
 
 

@@ -20,9 +20,9 @@ from keeper.model import Address, Call
 PROXY: Final = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
 """The deterministic deployment proxy: salt and creation code in, CREATE2.  On almost every chain,
 at this address, since one published transaction with no owner deployed it."""
-SALT: Final = keccak(text="keeper liquidator 1")
+SALT: Final = keccak(text="keeper liquidator 2")
 WORD: Final = 32
-_HEAD_WORDS: Final = 9
+_HEAD_WORDS: Final = 10
 
 
 def _selector(signature: str) -> bytes:
@@ -30,8 +30,11 @@ def _selector(signature: str) -> bytes:
 
 
 LIQUIDATE: Final = _selector(
-    "liquidate((bytes32,address,address,address,address,uint256,uint256,uint256,bytes))"
+    "liquidate((bytes32,address,address,address,address,address,uint256,uint256,uint256,bytes))"
 )
+VERSION: Final = _selector("version()")
+SPEAKS: Final = 2
+"""The version whose orders `encode_order` writes."""
 OWNER: Final = _selector("owner()")
 FACTORY: Final = _selector("factory()")
 CALLERS: Final = _selector("callers(address)")
@@ -47,10 +50,12 @@ class Order:
     account: Address
     collateral: Address
     debt: Address
+    debt_token: Address | None
+    """The market's token of that debt, where all of it is repaid: no more is borrowed than that."""
     amount: int
-    """Borrowed and offered, raw units of the debt."""
+    """The most that is borrowed and offered, raw units of the debt."""
     min_profit: int
-    """Raw units of the debt."""
+    """Raw units of the collateral."""
     deadline: int
     path: bytes
     """Of Uniswap, collateral to debt; empty when both are one token."""
@@ -73,6 +78,7 @@ def encode_order(order: Order) -> bytes:
     head = (
         intent_word(order.intent_id),
         *map(_word, (order.pool, order.account, order.collateral, order.debt)),
+        _word(order.debt_token or 0),
         *map(_word, (order.amount, order.min_profit, order.deadline)),
         _word(_HEAD_WORDS * WORD),
     )

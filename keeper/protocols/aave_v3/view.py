@@ -115,6 +115,11 @@ class View:
         """Return what the market's oracle answers for a listed asset, usable or not."""
         return next((r.price for r in self.reserves.values() if r.asset.address == asset), None)
 
+    def tokens(self, asset: Address) -> tuple[Address, Address] | None:
+        """Return the aToken and the variable debt token of a listed asset."""
+        found = (r for r in self.of.reserves if r.asset.address == asset)
+        return next(((r.a_token, r.debt_token) for r in found), None)
+
     def rate(self, leg: Leg) -> int:
         """Return what `leg` earns as supply or costs as variable debt, ray per year."""
         now = self.reserves[leg.reserve]
