@@ -123,8 +123,6 @@ contract Liquidator {
             if (!Path.leads(order.path, order.collateral, order.debt)) revert BadPath();
             _buy(order, Path.lastHop(order.path.length), order.amount, address(this));
         }
-        awaited = NOBODY;
-
         uint256 left = IToken(order.collateral).balanceOf(address(this));
         if (left < before || left - before < order.minProfit) {
             revert ProfitTooSmall(left < before ? 0 : left - before, order.minProfit);
@@ -136,6 +134,8 @@ contract Liquidator {
             left = IToken(order.debt).balanceOf(address(this));
             if (left != 0) _transfer(order.debt, owner, left);
         }
+        // Last of all: a token that calls back while it is handed over finds the door shut too.
+        awaited = NOBODY;
         emit Liquidated(order.intent, order.account, order.collateral, profit);
     }
 
