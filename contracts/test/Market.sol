@@ -62,6 +62,11 @@ contract Market {
         listed.push(asset);
     }
 
+    /// Says that another token is the one it gave for `asset`.
+    function pretend(address asset, Coin aToken) external {
+        aTokens[asset] = aToken;
+    }
+
     function flashLoanSimple(address receiver, address asset, uint256 amount, bytes calldata params, uint16) external {
         _send(asset, receiver, amount);
         uint256 premium = amount * PREMIUM_BPS / 10_000;

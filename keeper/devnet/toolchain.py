@@ -32,6 +32,7 @@ CONTRACTS: Final = ROOT / "contracts"
 CACHE: Final = ROOT / ".cache"
 LENS: Final = ROOT / "keeper" / "chain" / "lens.json"
 LIQUIDATOR: Final = ROOT / "keeper" / "execution" / "liquidator.json"
+DELEVERAGER: Final = ROOT / "keeper" / "execution" / "deleverager.json"
 
 ANVIL_VERSION: Final = "1.7.1"
 _NODE_MAJOR: Final = 18
@@ -102,6 +103,11 @@ def liquidator_document() -> str:
     return _own_document("Liquidator")
 
 
+def deleverager_document() -> str:
+    """Return the text of ``keeper/execution/deleverager.json`` as the sources make it."""
+    return _own_document("Deleverager")
+
+
 def _own_document(name: str) -> str:
     contract = compile_own().get(name)
     document = {
@@ -117,7 +123,8 @@ def build_own() -> tuple[Path, ...]:
     """Write what ships compiled, from contracts/src, and return the paths."""
     _write(LENS, lens_document().encode())
     _write(LIQUIDATOR, liquidator_document().encode())
-    return LENS, LIQUIDATOR
+    _write(DELEVERAGER, deleverager_document().encode())
+    return LENS, LIQUIDATOR, DELEVERAGER
 
 
 # --- Node and npm ---------------------------------------------------------------------------
