@@ -39,7 +39,7 @@ from keeper.model import (
 )
 from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
-from keeper.settings.schema import DEV_CHAIN_ID
+from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople

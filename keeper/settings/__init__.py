@@ -5,29 +5,20 @@ in one sentence that names the place, the key and the remedy, and the process do
 Watch-only unless ``signing`` says otherwise.
 
 * `values`     one value: decimals to exact wads, addresses, URLs
-* `schema`     the sections and what must hold between them
+* `process`, `chains`, `people`, `oracles`, `acting`  the sections
+* `schema`     all of them together, and what must hold between them
 * `layers`     where values come from, and which one wins
 * `sentences`  a validation error as a person reads it
 * `loading`    `load`, which puts the four together
 """
 
+from keeper.settings.acting import Liquidate, Protect, Signing
+from keeper.settings.chains import Chain, Market
 from keeper.settings.loading import load
-from keeper.settings.schema import (
-    Alerts,
-    Chain,
-    Database,
-    Liquidate,
-    Logging,
-    Market,
-    Oracles,
-    Protect,
-    Settings,
-    Signing,
-    Telegram,
-    ThresholdSet,
-    WatchEntry,
-    Web,
-)
+from keeper.settings.oracles import Oracles
+from keeper.settings.people import Alerts, Telegram, ThresholdSet, WatchEntry
+from keeper.settings.process import Database, Logging, Web
+from keeper.settings.schema import Settings
 
 __all__ = [
     "Alerts",

@@ -18,7 +18,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from keeper.log import MASK, redact_url
-from keeper.settings.schema import Chain, Protect, Settings, WatchEntry
+from keeper.settings.acting import Protect
+from keeper.settings.chains import Chain
+from keeper.settings.people import WatchEntry
+from keeper.settings.schema import Settings
 
 PRECEDENCE: Final = "environment > .env > keeper.toml > presets > defaults"
 

@@ -20,7 +20,7 @@ from keeper.reference import board as board_module
 from keeper.reference.board import Board
 from keeper.reference.exchanges import EXCHANGES, price_in
 from keeper.settings import load
-from keeper.settings.schema import EXCHANGES as CONFIGURABLE
+from keeper.settings.oracles import EXCHANGES as CONFIGURABLE
 
 BODIES = {
     "coinbase": b'{"ask":"3512.40","price":"3512.37281953","volume":"1203.9"}',

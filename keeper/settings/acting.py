@@ -1,0 +1,141 @@
+"""What may be done with money, by which key and within which caps."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from keeper.settings.section import Section
+from keeper.settings.values import (
+    Addresses,
+    AddressValue,
+    EthValue,
+    Ids,
+    Names,
+    OptionalAddress,
+    OptionalInt,
+    OptionalPath,
+    OptionalSecret,
+    UsdValue,
+    WadValue,
+)
+from keeper.units import WAD, Base, Wei
+
+
+class Protect(Section):
+    """One account whose health factor the keeper raises, from the keeper's own funds."""
+
+    account: AddressValue = Field(description="The account.")
+    strategy: Names = Field(
+        ("top_up",), description="top_up, repay, or both: the first that can act does."
+    )
+    below: WadValue = Field(description="Act when the health factor is below this.")
+    target: WadValue = Field(description="Bring it back to this.")
+    max_per_tx_usd: UsdValue = Field(description="The most one transaction may spend.")
+    markets: Names = Field((), description="Only in these markets; all when left out.")
+    assets: Names = Field((), description="Only with these symbols or addresses, best first.")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        for name in self.strategy:
+            if name not in ("top_up", "repay"):
+                raise ValueError(f"strategy must be top_up or repay, not {name!r}")
+        if not self.strategy:
+            raise ValueError("strategy must be top_up, repay or both")
+        if self.below <= WAD:
+            raise ValueError("below must be above 1: at 1 the account can be liquidated already")
+        if self.target <= self.below:
+            raise ValueError("target must be above below, or it would act without end")
+        return self
+
+
+class Liquidate(Section):
+    """Liquidating borrowers whose health factor is below 1, from the keeper's own funds or, with a
+    liquidator contract on the chain, by flash loans."""
+
+    enabled: bool = Field(default=False, description="Whether borrowers are liquidated at all.")
+    min_profit_usd: UsdValue = Field(
+        Base(5 * 10**8), description="The least profit at oracle prices, after gas."
+    )
+    max_debt_usd: UsdValue = Field(
+        Base(10_000 * 10**8), description="The most debt one liquidation may cover."
+    )
+    markets: Names = Field((), description="Only in these markets; all when left out.")
+    denied_assets: Addresses = Field((), description="Tokens that are never received or paid with.")
+    max_slippage_bps: int = Field(
+        100,
+        ge=0,
+        lt=10_000,
+        description="How much less than quoted the sale of what is seized may bring, in hundredths "
+        "of a percent.",
+    )
+    profit_to: OptionalAddress = Field(
+        None,
+        description="Owner of the liquidator contract, who gets its profits; the key's own account "
+        "by default.",
+    )
+
+
+class Signing(Section):
+    """The key and what it may sign; nothing is signed unless a chain is armed here."""
+
+    armed_chain_ids: Ids = Field(
+        (), description="Ids of the chains on which transactions are sent; none by default."
+    )
+    keystore: OptionalPath = Field(None, description="Encrypted keystore (version 3) of the key.")
+    passphrase_file: OptionalPath = Field(None, description="File that holds its passphrase.")
+    private_key: OptionalSecret = Field(
+        None, description="A key in plain text: only on the development chain, id 31337."
+    )
+    max_per_tx_usd: UsdValue = Field(
+        Base(0), description="The most value one transaction may move; 0 allows none."
+    )
+    max_per_day_usd: UsdValue = Field(
+        Base(0), description="The most value all transactions of 24 hours may move."
+    )
+    max_gas_per_tx_eth: EthValue = Field(
+        Wei(0), description="The most one transaction may pay for gas, in the chain's coin."
+    )
+    max_gas_per_day_eth: EthValue = Field(
+        Wei(0), description="The most all transactions of 24 hours may pay for gas."
+    )
+    min_gas_balance_eth: EthValue = Field(
+        Wei(10**16), description="Below this balance of the chain's coin an alarm is raised."
+    )
+    adopt_nonce: OptionalInt = Field(
+        None,
+        description="You vouch for the key's transactions below this nonce; see executor.disarmed.",
+    )
+    kill_switch_file: Path = Field(
+        Path("keeper.stop"), description="While this file exists nothing is signed."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.keystore is not None and self.private_key is not None:
+            raise ValueError("has both keystore and private_key: keep one")
+        if not self.armed_chain_ids:
+            return self
+        if self.keystore is None and self.private_key is None:
+            raise ValueError(
+                "arms a chain but names no key: set keystore and passphrase_file, "
+                "or leave armed_chain_ids empty to watch only"
+            )
+        if self.keystore is not None and self.passphrase_file is None:
+            raise ValueError("has a keystore but no passphrase_file")
+        caps = ("max_per_tx_usd", "max_per_day_usd", "max_gas_per_tx_eth", "max_gas_per_day_eth")
+        unset = [name for name in caps if not getattr(self, name)]
+        if unset:
+            raise ValueError(f"arms a chain without a policy: {', '.join(unset)} must be above 0")
+        if self.max_per_day_usd < self.max_per_tx_usd:
+            raise ValueError("max_per_day_usd is less than max_per_tx_usd")
+        if self.max_gas_per_day_eth < self.max_gas_per_tx_eth:
+            raise ValueError("max_gas_per_day_eth is less than max_gas_per_tx_eth")
+        return self
+
+    def armed(self, chain_id: int) -> bool:
+        """Whether transactions may be sent on this chain at all."""
+        return chain_id in self.armed_chain_ids

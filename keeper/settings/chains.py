@@ -1,0 +1,151 @@
+"""Chains, their nodes and their markets."""
+
+from typing import Annotated, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from keeper import presets
+from keeper.model import MarketId
+from keeper.settings.section import Section
+from keeper.settings.values import (
+    AddressValue,
+    HttpUrls,
+    OptionalAddress,
+    OptionalInt,
+    WsUrls,
+)
+
+
+class Market(Section):
+    """One deployment of one lending protocol; the rest is discovered from the chain."""
+
+    name: str = Field(description="Any name; it is shown to people and kept in the database.")
+    protocol: str = Field("aave_v3", description="The rules it follows.")
+    addresses_provider: AddressValue = Field(description="Its PoolAddressesProvider.")
+    deployment_block: int | None = Field(
+        None, ge=0, description="Where its history starts; discovered when left out."
+    )
+
+
+def _market(value: object) -> object:
+    """Take the name of a preset for its table."""
+    if not isinstance(value, str):
+        return value
+    known = presets.markets()
+    if value not in known:
+        from keeper.settings.sentences import nearest  # noqa: PLC0415 - a cycle otherwise
+
+        raise ValueError(
+            f"names {value!r}, which is no known market{nearest(value, known) or ':'} "
+            "A market of your own is a table with name and addresses_provider"
+        )
+    market = known[value]
+    return {
+        "name": market.name,
+        "protocol": market.protocol,
+        "addresses_provider": market.addresses_provider,
+    }
+
+
+class Chain(Section):
+    """One chain to watch.  A public chain needs only `rpc_urls`; names and ids are known."""
+
+    name: str = Field("", description="The key of the table; not set by hand.")
+    chain_id: PositiveInt = Field(description="What eth_chainId must answer.")
+    rpc_urls: HttpUrls = Field(
+        repr=False, description="HTTP endpoints, best first; the others are for when it fails."
+    )
+    ws_urls: WsUrls = Field(
+        (), repr=False, description="WebSocket endpoints for new heads; polled over HTTP without."
+    )
+    calls_per_second: PositiveFloat = Field(
+        20.0, description="The most requests a second to one provider."
+    )
+    quorum: OptionalInt = Field(
+        None,
+        description="How many rpc_urls must have a block before anything is sent; 2 where there "
+        "are two or more.",
+    )
+    confirmations: PositiveInt = Field(
+        12, description="Blocks on top of a transaction until it counts as settled."
+    )
+    block_time_s: PositiveFloat = Field(
+        12.0, description="Expected seconds between blocks: silence is judged by it."
+    )
+    sequencer_feed: OptionalAddress = Field(
+        None, description="The rollup's uptime feed; Chainlink's known one when left out."
+    )
+    liquidator: OptionalAddress = Field(
+        None,
+        description="Our liquidator contract: liquidations then borrow what they repay; see "
+        "deploy-liquidator.",
+    )
+    uniswap_factory: OptionalAddress = Field(
+        None,
+        description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
+        "pools serve as references too.",
+    )
+    uniswap_quoter: OptionalAddress = Field(
+        None,
+        description="Uniswap v3's QuoterV2; known for the larger chains.",
+    )
+    markets: tuple[Annotated[Market, BeforeValidator(_market)], ...] = Field(
+        (), description="Names of presets, or tables; the chain's main Aave v3 market by default."
+    )
+
+    @field_validator("rpc_urls")
+    @classmethod
+    def _some_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("must name at least one URL")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.quorum is not None and self.quorum > len(self.rpc_urls):
+            raise ValueError(
+                f"quorum asks for {self.quorum} nodes that agree, rpc_urls has "
+                f"{len(self.rpc_urls)}: add some, or lower it"
+            )
+        if not self.markets:
+            raise ValueError("needs markets: names of presets, or tables with addresses_provider")
+        names = [market.name for market in self.markets]
+        for market in self.markets:
+            if names.count(market.name) > 1:
+                raise ValueError(f"markets has two that are called {market.name!r}")
+            preset = presets.markets().get(market.name)
+            if preset and (preset.chain_id, preset.addresses_provider) != (
+                self.chain_id,
+                market.addresses_provider,
+            ):
+                raise ValueError(
+                    f"markets: {market.name!r} is the market of chain {preset.chain_id} "
+                    f"({preset.chain}), this chain has id {self.chain_id}; "
+                    "a market of your own needs a name of its own"
+                )
+        return self
+
+    @field_validator("quorum")
+    @classmethod
+    def _some_node(cls, value: int | None) -> int | None:
+        if value is not None and value < 1:
+            raise ValueError(f"must be at least 1, not {value}")
+        return value
+
+    @property
+    def nodes_needed(self) -> int:
+        """How many nodes must agree on a block."""
+        return min(2, len(self.rpc_urls)) if self.quorum is None else self.quorum
+
+    def market_ids(self) -> tuple[MarketId, ...]:
+        """The markets in the words of the core, in the order configured."""
+        return tuple(
+            MarketId(chain_id=self.chain_id, name=m.name, protocol=m.protocol) for m in self.markets
+        )
