@@ -17,6 +17,7 @@ from keeper.model import (
     Checkpoint,
     ContractHealth,
     Decision,
+    Deleverage,
     Holdings,
     Intent,
     IntentKind,
@@ -40,7 +41,7 @@ from keeper.model import (
     Watch,
     Weights,
 )
-from keeper.units import Base, Raw, Wad
+from keeper.units import Base, Bps, Raw, Wad
 
 T = TypeVar("T")
 
@@ -185,6 +186,24 @@ class TokenView(Protocol):
 
     def tokens(self, asset: Address) -> tuple[Address, Address] | None:
         """The token of what is supplied of `asset`, and of what is owed; None if not listed."""
+        ...
+
+
+@runtime_checkable
+class DeleverageView(Protocol):
+    """A view that also knows what a position is after it sold collateral to repay debt."""
+
+    def deleverage_to_reach(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, target: Wad, cost: Bps
+    ) -> Deleverage | None:
+        """The least that reaches `target`; None where nothing does.  `cost`: how much dearer than
+        the market's prices the exchange may be."""
+        ...
+
+    def deleveraged(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, repay: Raw, cost: Bps
+    ) -> Deleverage | None:
+        """What repaying `repay` takes and leaves; None where the account has not that much."""
         ...
 
 

@@ -23,7 +23,7 @@ from keeper.errors import (
     PolicyViolation,
 )
 from keeper.execution.arming import Arming
-from keeper.execution.flash import FlashLoans
+from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
@@ -70,7 +70,7 @@ class TxExecutor:
         settings: ExecutionSettings | None = None,
         kill_switch: Path | None = None,
         rehearse_as: Address | None = None,
-        flash: FlashLoans | None = None,
+        flash: Lender | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         """Watch-only until `arm`.  `rehearse_as`: whose transactions to simulate without a key.

@@ -43,19 +43,22 @@ class FlashRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funded:
-    """A liquidation that somebody else pays for."""
+    """What somebody else pays for, until it pays itself."""
 
     intent: Intent
     """Its profit is that of the sale, before gas."""
     call: Call
     sale: Sale
     premium: Raw
-    min_profit: Base
+    min_profit: Base | None
+    """After gas; None where nobody looks for a profit."""
     native_price: Base | None
     words: str
 
     def judge(self, gas_used: int, price_wei: Wei) -> None:
         """Raise `ExecutionError`, with the numbers, unless enough is left after gas."""
+        if self.min_profit is None:
+            return
         gas = gas_cost(gas_used, price_wei, self.native_price)
         left = Base(self.intent.expected_profit - gas)
         if left < self.min_profit:

@@ -77,26 +77,27 @@ def encode_order(order: Order) -> bytes:
     """Return the calldata of ``liquidate(order)``."""
     head = (
         intent_word(order.intent_id),
-        *map(_word, (order.pool, order.account, order.collateral, order.debt)),
-        _word(order.debt_token or 0),
-        *map(_word, (order.amount, order.min_profit, order.deadline)),
-        _word(_HEAD_WORDS * WORD),
+        *map(word, (order.pool, order.account, order.collateral, order.debt)),
+        word(order.debt_token or 0),
+        *map(word, (order.amount, order.min_profit, order.deadline)),
+        word(_HEAD_WORDS * WORD),
     )
     padding = bytes(-len(order.path) % WORD)
-    return b"".join((LIQUIDATE, _word(WORD), *head, _word(len(order.path)), order.path, padding))
+    return b"".join((LIQUIDATE, word(WORD), *head, word(len(order.path)), order.path, padding))
 
 
 def deployment(
     owner: Address, factory: Address, callers: Sequence[Address], pools: Sequence[Address]
 ) -> tuple[Call, Address]:
     """Return the call that deploys it, and where it comes to be."""
-    lists = [_word(len(callers)), *map(_word, callers), _word(len(pools)), *map(_word, pools)]
-    head = [_word(owner), _word(factory), _word(4 * WORD), _word((5 + len(callers)) * WORD)]
+    lists = [word(len(callers)), *map(word, callers), word(len(pools)), *map(word, pools)]
+    head = [word(owner), word(factory), word(4 * WORD), word((5 + len(callers)) * WORD)]
     arguments = b"".join((*head, *lists))
     code = creation_code() + arguments
     hashed = keccak(b"\xff" + bytes.fromhex(PROXY[2:]) + SALT + keccak(code))
     return Call(to=PROXY, data=SALT + code), Address("0x" + hashed[12:].hex())
 
 
-def _word(value: Address | int) -> bytes:
+def word(value: Address | int) -> bytes:
+    """Return one word of calldata."""
     return (int(value, 16) if isinstance(value, str) else value).to_bytes(WORD, "big")

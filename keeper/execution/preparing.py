@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from keeper.errors import ExecutionError, PolicyViolation
 from keeper.execution.arming import Arming
 from keeper.execution.fees import AtCap, initial_fees, leave_room
-from keeper.execution.flash import FlashLoans, Funded
+from keeper.execution.flash import Funded
+from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings, draft, fee_cap
 from keeper.execution.policy import SigningPolicy
@@ -49,7 +50,7 @@ class Preparation:
         chain_id: int,
         pricing: Pricing,
         settings: ExecutionSettings,
-        flash: FlashLoans | None,
+        flash: Lender | None,
         failpoint: Failpoint,
     ) -> None:
         """`journal`: where plans in flight are; None without a key, when there are none."""
@@ -153,7 +154,7 @@ class Preparation:
         if intent.funding is Funding.OWN:
             return None
         if self._flash is None:
-            raise ExecutionError("It needs a flash loan and no liquidator contract is configured.")
+            raise ExecutionError("It needs borrowed money and no contract of ours is configured.")
         return await self._flash.fund(
             intent,
             view,
@@ -173,8 +174,8 @@ class Preparation:
     def _spends(self, intent: Intent, view: MarketView) -> Base:
         if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
             return ZERO
-        if intent.funding is Funding.FLASH:
-            return ZERO
+        if intent.funding is Funding.FLASH and intent.kind is IntentKind.LIQUIDATE:
+            return ZERO  # a deleverage spends the borrower's: the caps count it
         spends = self._pricing.spends(intent, view)
         if spends is None:
             raise PolicyViolation(
@@ -185,4 +186,4 @@ class Preparation:
 
 
 def _protects(intent: Intent) -> bool:
-    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY)
+    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY, IntentKind.DELEVERAGE)

@@ -21,6 +21,7 @@ from keeper.model.chain import (
 from keeper.model.decisions import (
     Act,
     Decision,
+    Deleverage,
     Funding,
     Hold,
     Intent,
@@ -106,6 +107,7 @@ __all__ = [
     "ContractHealth",
     "Decision",
     "Declined",
+    "Deleverage",
     "Entry",
     "Failed",
     "Feed",
