@@ -159,7 +159,7 @@ def _done_line(intent: Intent, name: str, done: Done, *, owner: bool) -> str:
         case IntentKind.APPROVE:
             return f"✅ Approved {spent}"
         case IntentKind.DEPLOY:
-            return f"✅ Deployed the liquidator at {short(intent.position.account)}"
+            return f"✅ Deployed the {intent.asset.symbol} at {short(intent.position.account)}"
         case IntentKind.LIQUIDATE:
             moved = f"repaid {spent}{_seized(intent, done)}{change}"
             return (
@@ -180,7 +180,7 @@ def _act(intent: Intent, name: str) -> str:
         case IntentKind.APPROVE:
             return f"approve {spent}"
         case IntentKind.DEPLOY:
-            return f"deploy the liquidator at {short(intent.position.account)}"
+            return f"deploy the {intent.asset.symbol} at {short(intent.position.account)}"
         case IntentKind.LIQUIDATE:
             return f"liquidate {name}: repay {spent}{_seized(intent, Done())}"
 

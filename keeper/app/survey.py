@@ -227,7 +227,7 @@ def deed(intent: Intent) -> str:
         case IntentKind.APPROVE:
             return f"approve {amount}"
         case IntentKind.DEPLOY:
-            return "deploy the liquidator"
+            return f"deploy the {symbol(intent.asset)}"
         case IntentKind.LIQUIDATE:
             seized = f", seize {symbol(intent.collateral)}" if intent.collateral else ""
             return f"liquidate: repay {amount}{seized}"
