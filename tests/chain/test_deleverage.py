@@ -10,6 +10,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from keeper.app.checks import check_all
 from keeper.devnet import uniswap
 from keeper.devnet.anvil import until_mined
 from keeper.devnet.network import Devnet
@@ -344,3 +345,53 @@ async def test_a_mandate_is_read_as_it_was_given(devnet: Devnet) -> None:
     )
 
     assert decode_mandate(bytes.fromhex(answer[2:])) == MANDATE
+
+
+async def _checked(settings: Settings) -> list[tuple[str, str, str]]:
+    """What ``keeper check`` says about deleveraging."""
+    return [
+        (str(finding.state), finding.said, finding.remedy)
+        async for finding in check_all(settings)
+        if "deleveraging" in finding.what
+    ]
+
+
+async def test_check_says_which_consents_are_missing(devnet: Devnet, tmp_path: Path) -> None:
+    there = devnet.deployment
+    contract = await deployed(devnet)
+    settings = settings_for(devnet, tmp_path, contract)
+
+    before = await _checked(settings)
+    await consent(devnet, contract, replace(MANDATE, per_transaction=49_999 * 10**8))
+    less = await _checked(settings)
+    await consent(devnet, contract)
+    after = await _checked(settings)
+
+    keeper, weth = there.account("keeper").address, there.reserve("WETH").a_token
+    assert [state for state, _, _ in before] == ["warning", "warning"]
+    assert f"gave {keeper} no mandate that is in force" in before[0][1]
+    assert f"to {contract}, operator {keeper}, pool {there.pool}" in before[0][2]
+    assert before[1][1].startswith("0.00 WETH of ")
+    assert before[1][2] == f"let it approve {contract} on the aToken {weth}"
+    assert [state for state, _, _ in less] == ["warning", "ok"]
+    assert "at most 49,999.00 USD at once" in less[0][1]
+    assert less[0][2] == "lower protect's max_per_tx_usd, or ask for another mandate"
+    assert [state for state, _, _ in after] == ["ok", "ok"]
+    assert "at most 50,000.00 USD at once and 60,000.00 USD a day, 1.00 % dearer" in after[0][1]
+    assert after[1][1] == "all of the WETH supplied may be sold"
+
+
+async def test_check_says_that_there_is_no_deleverager(devnet: Devnet, tmp_path: Path) -> None:
+    nowhere = await _checked(settings_for(devnet, tmp_path, Address("0x" + "77" * 20)))
+    settings = settings_for(devnet, tmp_path, Address("0x" + "77" * 20))
+    chain = settings.chains["devnet"].model_copy(update={"deleverager": None})
+    none = await _checked(settings.model_copy(update={"chains": {"devnet": chain}}))
+
+    assert nowhere[0][2] == f"is there a deleverager of ours at 0x{'77' * 20}?"
+    assert none == [
+        (
+            "warning",
+            "no deleverager is configured",
+            "deploy one with `keeper deploy-deleverager`",
+        )
+    ]
