@@ -25,6 +25,7 @@ from keeper.execution.deleverager import (
     encode_order,
     mandate_call,
 )
+from keeper.execution.exchange import Hop, encode_path
 from keeper.execution.liquidator import intent_word
 from keeper.execution.reverts import words
 from keeper.model import Address, Assessed, Confirmed, Declined, Funding, IntentKind, Submitted
@@ -395,3 +396,77 @@ async def test_check_says_that_there_is_no_deleverager(devnet: Devnet, tmp_path:
             "deploy one with `keeper deploy-deleverager`",
         )
     ]
+
+
+async def _borrower(devnet: Devnet) -> tuple[Address, int]:
+    """Somebody with WETH supplied and USDC owed, and how much is owed."""
+    there = devnet.deployment
+    weth, usdc = there.reserve("WETH"), there.reserve("USDC")
+    call = devnet.deployer.call
+    for borrower in there.borrowers:
+        owed = int(
+            await call(usdc.variable_debt_token, "TestnetERC20", "balanceOf", borrower.address)
+        )
+        held = int(await call(weth.a_token, "TestnetERC20", "balanceOf", borrower.address))
+        if owed > 500 * 10**6 and held > 10**18:
+            return borrower.address, owed
+    raise AssertionError("nobody owes dollars against Ether")
+
+
+@pytest.fixture(params=["devnet", "devnet_v3_0"])
+def either(request: pytest.FixtureRequest) -> Devnet:
+    """Both ends of the revisions: 3.6 and 3.0.2."""
+    found: Devnet = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.mark.parametrize("part", [1, 3])
+async def test_a_borrower_deleverages_without_a_mandate_at_both_ends_of_the_revisions(
+    either: Devnet, part: int
+) -> None:
+    devnet, there = either, either.deployment
+    contract = await deployed(devnet)
+    borrower, owed = await _borrower(devnet)
+    weth, usdc = there.reserve("WETH"), there.reserve("USDC")
+    await devnet.anvil.set_balance(borrower, 10**18)
+    await devnet.as_account(borrower, weth.a_token, "IAToken", "approve", contract, UINT256_MAX)
+    repay = owed // part + (0 if part > 1 else owed // 1_000)
+    hop = Hop(token_in=weth.asset, token_out=usdc.asset, fee=500)
+    order = Order(
+        intent_id="0123456789abcdef",
+        pool=there.pool,
+        account=borrower,
+        collateral=weth.asset,
+        debt=usdc.asset,
+        repay=repay,
+        max_sold=10**24,
+        min_health=WAD,
+        deadline=await devnet.anvil.timestamp() + 1_000,
+        path=encode_path([hop]),
+    )
+    had, debt, *_, before = await devnet.account_data(borrower)
+    spare = int(await devnet.deployer.call(usdc.asset, "TestnetERC20", "balanceOf", borrower))
+
+    sent = await devnet.anvil.send(borrower, contract, encode_order(order), gas=3_000_000)
+    receipt = await until_mined(devnet.anvil, sent)
+
+    has, left, *_, after = await devnet.account_data(borrower)
+    returned = int(await devnet.deployer.call(usdc.asset, "TestnetERC20", "balanceOf", borrower))
+    owes = int(
+        await devnet.deployer.call(usdc.variable_debt_token, "TestnetERC20", "balanceOf", borrower)
+    )
+    assert receipt["status"] == "0x1"
+    assert after > before
+    # a pool of 0.05 %, its price a little off the oracle's, and at most a thousandth returned
+    assert 0 < had - has <= (debt - left) * 1_005 // 1_000
+    if part == 1:
+        assert owes == 0
+        assert 0 < returned - spare <= owed // 1_000
+    else:
+        assert owes == pytest.approx(owed - repay, rel=1e-6)
+        assert returned == spare
+    assert await _left(devnet, contract) == {0}
+    message = {"from": borrower, "to": contract, "data": "0x" + encode_order(order).hex()}
+    with pytest.raises(RpcError) as caught:
+        await devnet.anvil.rpc("eth_call", message, "latest")
+    assert words(bytes.fromhex((caught.value.data or "")[2:])).startswith("intent used")
