@@ -78,6 +78,8 @@ class Act:
     """Something to do."""
 
     intent: Intent
+    partial: bool = False
+    """Whether it falls short of what was wanted: another way that does not is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Repaying debt of a position with some of its own collateral, sold in the same transaction."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.model import (
     Act,
@@ -79,7 +79,8 @@ class Deleveraging:
         part = tuple(way for way in ways if way.health >= enough)
         if part:
             best = max(part, key=lambda way: (way.health, -way.sold_value))
-            return self._act(assessed, best, f"{start}: {_words(best)}, all it may, towards")
+            act = self._act(assessed, best, f"{start}: {_words(best)}, all it may, towards")
+            return replace(act, partial=True)
         return Refuse(
             position=assessed.position,
             reason=f"{start}: no collateral that may be sold repays enough for"
