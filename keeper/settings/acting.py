@@ -35,8 +35,8 @@ class Protect(Section):
     account: AddressValue = Field(description="The account.")
     strategy: Names = Field(
         ("top_up",),
-        description="In order, the first that reaches the target does: top_up and repay from the keeper's own "
-        "account, deleverage by selling collateral of the account itself, alert only tells.",
+        description="In order, the first that reaches the target does: top_up and repay from the "
+        "keeper's own account, deleverage by selling the account's collateral, alert only tells.",
     )
     below: WadValue = Field(description="Act when the health factor is below this.")
     target: WadValue = Field(description="Bring it back to this.")
