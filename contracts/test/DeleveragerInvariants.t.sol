@@ -2,7 +2,8 @@
 pragma solidity ^0.8.20;
 
 import {Deleverager} from "../src/Deleverager.sol";
-import {Base, IAnyToken, IFactory} from "./Base.sol";
+import {IUniswapV3Factory} from "../src/lib/Interfaces.sol";
+import {Base, IAnyToken, IFactory, IPoolActions} from "./Base.sol";
 import {Market} from "./Market.sol";
 import {Coin, SilentCoin} from "./Zoo.sol";
 
@@ -45,11 +46,11 @@ contract Borrowers is Base {
         }
     }
 
-    function allow(uint8 who, uint128 perTransaction, uint128 aDay, uint64 below, bool ended) external {
+    function allow(uint8 who, uint128 perTransaction, uint128 aDay, uint64 below, uint8 ended) external {
         address account = accounts[who % 3];
-        perDay[account] = aDay % uint128(3 * OWED);
+        perDay[account] = aDay % uint128(OWED / 8);
         Deleverager.Mandate memory mandate = Deleverager.Mandate({
-            until: ended ? uint40(block.timestamp - 1) : uint40(block.timestamp + 30 days),
+            until: ended % 8 == 0 ? uint40(block.timestamp - 1) : uint40(block.timestamp + 30 days),
             maxCostBps: 100,
             below: below,
             perTransaction: perTransaction % uint128(OWED),
@@ -64,7 +65,7 @@ contract Borrowers is Base {
     }
 
     function byOperator(uint8 who, uint96 repay, uint96 most, bytes32 intent, uint8 sold) external {
-        _run(OPERATOR, who, uint256(repay) % (OWED * 2), most, intent, sold, 0);
+        _run(OPERATOR, who, uint256(repay) % 400e18, most, intent, sold, 0);
     }
 
     function byBorrower(uint8 who, uint96 repay, uint96 most, bytes32 intent, uint8 sold, uint8 fault) external {
@@ -78,6 +79,29 @@ contract Borrowers is Base {
         try deleverager.deleverage(order) {
             _wrong("a stranger's order was taken");
         } catch {}
+    }
+
+    /// Moves an exchange pool, by up to two percent of its depth, one time in four.
+    function push(uint8 which, uint96 amount, bool down) external {
+        if (amount % 4 != 0) return;
+        IPoolActions(factory_().getPool(tokens[which % 3], tokens[(which + 1) % 3], FEE)).swap(
+            address(1),
+            down,
+            int256(uint256(amount) % 2e24 + 1),
+            down ? 4295128740 : 1461446703485210103287273052203988822378723970341,
+            ""
+        );
+    }
+
+    function factory_() public view returns (IUniswapV3Factory) {
+        return deleverager.factory();
+    }
+
+    function uniswapV3SwapCallback(int256 amount0, int256 amount1, bytes calldata) external {
+        (address token, int256 owed) = amount0 > 0
+            ? (IPoolActions(msg.sender).token0(), amount0)
+            : (IPoolActions(msg.sender).token1(), amount1);
+        IAnyToken(token).mint(msg.sender, uint256(owed));
     }
 
     function callBack(address sender, int256 amount0, int256 amount1, bytes calldata data) external {
@@ -186,13 +210,14 @@ contract DeleveragerInvariants is Base {
     function targetSelectors() public view returns (FuzzSelector[] memory found) {
         found = new FuzzSelector[](1);
         found[0].addr = address(borrowers);
-        found[0].selectors = new bytes4[](6);
+        found[0].selectors = new bytes4[](7);
         found[0].selectors[0] = Borrowers.allow.selector;
         found[0].selectors[1] = Borrowers.pass.selector;
         found[0].selectors[2] = Borrowers.byOperator.selector;
         found[0].selectors[3] = Borrowers.byBorrower.selector;
         found[0].selectors[4] = Borrowers.byStranger.selector;
         found[0].selectors[5] = Borrowers.callBack.selector;
+        found[0].selectors[6] = Borrowers.push.selector;
     }
 
     /// Nothing is kept, no allowance stands, nobody else was touched and nobody is worse off.
@@ -211,7 +236,7 @@ contract DeleveragerInvariants is Base {
     /// A walk that only meets refusals proves nothing: most of many should not.
     function testAWalkCanSucceed() public {
         borrowers.byBorrower(0, 1_000e18, type(uint96).max, "", 1, 0);
-        borrowers.allow(1, 1_000e18, 5_000e18, 2e18, false);
+        borrowers.allow(1, 1_000e18, 900e18, 2e18, 1);
         borrowers.byOperator(1, 500e18, type(uint96).max, "", 1);
 
         same(borrowers.taken(), 2, "taken");
