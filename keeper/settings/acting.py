@@ -74,7 +74,7 @@ class Protect(Section):
 
 class Liquidate(Section):
     """Liquidating borrowers whose health factor is below 1, from the keeper's own funds or, with a
-    liquidator contract on the chain, by flash loans."""
+    liquidator contract on the chain, with borrowed money."""
 
     enabled: bool = Field(default=False, description="Whether borrowers are liquidated at all.")
     min_profit_usd: UsdValue = Field(
