@@ -338,6 +338,20 @@ contract LiquidatorTest is Base {
         _clean(order);
     }
 
+    /// What is approved is what is owed, to the unit: a market that wants more gets nothing.
+    function testAMarketThatWantsMoreGetsNothing() public {
+        Coin coin = new Coin();
+        Liquidator.Order memory order = _order(address(coin), address(coin), DEBT);
+        market.become(Market.Fault.WANTS_MORE);
+
+        try liquidator.liquidate(order) {
+            revert("was taken");
+        } catch {}
+
+        same(market.owes(BORROWER, address(coin)), DEBT, "debt");
+        _clean(order);
+    }
+
     // --- hostile tokens -----------------------------------------------------------------------
 
     function testTokensThatAnswerNothingAreTaken() public {

@@ -26,7 +26,8 @@ contract Market {
         SEIZES_NOTHING,
         TAKES_NOTHING,
         TAKES_HALF,
-        KEEPS_LOAN
+        KEEPS_LOAN,
+        WANTS_MORE
     }
 
     Fault public fault;
@@ -71,7 +72,8 @@ contract Market {
         _send(asset, receiver, amount);
         uint256 premium = amount * PREMIUM_BPS / 10_000;
         require(IReceiver(receiver).executeOperation(asset, amount, premium, msg.sender, params), "not taken");
-        if (fault != Fault.KEEPS_LOAN) _pull(asset, receiver, amount + premium);
+        if (fault == Fault.WANTS_MORE) _pull(asset, receiver, amount + premium + 1);
+        else if (fault != Fault.KEEPS_LOAN) _pull(asset, receiver, amount + premium);
     }
 
     function liquidationCall(address collateral, address debt, address account, uint256 amount, bool) external {

@@ -264,8 +264,8 @@ def test_a_deleverage_says_whose_collateral_it_was() -> None:
     )
     assert operator.startswith("✅ Deleveraged 0x52ab..9f01: repaid 14 600 USDC")
     assert rehearsed.replace("\u202f", " ") == (
-        "✏️ Would deleverage main: repay 14 600 USDC with at most 4.2 WETH of its own: 1.043 → 1.500."
-        " Not armed: nothing was sent."
+        "✏️ Would deleverage main: repay 14 600 USDC with at most 4.2 WETH of its own: 1.043 →"
+        " 1.500. Not armed: nothing was sent."
     )
 
 
