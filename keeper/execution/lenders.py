@@ -1,7 +1,7 @@
 """Who funds which kind of intent."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from keeper.errors import ExecutionError
 from keeper.execution.flash import Funded
@@ -9,6 +9,9 @@ from keeper.execution.routes import Sale
 from keeper.model import Address, BlockRef, Intent, IntentKind
 from keeper.ports import MarketView
 from keeper.units import Base, Wei
+
+REMEMBERED: Final = 1_000
+"""Intents between their funding and their sending: far more than are ever made ready at once."""
 
 
 class Lender(Protocol):
@@ -49,8 +52,9 @@ class Lenders:
                 f"It needs borrowed money, and no contract for a {intent.kind} is configured."
             )
         funded = await lender.fund(intent, view, **how)
-        self._funded = {k: v for k, v in self._funded.items() if k in how["in_flight"]}
         self._funded[intent.intent_id] = lender
+        while len(self._funded) > REMEMBERED:
+            del self._funded[next(iter(self._funded))]
         return funded
 
     def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
