@@ -166,6 +166,27 @@ contract LiquidatorTest is Base {
         _clean(order);
     }
 
+    /// While the market is awaited, before it calls: a token that calls back can have it lend to us once more.
+    function testALoanThatATokenTakesForItIsRefused() public {
+        HookCoin coin = new HookCoin();
+        Liquidator.Order memory order = _order(address(coin), address(coin), DEBT);
+        Liquidator.Order memory bait = _order(address(coin), address(coin), DEBT);
+        bait.account = address(0xBA17);
+        market.borrow(address(coin), bait.account, DEBT);
+        coin.hook(
+            address(market),
+            abi.encodeCall(
+                Market.flashLoanSimple, (address(liquidator), address(coin), 1e18, abi.encode(bait), 0)
+            )
+        );
+
+        liquidator.liquidate(order);
+
+        require(bytes4(coin.said()) == Liquidator.LoanNotOurs.selector, "taken, or refused for another reason");
+        same(market.owes(bait.account, address(coin)), DEBT, "bait");
+        _clean(order);
+    }
+
     function testAMarketIsCalledBackOnceOnly() public {
         Coin coin = new Coin();
         Liquidator.Order memory order = _order(address(coin), address(coin), DEBT);

@@ -154,18 +154,23 @@ contract HookCoin is Coin {
     address public target;
     bytes public data;
     bool public done;
+    /// What the first of them was answered.
     bytes public said;
+    bool private inside;
 
     function hook(address target_, bytes calldata data_) external {
         (target, data) = (target_, data_);
+        delete said;
     }
 
     function _move(address from, address to, uint256 amount) internal override {
         super._move(from, to, amount);
-        if (target == address(0)) return;
+        if (target == address(0) || inside) return;
+        inside = true;
         (bool fine, bytes memory answer) = target.call(data);
+        inside = false;
         if (fine) done = true;
-        else said = answer;
+        else if (said.length == 0) said = answer;
     }
 }
 
