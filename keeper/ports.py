@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -18,6 +18,7 @@ from keeper.model import (
     Checkpoint,
     ContractHealth,
     Decision,
+    Deleverage,
     Holdings,
     Intent,
     IntentKind,
@@ -42,7 +43,7 @@ from keeper.model import (
     Watch,
     Weights,
 )
-from keeper.units import Base, Raw, Wad
+from keeper.units import Base, Bps, Raw, Wad
 
 T = TypeVar("T")
 
@@ -185,6 +186,33 @@ class LendingView(MarketView, Protocol):
 
     def explain(self, holdings: Holdings) -> tuple[str, ...]:
         """The arithmetic, a line each."""
+        ...
+
+
+@runtime_checkable
+class TokenView(Protocol):
+    """A view of a market that keeps what is supplied and owed as tokens."""
+
+    def tokens(self, asset: Address) -> tuple[Address, Address] | None:
+        """The token of what is supplied of `asset`, and of what is owed; None if not listed."""
+        ...
+
+
+@runtime_checkable
+class DeleverageView(Protocol):
+    """A view that also knows what a position is after it sold collateral to repay debt."""
+
+    def deleverage_to_reach(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, target: Wad, cost: Bps
+    ) -> Deleverage | None:
+        """The least that reaches `target`; None where nothing does.  `cost`: how much dearer than
+        the market's prices the exchange may be."""
+        ...
+
+    def deleveraged(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, repay: Raw, cost: Bps
+    ) -> Deleverage | None:
+        """What repaying `repay` takes and leaves; None where the account has not that much."""
         ...
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from keeper.app.chain import relay_of, watched_markets
+from keeper.app.consent import consenting, consents
 from keeper.app.registry import NATIVE
 from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
@@ -144,7 +145,13 @@ async def _on_chain(
     reader = LensReader(rpc)
     for market in markets:
         async for finding in _market(
-            settings, chain=chain, reader=reader, market=market, head=head, owner=owner
+            settings,
+            chain=chain,
+            rpc=rpc,
+            reader=reader,
+            market=market,
+            head=head,
+            owner=owner,
         ):
             yield finding
 
@@ -298,6 +305,7 @@ async def _market(
     settings: Settings,
     *,
     chain: Chain,
+    rpc: Rpc,
     reader: LensReader,
     market: WatchedMarket[Any, Any],
     head: BlockRef,
@@ -306,6 +314,8 @@ async def _market(
     name = market.id.name
     try:
         await reader.run(market.discover(), head)
+        wanted = consenting(settings, name)
+        market.watch(frozenset(entry.account for entry in wanted.values()))
         seen, rounds = await reader.run_all([market.observe(), market.rounds()], head)
     except KeeperError as error:
         yield failed(f"{name}: contracts", error)
@@ -314,6 +324,11 @@ async def _market(
     yield ok(f"{name}: contracts", _described(market))
     async for finding in _prices(market, reading):
         yield finding
+    async for line in consents(
+        wanted, chain.deleverager, owner, rpc=rpc, market=market, reading=reading
+    ):
+        missing = warning(line.what, line.missing, line.remedy)
+        yield missing if line.missing else ok(line.what, line.given)
     if owner is None:
         return
     try:

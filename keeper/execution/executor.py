@@ -24,8 +24,8 @@ from keeper.errors import (
     Unprofitable,
 )
 from keeper.execution.arming import Arming, Breaker
-from keeper.execution.flash import FlashLoans
 from keeper.execution.ledger import Ledger
+from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
@@ -75,7 +75,7 @@ class TxExecutor:
         settings: ExecutionSettings | None = None,
         kill_switch: Path | None = None,
         rehearse_as: Address | None = None,
-        flash: FlashLoans | None = None,
+        flash: Lender | None = None,
         private: PrivateRoute | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:

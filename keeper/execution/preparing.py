@@ -12,8 +12,9 @@ from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
 from keeper.execution.arming import Arming
 from keeper.execution.data_fee import data_fee
 from keeper.execution.fees import AtCap, initial_fees, leave_room
-from keeper.execution.flash import FlashLoans, Funded, gas_cost
+from keeper.execution.flash import Funded, gas_cost
 from keeper.execution.ledger import Ledger
+from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings, bid, draft, fee_cap
 from keeper.execution.policy import SigningPolicy
@@ -65,7 +66,7 @@ class Preparation:
         chain_id: int,
         pricing: Pricing,
         settings: ExecutionSettings,
-        flash: FlashLoans | None,
+        flash: Lender | None,
         failpoint: Failpoint,
     ) -> None:
         """`ledger`: what is in flight; None without a key, when there is nothing."""
@@ -212,7 +213,7 @@ class Preparation:
         if intent.funding is Funding.OWN:
             return None
         if self._flash is None:
-            raise ExecutionError("It needs a flash loan and no liquidator contract is configured.")
+            raise ExecutionError("It needs borrowed money and no contract of ours is configured.")
         return await self._flash.fund(
             intent,
             view,
@@ -232,8 +233,8 @@ class Preparation:
     def _spends(self, intent: Intent, view: MarketView) -> Base:
         if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
             return ZERO
-        if intent.funding is Funding.FLASH:
-            return ZERO
+        if intent.funding is Funding.FLASH and intent.kind is IntentKind.LIQUIDATE:
+            return ZERO  # a deleverage spends the borrower's: the caps count it
         spends = self._pricing.spends(intent, view)
         if spends is None:
             raise PolicyViolation(
@@ -249,4 +250,4 @@ def _cost(gas_used: int, price_wei: Wei, fee_wei: Wei, native_price: Base | None
 
 
 def _protects(intent: Intent) -> bool:
-    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY)
+    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY, IntentKind.DELEVERAGE)

@@ -21,6 +21,7 @@ from keeper.model.chain import (
 from keeper.model.decisions import (
     Act,
     Decision,
+    Deleverage,
     Funding,
     Hold,
     Intent,
@@ -112,6 +113,7 @@ __all__ = [
     "Cost",
     "Decision",
     "Declined",
+    "Deleverage",
     "Entry",
     "Failed",
     "Feed",

@@ -24,37 +24,57 @@ from keeper.settings.values import (
 )
 from keeper.units import WAD, Base, Wei
 
+STRATEGIES = ("top_up", "repay", "deleverage", "alert")
+"""What `protect.strategy` may name."""
+
 
 class Protect(Section):
-    """One account whose health factor the keeper raises, from the keeper's own funds."""
+    """One account whose health factor the keeper raises, from the keeper's own funds or, as far as
+    the account allowed it, by selling some of its collateral."""
 
     account: AddressValue = Field(description="The account.")
     strategy: Names = Field(
-        ("top_up",), description="top_up, repay, or both: the first that can act does."
+        ("top_up",),
+        description="In order, the first that reaches the target does: top_up and repay from the "
+        "keeper's own account, deleverage by selling the account's collateral, alert only tells.",
     )
     below: WadValue = Field(description="Act when the health factor is below this.")
     target: WadValue = Field(description="Bring it back to this.")
-    max_per_tx_usd: UsdValue = Field(description="The most one transaction may spend.")
+    max_per_tx_usd: UsdValue = Field(
+        description="The most one transaction may spend, or of a debt repay by deleveraging."
+    )
     markets: Names = Field((), description="Only in these markets; all when left out.")
     assets: Names = Field((), description="Only with these symbols or addresses, best first.")
+    sell: Names = Field(
+        (), description="Deleveraging sells only these symbols or addresses; any when left out."
+    )
+    max_cost_bps: int = Field(
+        100,
+        ge=0,
+        lt=5_000,
+        description="Deleveraging sells at most this much more than it repays, by the market's own "
+        "prices, in hundredths of a percent.",
+    )
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         for name in self.strategy:
-            if name not in ("top_up", "repay"):
-                raise ValueError(f"strategy must be top_up or repay, not {name!r}")
+            if name not in STRATEGIES:
+                raise ValueError(f"strategy must be {' or '.join(STRATEGIES)}, not {name!r}")
         if not self.strategy:
-            raise ValueError("strategy must be top_up, repay or both")
+            raise ValueError(f"strategy must be one or more of {', '.join(STRATEGIES)}")
         if self.below <= WAD:
             raise ValueError("below must be above 1: at 1 the account can be liquidated already")
         if self.target <= self.below:
             raise ValueError("target must be above below, or it would act without end")
+        if "deleverage" in self.strategy and self.target < self.below + WAD // 100:
+            raise ValueError("target must be 0.01 above below, or a sale would not be worth it")
         return self
 
 
 class Liquidate(Section):
     """Liquidating borrowers whose health factor is below 1, from the keeper's own funds or, with a
-    liquidator contract on the chain, by flash loans."""
+    liquidator contract on the chain, with borrowed money."""
 
     enabled: bool = Field(default=False, description="Whether borrowers are liquidated at all.")
     min_profit_usd: UsdValue = Field(

@@ -94,6 +94,11 @@ class Chain(Section):
         description="Our liquidator contract: liquidations then borrow what they repay; see "
         "deploy-liquidator.",
     )
+    deleverager: OptionalAddress = Field(
+        None,
+        description="Our deleverager contract, where borrowers allowed it to sell for them; see "
+        "deploy-deleverager.",
+    )
     uniswap_factory: OptionalAddress = Field(
         None,
         description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
