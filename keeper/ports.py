@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -30,8 +30,10 @@ from keeper.model import (
     Message,
     OpenPlan,
     Outcome,
+    ParameterChange,
     PassRecord,
     Plan,
+    Queued,
     Receipt,
     Spent,
     Submission,
@@ -262,6 +264,26 @@ class LendingAdapter(Protocol[M, Obs]):
         self, market: M, observation: Obs, block: BlockRef, unusable: Mapping[int, str]
     ) -> LendingView:
         """Bind exact arithmetic to one block; `unusable`: reserve id to the reason."""
+        ...
+
+
+@runtime_checkable
+class ComparingAdapter(Protocol):
+    """An adapter that can tell what governance changed between two readings of its market.
+
+    Each reading is what `discover` learnt and what `observe` then read.
+    """
+
+    def changes(self, before: tuple[Any, Any], after: tuple[Any, Any]) -> Sequence[ParameterChange]:
+        """Every parameter that differs."""
+        ...
+
+    def without(self, before: tuple[Any, Any], after: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The later reading as it would have been had no parameter changed since the earlier."""
+        ...
+
+    def queued(self, controller: Address) -> Steps[tuple[Queued, ...]]:
+        """What governance has queued at `controller`, the oldest first."""
         ...
 
 

@@ -17,6 +17,7 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
+from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
 from keeper.app.signing import executor_for, signer_for
 from keeper.chain.branch import Advance
@@ -156,6 +157,11 @@ class Watcher:
             elif pause := await SqlPeople(self._database).paused():
                 executor.disarm(pause)
             self._owner = owner = None if signer is None else signer.address
+            telling = Telling(
+                operators=self.settings.operator_chats(),
+                thresholds=self.settings.thresholds.as_model(),
+                policy=alert_policy(self.settings),
+            )
             engine = Engine(
                 markets=tuple(chain.markets.values()),
                 hands={
@@ -166,11 +172,7 @@ class Watcher:
                 reader=chain.reader,
                 records=self._records,
                 executor=executor,
-                telling=Telling(
-                    operators=self.settings.operator_chats(),
-                    thresholds=self.settings.thresholds.as_model(),
-                    policy=alert_policy(self.settings),
-                ),
+                telling=telling,
                 rpc_calls=chain.observing_calls,
                 behind_after_s=self.behind_limit_s,
             )
@@ -192,6 +194,12 @@ class Watcher:
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
+            if (controller := self.config.payloads_controller) is not None:
+                ahead = LookAhead(
+                    chain=chain, engine=engine, records=self._records, telling=telling
+                )
+                every_s = self.settings.oracles.queue_every_s
+                tasks.append(asyncio.create_task(ahead.run(controller, every_s)))
             if (board := outside(self.settings, chain)) is not None:
                 tasks.append(asyncio.create_task(board.run()))
             try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.lookahead import Told, change_messages
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
@@ -23,6 +24,7 @@ from keeper.model import (
     Checkpoint,
     Declined,
     Holdings,
+    Manners,
     MarketId,
     Message,
     PassRecord,
@@ -78,6 +80,8 @@ class Chronicle:
         """Record one pass and return what people are told because of it."""
         self._prices |= {r.view.market: r.prices for r in readings.values()}
         aside = _Asides(markets=self._markets, readings=readings)
+        manners = await self._records.manners()
+        changes = self._changes(done, watches, manners)
         told = pass_alerts(
             block=done.block,
             prices=self._prices,
@@ -91,10 +95,11 @@ class Chronicle:
             rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
             remedies=aside.remedies,
             policy=self._telling.policy,
-            manners=await self._records.manners(),
+            manners=manners,
             interest=aside.seconds_to_liquidation,
         )
         self._remember(told.states)
+        messages = (*changes.messages, *told.messages)
         await self._records.record(
             PassRecord(
                 block=done.block,
@@ -106,13 +111,32 @@ class Chronicle:
                 ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
-                messages=told.messages,
+                messages=messages,
                 audit=_audit(done),
-                held=told.held,
+                held=(*changes.held, *told.held),
             )
         )
         self._since_checkpoint += 1
-        return told.messages
+        return messages
+
+    def _changes(self, done: Pass, watches: tuple[Watch, ...], manners: Manners) -> Told:
+        """Return what is said of parameters that changed: before the alerts they lead to."""
+        told = [
+            change_messages(
+                reading.changed,
+                block=reading.block,
+                watches=watches,
+                operators=self._telling.operators,
+                thresholds=self._telling.thresholds,
+                manners=manners,
+            )
+            for reading in done.readings
+            if reading.changed is not None
+        ]
+        return Told(
+            messages=tuple(message for one in told for message in one.messages),
+            held=tuple(line for one in told for line in one.held),
+        )
 
     def _remember(self, states: Iterable[AlertState]) -> None:
         for state in states:
@@ -164,7 +188,7 @@ class _Asides:
 
 
 def _audit(done: Pass) -> tuple[AuditEvent, ...]:
-    """What is to be found later: reorganisations, and accounts whose balances were put right."""
+    """What is to be found later: reorganisations, repaired balances, changed parameters."""
     reorganised = (
         (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
         if done.orphaned
@@ -177,7 +201,16 @@ def _audit(done: Pass) -> tuple[AuditEvent, ...]:
         for reading in done.readings
         for account in reading.repaired
     )
-    return (*reorganised, *repaired)
+    changed = (
+        AuditEvent(
+            event="parameters.changed",
+            fields={"market": reading.view.market.name, "change": str(change)},
+        )
+        for reading in done.readings
+        if reading.changed is not None
+        for change in reading.changed.changes
+    )
+    return (*reorganised, *repaired, *changed)
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:

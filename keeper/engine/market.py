@@ -16,10 +16,13 @@ from keeper.engine.oracles import (
     Rotated,
     WatchedOracles,
 )
+from keeper.errors import BadAnswer
 from keeper.model import (
     Address,
     Asset,
     BlockRef,
+    Changed,
+    Effect,
     Feed,
     FeedVerdict,
     Hash,
@@ -27,13 +30,14 @@ from keeper.model import (
     Log,
     LogFilter,
     MarketId,
+    PositionId,
     PriceVerdict,
     Source,
     Touched,
 )
 from keeper.oracles.judge import JudgeRules
 from keeper.oracles.trace import TraceRules
-from keeper.ports import LendingAdapter, LendingView, Observation, Steps
+from keeper.ports import ComparingAdapter, LendingAdapter, LendingView, Observation, Steps
 from keeper.risk.book import Book
 
 REMEMBERED_BLOCKS = 512
@@ -64,6 +68,9 @@ class Reading:
     cause says so; `view` itself where no price is doubted."""
     rotated: tuple[Rotated, ...] = ()
     """Feeds with another aggregator than before: they are traced again at the next block."""
+    changed: Changed | None = None
+    """Parameters that are not what they were when the market was read before, and what that makes
+    of watched positions; None while nothing changed."""
 
     @property
     def held(self) -> Mapping[Address, str]:
@@ -106,6 +113,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
+        self._read: tuple[M, Obs] | None = None
 
     @property
     def id(self) -> MarketId:
@@ -228,6 +236,8 @@ class WatchedMarket(Generic[M, Obs]):
         unusable = {reserve: p.reason for reserve, p in by_reserve.items() if not p.usable}
         hopeless = {reserve: p.hold_all for reserve, p in by_reserve.items() if p.hold_all}
         view = self.adapter.view(self.market, seen, block, unusable)
+        changed = self.compare(block, (self.market, seen))
+        self._read = (self.market, seen)
         return Reading(
             block=block,
             view=view,
@@ -239,7 +249,49 @@ class WatchedMarket(Generic[M, Obs]):
             repaired=repaired,
             unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
+            changed=changed,
         )
+
+    # --- parameters -----------------------------------------------------------------------------
+
+    def suppose(self, accounts: Iterable[Address]) -> Steps[tuple[M, Obs]]:
+        """Learn the market and read `accounts` without remembering any of it.
+
+        For a block that does not exist: see `compare`.
+        """
+        market = yield from self.adapter.discover()
+        seen = yield from self.adapter.observe(market, tuple(accounts), self.book.get)
+        return market, seen
+
+    def compare(self, block: BlockRef, after: tuple[M, Obs]) -> Changed | None:
+        """Return which parameters differ in `after` from what was read last, None for none.
+
+        `block`: what `after` was read at.  Health factors before and after are both of that block,
+        by the contract's own arithmetic: only parameters and price sources differ.
+        """
+        adapter = self.adapter
+        if self._read is None or not isinstance(adapter, ComparingAdapter):
+            return None
+        changes = tuple(adapter.changes(self._read, after))
+        if not changes:
+            return None
+        was = adapter.view(*adapter.without(self._read, after), block, {})
+        now = adapter.view(*after, block, {})
+        held = {holdings.account: holdings for holdings in after[1].holdings}
+        effects: list[Effect] = []
+        for account in sorted(self.watched):
+            if (holdings := held.get(account, self.book.get(account))) is None:
+                continue
+            try:
+                before = was.contract_health(holdings).health_factor
+                health = now.contract_health(holdings).health_factor
+            except BadAnswer:
+                continue  # not even the contract could say: the position is told of as unknown
+            if before != health:
+                position = PositionId(market=self.id, account=account)
+                effects.append(Effect(position=position, before=before, after=health))
+        effects.sort(key=lambda effect: effect.after)
+        return Changed(market=self.id, changes=changes, effects=tuple(effects))
 
     def _check(self, read: Iterable[Holdings]) -> tuple[Address, ...]:
         """Return whose balances the book had wrong although nothing spoke of them.

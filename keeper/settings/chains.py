@@ -92,6 +92,11 @@ class Chain(Section):
         description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
         "pools serve as references too.",
     )
+    payloads_controller: OptionalAddress = Field(
+        None,
+        description="Aave governance's PayloadsController: what it has queued is simulated, and "
+        "watched positions are told what it would make of them.",
+    )
     uniswap_quoter: OptionalAddress = Field(
         None,
         description="Uniswap v3's QuoterV2; known for the larger chains.",
