@@ -282,6 +282,10 @@ class ComparingAdapter(Protocol):
         """The later reading as it would have been had no parameter changed since the earlier."""
         ...
 
+    def governed_by(self, market: Any) -> frozenset[Address]:
+        """Contracts whose transactions can change parameters."""
+        ...
+
     def queued(self, controller: Address) -> Steps[tuple[Queued, ...]]:
         """What governance has queued at `controller`, the oldest first."""
         ...

@@ -158,8 +158,8 @@ def _affected(changed: Changed, worse: int) -> str:
 def _details(news: _News) -> list[str]:
     changed, block, outlook = news.changed, news.block, news.outlook
     lines = [
-        f"{plain(each.subject, WORD_CHARS)}: {plain(each.parameter, WORD_CHARS)} "
-        f"{plain(each.was, WORD_CHARS)} -> {plain(each.now, WORD_CHARS)}"
+        f"{_foreign(each.subject)}: {_foreign(each.parameter)} "
+        f"{_foreign(each.was)} -> {_foreign(each.now)}"
         for each in changed.changes[:SHOWN]
     ]
     if len(changed.changes) > SHOWN:
@@ -176,6 +176,16 @@ def _details(news: _News) -> list[str]:
         left = duration_text(outlook.from_s - block.timestamp)
         lines.append(f"{chain}, {outlook.name}: queued, from {when} UTC on, in {left}")
     return lines
+
+
+def _foreign(text: str) -> str:
+    """Return words of the chain on one line, without what a client makes a link or mention of."""
+    line = plain(text, WORD_CHARS)
+    dotless = (
+        "·" if char == "." and line[at + 1 : at + 2].isalpha() else char
+        for at, char in enumerate(line)
+    )
+    return "".join("?" if char in "@:" else char for char in dotless).lstrip("/")
 
 
 def worst(changed: Changed) -> Mapping[str, str | int]:

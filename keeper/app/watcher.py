@@ -15,6 +15,7 @@ import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
+from keeper.app.anticipate import Anticipation
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
@@ -194,10 +195,14 @@ class Watcher:
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
-            if (controller := self.config.payloads_controller) is not None:
-                ahead = LookAhead(
-                    chain=chain, engine=engine, records=self._records, telling=telling
+            ahead = LookAhead(chain=chain, engine=engine, records=self._records, telling=telling)
+            if self.config.pending:
+                beforehand = Anticipation(
+                    chain=chain, engine=engine, executor=executor, ahead=ahead
                 )
+                tasks.append(asyncio.create_task(beforehand.subscription().run()))
+                tasks.append(asyncio.create_task(beforehand.run()))
+            if (controller := self.config.payloads_controller) is not None:
                 every_s = self.settings.oracles.queue_every_s
                 tasks.append(asyncio.create_task(ahead.run(controller, every_s)))
             if (board := outside(self.settings, chain)) is not None:

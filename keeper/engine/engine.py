@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from keeper.engine.anticipate import Anticipated, anticipate
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
 from keeper.engine.market import Reading, WatchedMarket
@@ -174,6 +175,13 @@ class Engine:
         submission = await self._executor.submit(intent, reading.view)
         self._pace.began(submission, reading.block.number)
         return submission
+
+    async def anticipate(self, reader: Reader, supposed: BlockRef) -> Anticipated:
+        """Decide what would be done at `supposed`, a block that does not exist; do none of it.
+
+        `reader` reads that block on top of the last one taken.  Raises ObservationError.
+        """
+        return await anticipate(self._decider, self.readings, reader, supposed)
 
     async def save_checkpoints(self) -> None:
         """Save every market's checkpoint now; nothing happens before history is covered."""

@@ -228,22 +228,16 @@ class WatchedMarket(Generic[M, Obs]):
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
 
-        reserves = tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
-        answers = tuple(seen.prices[reserve] for reserve in reserves)
+        answers = tuple(seen.prices[reserve] for reserve in self._reserves())
         judged = self.oracles.take(block, rounds, answers)
         self.must_discover |= bool(judged.rotated)
-        by_reserve = dict(zip(reserves, judged.prices, strict=True))
-        unusable = {reserve: p.reason for reserve, p in by_reserve.items() if not p.usable}
-        hopeless = {reserve: p.hold_all for reserve, p in by_reserve.items() if p.hold_all}
-        view = self.adapter.view(self.market, seen, block, unusable)
+        view, protecting = self.views(block, seen, judged.prices)
         changed = self.compare(block, (self.market, seen))
         self._read = (self.market, seen)
         return Reading(
             block=block,
             view=view,
-            protecting=view
-            if unusable.keys() == hopeless.keys()
-            else self.adapter.view(self.market, seen, block, hopeless),
+            protecting=protecting,
             feeds=judged.feeds,
             prices=judged.prices,
             repaired=repaired,
@@ -251,6 +245,25 @@ class WatchedMarket(Generic[M, Obs]):
             rotated=judged.rotated,
             changed=changed,
         )
+
+    def views(
+        self, block: BlockRef, seen: Obs, prices: tuple[PriceVerdict, ...]
+    ) -> tuple[LendingView, LendingView]:
+        """Return the arithmetic on prices that may be relied upon, and that of protections.
+
+        Verdicts in the order of the sources.
+        """
+        by_reserve = dict(zip(self._reserves(), prices, strict=True))
+        unusable = {reserve: p.reason for reserve, p in by_reserve.items() if not p.usable}
+        hopeless = {reserve: p.hold_all for reserve, p in by_reserve.items() if p.hold_all}
+        view = self.adapter.view(self.market, seen, block, unusable)
+        if unusable.keys() == hopeless.keys():
+            return view, view
+        return view, self.adapter.view(self.market, seen, block, hopeless)
+
+    def _reserves(self) -> tuple[int, ...]:
+        """Return reserve ids in the order of the sources."""
+        return tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
 
     # --- parameters -----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ and one-plan-per-position hold between processes, the caps of a day may be overs
 """
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -45,6 +46,7 @@ from keeper.model import (
     Rehearsed,
     Submission,
     Submitted,
+    Supposed,
     TxState,
     Unknown,
 )
@@ -227,6 +229,30 @@ class TxExecutor:
         except KeeperError as error:
             return Declined(intent=intent, reason=str(error))
         return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+
+    async def prepare(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        parent: BlockRef,
+        after: Sequence[Supposed],
+    ) -> bool:
+        """Simulate what may be submitted in the next block: `view` is of that block, which does
+        not exist yet, on top of `parent` and behind `after`.
+
+        Nothing is claimed, signed or sent: `submit` finds the simulation should the block and the
+        intent be that very one.  Returns whether there is one.
+        """
+        if self._address is None or self._arming.disarmed_reason is not None:
+            return False
+        try:
+            return await self._preparation.rehearse_after(
+                intent, view, self._address, parent=parent, after=after
+            )
+        except (KeeperError, ValueError, OverflowError) as error:
+            log.info("intent.unprepared", intent=intent.intent_id, reason=str(error))
+            return False
 
     async def _submit(self, intent: Intent, view: MarketView) -> Submission:
         if self._arming.disarmed_reason is not None:

@@ -17,7 +17,17 @@ from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint
 from keeper.execution.simulate import Simulator
-from keeper.model import Address, Call, Fees, Funding, Intent, IntentKind, Plan
+from keeper.model import (
+    Address,
+    BlockRef,
+    Call,
+    Fees,
+    Funding,
+    Intent,
+    IntentKind,
+    Plan,
+    Supposed,
+)
 from keeper.ports import Journal, MarketView
 from keeper.units import Base, Wad, Wei
 
@@ -138,6 +148,30 @@ class Preparation:
             settings=self._settings,
         )
         return Ready(plan=plan, fees=fees, health_after=health_after, footing=ground, funded=funded)
+
+    async def rehearse_after(
+        self,
+        intent: Intent,
+        view: MarketView,
+        sender: Address,
+        *,
+        parent: BlockRef,
+        after: Sequence[Supposed],
+    ) -> bool:
+        """Simulate `intent` in a child of `parent` behind `after`, for `ready` to find; or False.
+
+        `view` is of that child, which does not exist yet: nothing is planned and nothing written.
+        Loans are left out: their routes are asked for at a real block.  Raises as `ready`.
+        """
+        if intent.funding is not Funding.OWN:
+            return False
+        to, data = view.encode(intent)
+        probe = self._pricing.health_call(intent, view)
+        call = Call(to=to, data=data)
+        await self._simulator.prepare(
+            sender, call, probe, parent=parent, after=after, timestamp=view.block.timestamp
+        )
+        return True
 
     async def _fund(
         self,

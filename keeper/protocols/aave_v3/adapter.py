@@ -151,6 +151,10 @@ class AaveV3:
         """Return the later reading as if no parameter had changed since the earlier one."""
         return parameters.without(before, after)
 
+    def governed_by(self, market: Market) -> frozenset[Address]:
+        """Return the contracts whose transactions can change parameters."""
+        return frozenset({market.configurator, market.oracle, market.provider})
+
     def queued(self, controller: Address) -> Steps[tuple[Queued, ...]]:
         """Return what a PayloadsController has queued, the oldest first."""
         return governance.queued_payloads(controller)
