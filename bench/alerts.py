@@ -141,7 +141,7 @@ class Store:
             for _, one in itertools.islice(ready, limit)
         )
 
-    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002 - the port's own word
         """It is done."""
         del at, ref
         chat, place = self.rows[id].chat, (_LOUD[self.rows[id].severity], id)
@@ -150,7 +150,7 @@ class Store:
         if not self.waiting.get(chat):
             self.waiting.pop(chat, None)
 
-    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
+    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002 - the port's own word
         """It is tried again."""
         del next_attempt_at, error
         self.attempts[id] += 1

@@ -81,7 +81,7 @@ class _Provider:
         self._file = file
         self._doom = doom
 
-    async def send(self, message: Message, *, reply_to: str = "") -> str | None:  # noqa: ARG002
+    async def send(self, message: Message, *, reply_to: str = "") -> str | None:  # noqa: ARG002 - the port's signature
         self._doom("alert.sending")
         with self._file.open("a", encoding="ascii") as file:
             file.write(message.text + "\n")

@@ -71,7 +71,7 @@ class House:
 
     async def seen(self) -> Pass:
         """Wait for the pass on the present head."""
-        asked = await self.devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        asked = await self.devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional in the call's encoding
         head = asked["hash"]
         await self.until(lambda: bool(self.passes) and self.passes[-1].block.hash == head)
         return self.passes[-1]

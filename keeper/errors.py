@@ -46,11 +46,11 @@ class ExecutionError(KeeperError):
     """This intent is abandoned; the position stays watched."""
 
 
-class PolicyViolation(ExecutionError):  # noqa: N818
+class PolicyViolation(ExecutionError):  # noqa: N818 - named for what happened
     """The signing policy does not allow the transaction."""
 
 
-class SimulationReverted(ExecutionError):  # noqa: N818
+class SimulationReverted(ExecutionError):  # noqa: N818 - named for what happened
     """The transaction would revert; nothing was signed."""
 
 
@@ -58,7 +58,7 @@ class JournalError(KeeperError):
     """The journal cannot be trusted: nothing is signed."""
 
 
-class UnknownOutcome(KeeperError):  # noqa: N818
+class UnknownOutcome(KeeperError):  # noqa: N818 - named for what happened
     """Nothing more is sent from this signer until the outcome is known."""
 
 

@@ -38,7 +38,7 @@ class Policy:
     """How far above its threshold a health factor must be before its alert can clear: 0.05."""
     clear_for_s: int = 600
     """For how long it must stay there."""
-    worse_by: Wad = Wad(WAD // 50)  # noqa: RUF009
+    worse_by: Wad = Wad(WAD // 50)  # noqa: RUF009 - a NewType of int is immutable
     """A fall of this much since it was last told is told again: 0.02."""
     repeat_critical_s: int = 900
     repeat_warning_s: int = 4 * 3600

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -27,6 +27,7 @@ import structlog
 from keeper.chain import wire
 from keeper.chain.bloom import Blooms
 from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, NodeHealth, Provider, Request
+from keeper.chain.race import Race, is_final, pause_after
 from keeper.chain.urls import GuardedResolver, check_url
 from keeper.chain.wire import BlockTag, at_block
 from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
@@ -38,8 +39,6 @@ _MAYBE_HEADER: Final[Any] = wire.Header | None
 
 log = structlog.get_logger(__name__)
 
-_REVERTED: Final = 3
-_INVALID_PARAMS: Final = -32602
 _BEHIND_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
 """How long a node may be behind the head that another backend announced."""
 LAG_BLOCKS: Final = 3
@@ -58,11 +57,6 @@ class GasFees:
     """Of the next block."""
     priority_fee_wei: Wei
     """The median tip of the last five blocks, or the node's suggestion when they were empty."""
-
-
-def is_final(error: RpcError) -> bool:
-    """Tell whether another node would say the same: a revert, or parameters nobody takes."""
-    return error.code in (_REVERTED, _INVALID_PARAMS) or error.data is not None
 
 
 class Rpc:
@@ -485,7 +479,7 @@ class Rpc:
     ) -> T:
         """Go round the nodes; go round again, after a pause, as long as none answered."""
         async for attempt in stamina.retry_context(
-            on=_pause_s, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=2.0,
+            on=pause_after, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=2.0,
             wait_jitter=0.1,
         ):  # fmt: skip
             with attempt:
@@ -497,7 +491,7 @@ class Rpc:
         left = self._ordered()
         if len(left) == 1:
             return await self._patient(left[0], ask)
-        race: _Race[T] = _Race()
+        race: Race[T] = Race()
         try:
             while left or race.running:
                 if left:
@@ -520,53 +514,6 @@ class Rpc:
         if provider.limited:
             await asyncio.sleep(max(0.0, provider.rests_until - time.monotonic()))
         return await ask(provider)
-
-
-class _Race(Generic[T]):
-    """Requests for the same thing at several nodes."""
-
-    def __init__(self) -> None:
-        self.running: dict[asyncio.Future[T], Provider] = {}
-        self._refusal: RpcError | None = None
-        self._silence: RpcError | None = None
-        self._won = False
-
-    def has(self, task: "asyncio.Future[T]") -> bool:
-        """Take a finished request; whether it brought the answer.  Raises a final refusal."""
-        del self.running[task]
-        try:
-            task.result()
-        except NoAnswer as error:
-            self._silence = self._silence or error
-            return False
-        except RpcError as error:
-            if is_final(error):
-                raise
-            self._refusal = self._refusal or error
-            return False
-        self._won = True
-        return True
-
-    def failure(self) -> RpcError:
-        """Return why nobody brought it: a refusal says more than silence."""
-        failure = self._refusal or self._silence
-        assert failure is not None
-        return failure
-
-    async def end(self) -> None:
-        """Give up what still runs; whoever was slower than the winner is told so."""
-        for task, provider in self.running.items():
-            if self._won and not task.done():
-                provider.outrun()
-            task.cancel()
-        await asyncio.gather(*self.running, return_exceptions=True)
-
-
-def _pause_s(error: Exception) -> bool | float:
-    """Tell stamina whether and after which pause to ask again: only when nothing was answered."""
-    if not isinstance(error, NoAnswer):
-        return False
-    return True if error.retry_after_s is None else error.retry_after_s
 
 
 async def _chain_id_of(provider: Provider) -> int | RpcError:

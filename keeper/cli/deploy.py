@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def deploy_liquidator(
     context: typer.Context,
-    send: Annotated[  # noqa: FBT002
+    send: Annotated[  # noqa: FBT002 - a flag of a command line
         bool, typer.Option("--send", help="Send it and wait until it is settled.")
     ] = False,
-    no_wait: Annotated[  # noqa: FBT002
+    no_wait: Annotated[  # noqa: FBT002 - a flag of a command line
         bool, typer.Option("--no-wait", help="Do not wait after sending.")
     ] = False,
 ) -> None:

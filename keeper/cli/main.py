@@ -56,13 +56,13 @@ def _common(
     chain: Annotated[
         str | None, typer.Option("--chain", help="Only this chain, by name or id.")
     ] = None,
-    as_json: Annotated[  # noqa: FBT002
+    as_json: Annotated[  # noqa: FBT002 - a flag of a command line
         bool, typer.Option("--json", help="Print one JSON document to standard output.")
     ] = False,
-    verbose: Annotated[  # noqa: FBT002
+    verbose: Annotated[  # noqa: FBT002 - a flag of a command line
         bool, typer.Option("--verbose", help="Log everything, down to debug.")
     ] = False,
-    _show_version: Annotated[  # noqa: FBT002
+    _show_version: Annotated[  # noqa: FBT002 - a flag of a command line
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,

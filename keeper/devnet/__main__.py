@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except KeeperError as error:
-        print(f"devnet: {error}", file=sys.stderr)  # noqa: T201
+        print(f"devnet: {error}", file=sys.stderr)  # noqa: T201 - a command's output
         return _EXIT_USAGE if isinstance(error, ConfigError) else _EXIT_FAILED
 
 
@@ -61,7 +61,7 @@ async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: 
     async with stage.devnet() as devnet:
         if block_time_s:
             await devnet.anvil.set_interval_mining(block_time_s)
-        print(_words(devnet, document), flush=True)  # noqa: T201
+        print(_words(devnet, document), flush=True)  # noqa: T201 - a command's output
         feeding = asyncio.create_task(_feed(devnet, frozen))
         ended = asyncio.create_task(_told_to_end())
         dead = asyncio.create_task(_died(stage))
@@ -73,7 +73,7 @@ async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: 
         await asyncio.gather(*others, return_exceptions=True)
         if ended in done:
             return 0
-        print("devnet: Anvil ended by itself.", file=sys.stderr)  # noqa: T201
+        print("devnet: Anvil ended by itself.", file=sys.stderr)  # noqa: T201 - a command's output
         return _EXIT_FAILED
 
 

@@ -113,4 +113,4 @@ def _bare(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     for file in write():
-        print(file)  # noqa: T201
+        print(file)  # noqa: T201 - a command's output

@@ -231,7 +231,7 @@ class Anvil:
 
     async def timestamp(self) -> int:
         """Timestamp of the latest block, seconds."""
-        block = await self.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        block = await self.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional in the call's encoding
         return int(block["timestamp"], 16)
 
     async def balance(self, account: str) -> Wei:

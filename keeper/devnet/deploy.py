@@ -153,8 +153,8 @@ async def _list(
     await set_parameters(deployer, VERSION, core, assets)
     await configure("setEModeCategory", market.E_MODE, *market.E_MODE_BPS, market.E_MODE_LABEL)
     for symbol in market.E_MODE_SYMBOLS:
-        await configure("setAssetCollateralInEMode", assets[symbol], market.E_MODE, True)  # noqa: FBT003
-        await configure("setAssetBorrowableInEMode", assets[symbol], market.E_MODE, True)  # noqa: FBT003
+        await configure("setAssetCollateralInEMode", assets[symbol], market.E_MODE, True)  # noqa: FBT003 - positional in the call's encoding
+        await configure("setAssetBorrowableInEMode", assets[symbol], market.E_MODE, True)  # noqa: FBT003 - positional in the call's encoding
     await configure("updateFlashloanPremium", market.FLASH_LOAN_PREMIUM_BPS)
 
 

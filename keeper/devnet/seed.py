@@ -63,7 +63,7 @@ async def seed(
 
     def calls_of(wish: Wish) -> list[bytes]:
         calls = [
-            encode_call(pool, "setUserUseReserveAsCollateral", assets[symbol], True)  # noqa: FBT003
+            encode_call(pool, "setUserUseReserveAsCollateral", assets[symbol], True)  # noqa: FBT003 - positional in the call's encoding
             for symbol, _ in wish.supplies
         ]
         if wish.e_mode:
@@ -108,7 +108,7 @@ async def seed(
 def crowd(deployment: Deployment, positions: int, number: int) -> tuple[Wish, ...]:
     """What is to be made: alice, bob, one without debt, then by share of kind."""
     # Not for secrets: the same crowd each time is the point.
-    chance = random.Random(number)  # noqa: S311
+    chance = random.Random(number)  # noqa: S311 - seeded on purpose, no secret
     alice = deployment.account("alice").address
     bob = deployment.account("bob").address
     wishes = [

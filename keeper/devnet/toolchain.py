@@ -333,11 +333,11 @@ def _step(what: str) -> Iterator[None]:
     print(f"devnet: {what} ...", file=sys.stderr, flush=True)  # noqa: T201 - progress
     yield
     took = time.monotonic() - began
-    print(f"devnet: {what}: done in {took:.1f} s", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"devnet: {what}: done in {took:.1f} s", file=sys.stderr, flush=True)  # noqa: T201 - a command's output
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["lens"]:
-        print(*build_own(), sep="\n")  # noqa: T201
+        print(*build_own(), sep="\n")  # noqa: T201 - a command's output
     else:
-        print(ensure().anvil)  # noqa: T201
+        print(ensure().anvil)  # noqa: T201 - a command's output

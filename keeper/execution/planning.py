@@ -18,12 +18,12 @@ class ExecutionSettings:
     progress: ProgressRules = ProgressRules()  # noqa: RUF009 - frozen
     deadline_s: int = 180
     """Chain seconds after the decision's block until an action is given up."""
-    max_fee_wei: Wei = Wei(500 * GWEI)  # noqa: RUF009
+    max_fee_wei: Wei = Wei(500 * GWEI)  # noqa: RUF009 - a NewType of int is immutable
     """Per gas, whatever is at stake."""
-    min_tip_wei: Wei = Wei(0)  # noqa: RUF009
-    protect_share: Bps = Bps(5_000)  # noqa: RUF009
+    min_tip_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
+    protect_share: Bps = Bps(5_000)  # noqa: RUF009 - a NewType of int is immutable
     """Of what a liquidation would cost the owner: spent on gas at the most."""
-    liquidate_share: Bps = Bps(8_000)  # noqa: RUF009
+    liquidate_share: Bps = Bps(8_000)  # noqa: RUF009 - a NewType of int is immutable
     """Of the expected profit."""
     simulate_in_flight: int = 8
     """How many of our own pending transactions a simulation runs first."""

@@ -61,13 +61,13 @@ class SigningPolicy:
     """The chain that is armed; 0 is none."""
     permissions: tuple[Permission, ...] = ()
     targets: tuple[Target, ...] = ()
-    max_spend: Base = Base(0)  # noqa: RUF009
+    max_spend: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
     """Per transaction, of the keeper's own tokens, base units."""
-    max_spend_per_day: Base = Base(0)  # noqa: RUF009
-    max_gas_wei: Wei = Wei(0)  # noqa: RUF009
+    max_spend_per_day: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
+    max_gas_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """Per transaction: gas limit times maximum fee."""
-    max_gas_per_day_wei: Wei = Wei(0)  # noqa: RUF009
-    min_balance_wei: Wei = Wei(0)  # noqa: RUF009
+    max_gas_per_day_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
+    min_balance_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """Left in the signer's account after the worst case of everything in flight."""
 
     @property

@@ -50,15 +50,15 @@ class Intent:
     """How much of it at the most."""
     collateral: Asset | None = None
     """Liquidations only: what is seized."""
-    covers: Raw = Raw(0)  # noqa: RUF009
+    covers: Raw = Raw(0)  # noqa: RUF009 - a NewType of int is immutable
     """Liquidations only: what of `amount` is really taken, as of `block`."""
-    seized: Raw = Raw(0)  # noqa: RUF009
+    seized: Raw = Raw(0)  # noqa: RUF009 - a NewType of int is immutable
     """Liquidations only: how much of `collateral` is received, as of `block`."""
     funding: Funding = Funding.OWN
     value_at_risk: Base
     """What orders the queue, base units: debt for liquidations, what a liquidation would cost
     the owner for protection."""
-    expected_profit: Base = Base(0)  # noqa: RUF009
+    expected_profit: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
     """At the block's oracle prices, before gas; liquidations only."""
     health_before: Wad
     reason: str

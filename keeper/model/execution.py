@@ -17,13 +17,13 @@ class Plan:
     intent: Intent
     to: Address
     data: bytes
-    value_wei: Wei = Wei(0)  # noqa: RUF009
+    value_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     gas_limit: int
     max_fee_wei: Wei
     """The most that may ever be paid per gas for this intent, bumps included."""
     deadline: int
     """Seconds since the epoch, chain time: not sent or bumped after it."""
-    spends: Base = Base(0)  # noqa: RUF009
+    spends: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
     """What it takes from the keeper's account, base units at the block's prices: caps count it."""
 
 

@@ -178,18 +178,18 @@ class TelegramBot:
                     text="⚠️ Keeper: another program reads this bot's messages (409). If it is "
                     "not yours, revoke the token at @BotFather now.",
                 )
-            except Exception:
+            except Exception:  # one operator not told must not keep it from the next
                 log.exception("telegram.alarm_failed", chat=operator)
 
     async def take(self, update: Update) -> None:
         """Handle one update and remember it: one that cannot be handled stops no other."""
         try:
             await self._handle(update)
-        except Exception:
+        except Exception:  # the top of an update: one that cannot be handled stops no other
             log.exception("command.crashed", update=update.update_id)
         try:
             await self._desk.remember(update.update_id)
-        except Exception:
+        except Exception:  # the same: at worst it is handled once more
             log.exception("command.not_remembered", update=update.update_id)
 
     async def _handle(self, update: Update) -> None:

@@ -12,7 +12,7 @@ class LogChannel:
 
     prefix = "log"
 
-    async def send(self, message: Message, *, reply_to: str = "") -> None:  # noqa: ARG002
+    async def send(self, message: Message, *, reply_to: str = "") -> None:  # noqa: ARG002 - the port's signature
         """Write the message at its severity, without the sign its first line begins with."""
         say = {
             Severity.INFO: log.info,

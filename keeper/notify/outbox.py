@@ -50,7 +50,7 @@ class OutboxStore(Protocol):
         """Mark a row as acknowledged, with the provider's id of it; again is harmless."""
         ...
 
-    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
+    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002 - the port's own word
         """Count an attempt that was not acknowledged."""
         ...
 
@@ -173,7 +173,7 @@ class Outbox:
                 await self._failed(rows, error)
             else:
                 await self._acknowledged(rows, ref)
-        except Exception:
+        except Exception:  # the top of a delivery: it stays in the outbox and is tried later
             log.exception("message.crashed", id=rows[0].id, chat=message.chat, kind=message.kind)
             for row in rows:
                 wait_s = backoff_s(row.attempts + 1, message.severity)

@@ -224,7 +224,7 @@ class TelegramChannel:
         try:
             async with asyncio.timeout(DRAW_LIMIT_S):
                 return await self._draw(message.chart)
-        except Exception:
+        except Exception:  # a picture that cannot be drawn holds up no message
             log.exception("chart.failed", chart=message.chart)
             return None
 

@@ -26,7 +26,7 @@ METADATA_HOSTS: Final = frozenset(
 def exact(value: object, decimals: int) -> int:
     """Return `value` times ``10**decimals``, exactly; raises ValueError where it is not whole."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError(f'must be a decimal number such as "1.05", not {value!r}')  # noqa: TRY004
+        raise ValueError(f'must be a decimal number such as "1.05", not {value!r}')  # noqa: TRY004 - pydantic reports ValueError only
     text = str(value).strip()
     try:
         number = Decimal(text)
@@ -69,7 +69,7 @@ EthValue = Annotated[Wei, _WAD[0], _WAD[1]]
 def address(value: object) -> Address:
     """Return the lower-case address; mixed case must carry the right EIP-55 checksum."""
     if not isinstance(value, str):
-        raise ValueError(f"must be an address in quotes, not {value!r}")  # noqa: TRY004
+        raise ValueError(f"must be an address in quotes, not {value!r}")  # noqa: TRY004 - pydantic reports ValueError only
     text = value.strip()
     if re.fullmatch(r"0[xX][0-9a-fA-F]{40}", text) is None:
         raise ValueError(f"must be an address, 0x and 40 hex digits, not {text!r}")
@@ -91,7 +91,7 @@ AddressValue = Annotated[Address, BeforeValidator(address)]
 def _node_url(value: object, schemes: tuple[str, ...]) -> str:
     # The URL itself is never repeated: it may hold a key.
     if not isinstance(value, str):
-        raise ValueError(f"must be a URL in quotes starting with {schemes[0]}://")  # noqa: TRY004
+        raise ValueError(f"must be a URL in quotes starting with {schemes[0]}://")  # noqa: TRY004 - pydantic reports ValueError only
     text = value.strip()
     try:
         parts = urlsplit(text)

@@ -18,7 +18,7 @@ from sqlmodel import col
 
 from keeper.model import AuditEvent, Hash
 from keeper.store.database import Database
-from keeper.store.rows import digest
+from keeper.store.documents import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Damaged, Unfit, canonical
 from keeper.store.whole import whole

@@ -223,7 +223,7 @@ class SqlHistory:
                     edge = (await session.execute(oldest)).scalar_one_or_none()
                     condition = age < before if edge is None else age <= edge
                     done = await session.execute(delete(table).where(condition))
-                    removed += int(done.rowcount)  # type: ignore[attr-defined]
+                    removed += int(done.rowcount)  # type: ignore[attr-defined]  # a statement's CursorResult has it
                 if edge is None:
                     break
         return removed

@@ -40,14 +40,8 @@ from keeper.model import (
 from keeper.store import outbox
 from keeper.store.audit import append
 from keeper.store.database import Database
-from keeper.store.rows import (
-    attempt_row,
-    document,
-    intent_row,
-    open_plan,
-    receipt_of,
-    rehearsal_row,
-)
+from keeper.store.documents import document
+from keeper.store.rows import attempt_row, intent_row, open_plan, receipt_of, rehearsal_row
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class

@@ -18,8 +18,8 @@ from sqlmodel import col
 from keeper.model import AuditEvent, Message, Pending
 from keeper.store import audit
 from keeper.store.database import Database
-from keeper.store.rows import message as message_of
-from keeper.store.rows import outbox_row
+from keeper.store.people_rows import message as message_of
+from keeper.store.people_rows import outbox_row
 from keeper.store.tables import ChatRow, OutboxRow
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace
@@ -127,7 +127,7 @@ class SqlOutbox:
                 .values(state="delivered", delivered_at=at, error="", ref=ref)
             )
 
-    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
+    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002 - the port's own word
         """It was not acknowledged: due again at `next_attempt_at`, or never when None."""
         values: dict[str, object] = {"error": error[:500], "attempts": OutboxRow.attempts + 1}
         if next_attempt_at is None:
@@ -197,7 +197,7 @@ class SqlOutbox:
                     col(OutboxRow.delivered_at) < delivered_before,
                 )
             )
-            return int(done.rowcount)  # type: ignore[attr-defined]
+            return int(done.rowcount)  # type: ignore[attr-defined]  # a statement's CursorResult has it
 
 
 def _answers(row: OutboxRow) -> bool:

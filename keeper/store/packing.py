@@ -5,7 +5,7 @@ import zlib
 from typing import Any, Final
 
 from keeper.model import Address, BlockRef, Checkpoint, MarketId
-from keeper.store.rows import document, read_document
+from keeper.store.documents import document, read_document
 from keeper.store.tables import CheckpointRow
 from keeper.store.types import Damaged, Unfit, canonical
 

@@ -6,7 +6,7 @@ from sqlmodel import col
 from keeper.model import AlertState, AuditEvent, ChatHours, HeldLine, Hush, Message
 from keeper.store import audit, outbox
 from keeper.store.database import Database
-from keeper.store.rows import alert_state, held_line, hours, hours_row, hush, hush_row
+from keeper.store.people_rows import alert_state, held_line, hours, hours_row, hush, hush_row
 from keeper.store.tables import AlertRow, HeldRow, HoursRow, HushRow, MetaRow
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_or_replace

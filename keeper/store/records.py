@@ -19,17 +19,8 @@ from keeper.model import (
 from keeper.store import audit, outbox
 from keeper.store.database import Database
 from keeper.store.packing import checkpoint_of, checkpoint_row
-from keeper.store.rows import (
-    alert_row,
-    alert_state,
-    decision_row,
-    held_row,
-    history_row,
-    hours,
-    hush,
-    price_row,
-    watch,
-)
+from keeper.store.people_rows import alert_row, alert_state, held_row, hours, hush, watch
+from keeper.store.rows import decision_row, history_row, price_row
 from keeper.store.tables import (
     AlertRow,
     ChatRow,

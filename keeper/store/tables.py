@@ -1,4 +1,4 @@
-"""The tables.  Rows are made in `keeper.store.rows` only, from dataclasses.
+"""The tables.  Rows are made in `keeper.store.rows` and `people_rows` only, from dataclasses.
 
 What is asked for by SQL is a column; what only travels (a whole plan, a receipt) is a document.
 ``decided_at``, ``block_time`` and ``*_since`` are chain seconds; ``at`` and other ``*_at`` are the

@@ -27,7 +27,7 @@ class Unfit(JournalError, DontWrapMixin):  # noqa: N818 - it reads as what it is
     """A value is not what its column holds; nothing was written."""
 
 
-class Damaged(JournalError, DontWrapMixin):  # noqa: N818
+class Damaged(JournalError, DontWrapMixin):  # noqa: N818 - named for what happened
     """What a column holds is not what was written there."""
 
 
@@ -83,7 +83,7 @@ class Uint256(TypeDecorator[int]):
         number = unsigned(self.name, value, UINT256_MAX)
         return Decimal(number) if dialect.name == "postgresql" else f"{number:0{DIGITS}d}"
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
         if value is None or isinstance(value, Decimal):
             return None if value is None else int(value)
         if not isinstance(value, str) or len(value) != DIGITS or not value.isdecimal():
@@ -101,7 +101,7 @@ class Uint63(TypeDecorator[int]):
         super().__init__()
         self.name = name
 
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
         return None if value is None else unsigned(self.name, value, UINT63_MAX)
 
 
@@ -116,7 +116,7 @@ class Hex(TypeDecorator[str]):
         self.name = name
         self.size = size
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         return None if value is None else hex_text(self.name, value, self.size)
 
 
@@ -130,7 +130,7 @@ class Words(TypeDecorator[str]):
         super().__init__()
         self.name = name
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         if value is None:
             return None
         if not isinstance(value, str):
@@ -148,7 +148,7 @@ class Document(TypeDecorator[Any]):
         super().__init__()
         self.name = name
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         if value is None:
             return None
         try:
@@ -156,7 +156,7 @@ class Document(TypeDecorator[Any]):
         except (TypeError, ValueError) as error:
             raise Unfit(f"{self.name}: {error}; nothing was written") from error
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         if value is None:
             return None
         try:
@@ -175,7 +175,7 @@ class Blob(TypeDecorator[bytes]):
         super().__init__()
         self.name = name
 
-    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
         if value is not None and not isinstance(value, bytes):
             raise Unfit(f"{self.name}: {type(value).__name__} is not bytes; nothing was written")
         return value

@@ -14,7 +14,7 @@ from sqlmodel import col
 from keeper.model import Address, AuditEvent, Watch
 from keeper.store import audit
 from keeper.store.database import Database
-from keeper.store.rows import label_key, watch, watch_row
+from keeper.store.people_rows import label_key, watch, watch_row
 from keeper.store.tables import BotRow, ChatRow, WatchRow
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing, insert_or_replace

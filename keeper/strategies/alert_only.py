@@ -15,9 +15,9 @@ class AlertOnly:
     def decide(
         self,
         view: MarketView,  # noqa: ARG002 - the seam's
-        holdings: Holdings,  # noqa: ARG002
+        holdings: Holdings,  # noqa: ARG002 - the port's signature
         assessment: Assessment,
-        wallet: Wallet,  # noqa: ARG002
+        wallet: Wallet,  # noqa: ARG002 - the port's signature
     ) -> Decision:
         """Return Hold; of an unknown health it says so."""
         if isinstance(assessment, Unassessable):

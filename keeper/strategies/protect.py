@@ -34,7 +34,7 @@ class Bounds:
     """What it wants to reach."""
     floor: Wad = Wad(WAD * 102 // 100)  # noqa: RUF009 - a NewType of int is immutable
     """The least that a partial protection must reach."""
-    step: Wad = Wad(WAD // 100)  # noqa: RUF009
+    step: Wad = Wad(WAD // 100)  # noqa: RUF009 - a NewType of int is immutable
     """The least that a partial protection must add."""
     assets: tuple[Address, ...] = ()
     """Which tokens, in order of preference; empty: any, the one it has most of (by value)."""

@@ -22,7 +22,7 @@ from keeper.store.audit import (
     verify,
 )
 from keeper.store.database import Database
-from keeper.store.rows import digest
+from keeper.store.documents import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Unfit
 from keeper.units import UINT256_MAX

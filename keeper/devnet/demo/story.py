@@ -116,7 +116,7 @@ class Story:
 
     async def _seen(self) -> Pass:
         """Wait for the pass on the chain's present head."""
-        header = await self._devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        header = await self._devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional in the call's encoding
         until = time.monotonic() + PATIENCE_S
         while True:
             last = self._chronicle.passes[-1] if self._chronicle.passes else None
