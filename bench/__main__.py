@@ -33,6 +33,7 @@ GROUPS = {
     },
     "execution": {
         "L1": "latency",
+        "A1": "anticipation",
     },
     "faults": {
         "C": "faults",

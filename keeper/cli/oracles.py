@@ -118,12 +118,19 @@ def _asides(price: "PriceVerdict") -> "list[str]":
     for cap in price.caps:
         if cap.headroom_bps is not None:
             lines.append(f"cap: {cap.headroom_bps / 100:+.2f} % of room")
+    lines += [
+        f"heartbeat of {feed.feed.description} learned from its rounds: "
+        f"{age(feed.feed.heartbeat_s)}, {feed.feed.heartbeat_learned}"
+        for feed in price.feeds
+        if feed.feed.heartbeat_learned
+    ]
     lines += [f"{s.cause} ({s.stance}): {s.reason}" for s in price.suspicions]
     return lines
 
 
 def _age(feed: "FeedVerdict") -> str:
     assumed = " assumed" if feed.feed.heartbeat_assumed else ""
+    assumed = " learned" if feed.feed.heartbeat_learned else assumed
     return f"{age(feed.age_s)} / {age(feed.feed.heartbeat_s)}{assumed}"
 
 
@@ -195,6 +202,7 @@ def _document(reading: "Reading") -> dict[str, Any]:
                         "age_s": feed.age_s,
                         "heartbeat_s": feed.feed.heartbeat_s,
                         "heartbeat_assumed": feed.feed.heartbeat_assumed,
+                        "heartbeat_learned": feed.feed.heartbeat_learned,
                         "reason": feed.reason,
                     }
                     for feed in price.feeds

@@ -116,6 +116,7 @@ def judge(
         doubt = (FeedState.SUSPICIOUS, Cause.BOUND, reason)
     elif age_s > feed.heartbeat_s + rules.grace(feed.heartbeat_s):
         assumed = " (assumed)" if feed.heartbeat_assumed else ""
+        assumed = " (learned)" if feed.heartbeat_learned else assumed
         reason = f"last answer {age_s} s old, heartbeat is {feed.heartbeat_s} s{assumed}"
         doubt = (FeedState.STALE, Cause.STALE, reason)
     elif jump:
