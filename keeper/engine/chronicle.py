@@ -11,7 +11,7 @@ from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
-from keeper.engine.prices import PriceLog
+from keeper.engine.prices import PriceLog, RoundLog
 from keeper.engine.remedies import remedies
 from keeper.model import (
     Act,
@@ -67,6 +67,7 @@ class Chronicle:
         self._states: dict[AlertKey, AlertState] = {}
         self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
         self._price_log = PriceLog()
+        self._round_log = RoundLog()
         self._since_checkpoint = 0
 
     async def resume(self, block: BlockRef) -> None:
@@ -108,6 +109,11 @@ class Chronicle:
                     kept
                     for r in done.readings
                     for kept in self._price_log.worth_keeping(r.view.market, r.block, r.prices)
+                ),
+                rounds=tuple(
+                    kept
+                    for r in done.readings
+                    for kept in self._round_log.worth_keeping(r.view.market.chain_id, r.feeds)
                 ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,

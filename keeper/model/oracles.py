@@ -192,6 +192,8 @@ class FeedVerdict:
     age_s: int | None
     cause: Cause | None = None
     """None when usable."""
+    round_id: int | None = None
+    """None when it could not be read."""
 
     @property
     def usable(self) -> bool:
