@@ -109,7 +109,7 @@ async def _watched(settings: "Settings") -> "tuple[Address, ...]":
     from keeper.store.records import SqlRecords  # noqa: PLC0415
 
     async with await Database.open(settings.database.url) as database:
-        watches = await SqlRecords(database).watches()
+        watches = (*await SqlRecords(database).watches(), *settings.watches())
     protected = (each.account for each in settings.protect.values())
     return tuple(dict.fromkeys((*(watch.account for watch in watches), *protected)))
 

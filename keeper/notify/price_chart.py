@@ -54,6 +54,7 @@ def draw_prices(lines: Sequence[Line]) -> bytes:
             axes.set_title(f"{name}: {len(line.doubted)} points in doubt", loc="left")
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="best", fontsize=8, frameon=False)
+            axes.ticklabel_format(axis="y", useOffset=False)
             axes.grid(visible=True, alpha=0.25)
             axes.set_xlabel("UTC")
         made = io.BytesIO()
