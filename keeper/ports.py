@@ -278,8 +278,13 @@ class ComparingAdapter(Protocol):
         """Every parameter that differs."""
         ...
 
-    def without(self, before: tuple[Any, Any], after: tuple[Any, Any]) -> tuple[Any, Any]:
-        """The later reading as it would have been had no parameter changed since the earlier."""
+    def without(
+        self, before: tuple[Any, Any], after: tuple[Any, Any], repriced: frozenset[int]
+    ) -> tuple[Any, Any]:
+        """The later reading as it would have been had no parameter changed since the earlier.
+
+        `repriced`: reserves whose price changed by a parameter, besides those with another source.
+        """
         ...
 
     def governed_by(self, market: Any) -> frozenset[Address]:

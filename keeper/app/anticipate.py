@@ -88,9 +88,7 @@ class Anticipation:
         block = self._engine.last.block
         outlook = Outlook(name=f"transaction {short(pending.hash)}", from_s=None)
         for market in self._chain.markets.values():
-            changed = await foresee(
-                self._chain, market, (pending.runs,), block, accounts=market.watched
-            )
+            changed = await foresee(self._chain, market, (pending.runs,), accounts=market.watched)
             if changed is not None:
                 await self._ahead.tell(changed, block, outlook)
 

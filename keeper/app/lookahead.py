@@ -6,7 +6,7 @@ else.  What was told is remembered until the process ends: after a restart it is
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,33 +58,36 @@ async def foresee(
     chain: OpenChain,
     market: WatchedMarket[Any, Any],
     runs: Sequence[Supposed],
-    block: BlockRef,
     *,
-    accounts: Iterable[Address],
+    accounts: frozenset[Address],
     at_s: int = 0,
 ) -> Changed | None:
-    """Return what `runs` would change, were they mined after `block`, no earlier than `at_s`.
+    """Return what `runs` would change, were they mined after the block that the market was read at
+    last, no earlier than `at_s`; None for nothing, and for a market that was not read.
 
-    The market must have been read.  Raises SimulationReverted when one of them would revert, and
-    ObservationError when the node cannot say.
+    Raises SimulationReverted when one of them would revert, and ObservationError when the node
+    cannot say.
     """
-    reader = SupposingReader(chain.rpc, runs, max(block.timestamp + 1, at_s))
-    after = await reader.run(market.suppose(accounts), block)
-    return market.compare(reader.supposed(block), after)
+    before = market.last  # of one block with what it is compared with, whatever is read meanwhile
+    if before is None:
+        return None
+    reader = SupposingReader(chain.rpc, runs, max(before.block.timestamp + 1, at_s))
+    after = await reader.run(market.suppose(accounts), before.block)
+    supposed = reader.supposed(before.block)
+    return market.comparison(accounts).would(before, supposed, after)
 
 
 async def foresee_queued(
     chain: OpenChain,
     market: WatchedMarket[Any, Any],
     queued: Queued,
-    block: BlockRef,
-    accounts: Iterable[Address],
+    accounts: frozenset[Address],
 ) -> Foreseen:
     """Carry one queued decision out on paper, at the first instant at which it could be."""
     outlook = Outlook(name=queued.name, from_s=queued.from_s)
     try:
         changed = await foresee(
-            chain, market, (queued.runs,), block, accounts=accounts, at_s=queued.from_s
+            chain, market, (queued.runs,), accounts=accounts, at_s=queued.from_s
         )
     except ExecutionError as error:
         return Foreseen(outlook=outlook, changed=None, fails=str(error))
@@ -140,7 +143,7 @@ class LookAhead:
     async def _foresee(
         self, market: WatchedMarket[Any, Any], queued: Queued, block: BlockRef
     ) -> Foreseen:
-        foreseen = await foresee_queued(self._chain, market, queued, block, market.watched)
+        foreseen = await foresee_queued(self._chain, market, queued, market.watched)
         first = (queued.name, market.id.name) not in self._simulated
         self._simulated[queued.name, market.id.name] = self._clock()
         if foreseen.fails and first:

@@ -93,13 +93,13 @@ async def _foreseen(
     for each in chain.markets.values() if market is None else [chain.market(market)]:
         await read_accounts(chain, each, accounts)
         if runs is not None:
-            changed = await lookahead.foresee(chain, each, (runs,), chain.head, accounts=accounts)
+            changed = await lookahead.foresee(chain, each, (runs,), accounts=frozenset(accounts))
             outlook = Outlook(name=f"a call of {runs.to}", from_s=None)
             found.append((each.id.name, lookahead.Foreseen(outlook=outlook, changed=changed)))
             continue
         assert controller is not None
         for queued in await lookahead.queue_of(chain, controller, chain.head):
-            one = await lookahead.foresee_queued(chain, each, queued, chain.head, accounts)
+            one = await lookahead.foresee_queued(chain, each, queued, frozenset(accounts))
             found.append((each.id.name, one))
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from keeper.engine.changes import Comparison, LastRead, last_read
 from keeper.engine.oracles import (
     Independent,
     OracleRead,
@@ -16,13 +17,11 @@ from keeper.engine.oracles import (
     Rotated,
     WatchedOracles,
 )
-from keeper.errors import BadAnswer
 from keeper.model import (
     Address,
     Asset,
     BlockRef,
     Changed,
-    Effect,
     Feed,
     FeedVerdict,
     Hash,
@@ -30,14 +29,13 @@ from keeper.model import (
     Log,
     LogFilter,
     MarketId,
-    PositionId,
     PriceVerdict,
     Source,
     Touched,
 )
 from keeper.oracles.judge import JudgeRules
 from keeper.oracles.trace import TraceRules
-from keeper.ports import ComparingAdapter, LendingAdapter, LendingView, Observation, Steps
+from keeper.ports import LendingAdapter, LendingView, Observation, Steps
 from keeper.risk.book import Book
 
 REMEMBERED_BLOCKS = 512
@@ -99,6 +97,8 @@ class WatchedMarket(Generic[M, Obs]):
         self.book = Book()
         self.watched: frozenset[Address] = frozenset()
         self.must_discover = True
+        self.last: LastRead | None = None
+        """What was read last, to compare with."""
         rules = OracleRules(
             tracing=tracing, judging=judging, independent=independent, sequencer=sequencer
         )
@@ -113,7 +113,6 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
-        self._read: tuple[M, Obs] | None = None
 
     @property
     def id(self) -> MarketId:
@@ -232,8 +231,9 @@ class WatchedMarket(Generic[M, Obs]):
         judged = self.oracles.take(block, rounds, answers)
         self.must_discover |= bool(judged.rotated)
         view, protecting = self.views(block, seen, judged.prices)
-        changed = self.compare(block, (self.market, seen))
-        self._read = (self.market, seen)
+        before, now = self.last, last_read(block, (self.market, seen), judged.prices)
+        changed = None if before is None else self.comparison(self.watched).happened(before, now)
+        self.last = now
         return Reading(
             block=block,
             view=view,
@@ -270,41 +270,15 @@ class WatchedMarket(Generic[M, Obs]):
     def suppose(self, accounts: Iterable[Address]) -> Steps[tuple[M, Obs]]:
         """Learn the market and read `accounts` without remembering any of it.
 
-        For a block that does not exist: see `compare`.
+        For a block that does not exist: see `Comparison.would`.
         """
         market = yield from self.adapter.discover()
         seen = yield from self.adapter.observe(market, tuple(accounts), self.book.get)
         return market, seen
 
-    def compare(self, block: BlockRef, after: tuple[M, Obs]) -> Changed | None:
-        """Return which parameters differ in `after` from what was read last, None for none.
-
-        `block`: what `after` was read at.  Health factors before and after are both of that block,
-        by the contract's own arithmetic: only parameters and price sources differ.
-        """
-        adapter = self.adapter
-        if self._read is None or not isinstance(adapter, ComparingAdapter):
-            return None
-        changes = tuple(adapter.changes(self._read, after))
-        if not changes:
-            return None
-        was = adapter.view(*adapter.without(self._read, after), block, {})
-        now = adapter.view(*after, block, {})
-        held = {holdings.account: holdings for holdings in after[1].holdings}
-        effects: list[Effect] = []
-        for account in sorted(self.watched):
-            if (holdings := held.get(account, self.book.get(account))) is None:
-                continue
-            try:
-                before = was.contract_health(holdings).health_factor
-                health = now.contract_health(holdings).health_factor
-            except BadAnswer:
-                continue  # not even the contract could say: the position is told of as unknown
-            if before != health:
-                position = PositionId(market=self.id, account=account)
-                effects.append(Effect(position=position, before=before, after=health))
-        effects.sort(key=lambda effect: effect.after)
-        return Changed(market=self.id, changes=changes, effects=tuple(effects))
+    def comparison(self, accounts: Iterable[Address]) -> Comparison:
+        """Return what compares two readings of this market, for these accounts."""
+        return Comparison(self.adapter, accounts, self.book.get)
 
     def _check(self, read: Iterable[Holdings]) -> tuple[Address, ...]:
         """Return whose balances the book had wrong although nothing spoke of them.

@@ -3,18 +3,27 @@
 import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from keeper.app.anticipate import Anticipation
 from keeper.chain.pending import PendingTransactions, PendingTx
-from keeper.model import Act, Address, PositionId, Rehearsed
+from keeper.devnet.network import Devnet
+from keeper.model import Act, Address, PositionId, Rehearsed, Watch
+from keeper.settings import load
+from keeper.store.database import Database
+from keeper.store.outbox import SqlOutbox
+from keeper.store.watches import SqlWatches
 from tests.chain.test_incidents import BLOCK_S, Scene, Stagehand
 from tests.chain.test_incidents import stagehand as stagehand  # noqa: PLC0414 - a fixture
 from tests.chain.test_lookahead import Governance, look_ahead, outbox, pool_health, watch
-from tests.chain.watching import MARKET
+from tests.chain.watching import MARKET, settings_of, watching
 
 pytestmark = pytest.mark.chain
 
@@ -168,3 +177,41 @@ async def test_a_change_of_parameters_that_waits_is_foretold(stagehand: Stagehan
     assert "bob: health factor would become 1." in text
     assert "pending, in any block" in text
     assert await pool_health(scene, bob) > 0
+
+
+async def test_a_running_keeper_foretells_what_is_queued_and_gets_ready_for_what_waits(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    governance = await Governance.installed(devnet)
+    bob = devnet.deployment.account("bob").address
+    await governance.queue(governance.threshold("WBTC", 7_000))
+    settings_of(devnet, tmp_path, f'[[watch]]\naddress = "{bob}"\nlabel = "bob"\n')
+    chain = "KEEPER__CHAINS__DEVNET__"
+    variables = {
+        chain + "PAYLOADS_CONTROLLER": governance.controller,
+        chain + "PENDING": "true",
+        "KEEPER__ORACLES__QUEUE_EVERY_S": "1",
+    }
+    settings = load(tmp_path / "keeper.toml", variables, env_file=None)
+    async with await Database.open(settings.database.url) as database:
+        await SqlWatches(database).add(Watch(chat="log:owner", account=bob, label="bob"))
+
+    with capture_logs() as logs:
+        async with watching(devnet, settings) as here:
+            await here.until(lambda: said(logs, "parameters.foreseen", affected=1))
+            await devnet.push_price("BTC/USD", await devnet.price("BTC/USD"))
+            await here.until(lambda: said(logs, "update.anticipated", endangered=0))
+            await here.tick()
+
+    assert not said(logs, "update.unanticipated")
+    async with await Database.open(settings.database.url) as database:
+        rows = await SqlOutbox(database).due(time.time() + 10**6, 1_000)
+    foretold = [r.message.text for r in rows if r.message.kind == "change"]
+    assert any("bob: health factor would become 1." in text for text in foretold)
+
+
+def said(logs: list[MutableMapping[str, Any]], event: str, **fields: object) -> bool:
+    return any(
+        entry["event"] == event and all(entry.get(k) == v for k, v in fields.items())
+        for entry in logs
+    )

@@ -6,6 +6,7 @@ it carries out are the real calls of PoolConfigurator and AaveOracle.
 
 import json
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,40 @@ async def test_a_price_that_moves_in_the_same_block_is_no_part_of_what_the_chang
     assert 0 < (effect.before - effect.after) * 100 < effect.before
 
 
+async def test_a_price_cap_that_is_moved_in_place_is_told_as_the_cause(
+    stagehand: Stagehand,
+) -> None:
+    """The risk admin lets a staked token's cap grow from today's ratio: the price leaps."""
+    scene = await stagehand.scene()
+    devnet, there = scene.devnet, scene.devnet.deployment
+    wsteth = there.reserve("wstETH")
+    someone = next(b.address for b in devnet.borrowers if b.kind == "e_mode")
+    await watch(scene, someone, "looper")
+    ratio = Decimal(
+        await devnet.deployer.call(there.ratio_provider, "RatioProvider", "ratio")
+    ).scaleb(-18)
+    await devnet.set_ratio(ratio * Decimal("1.05"))
+    capped = await scene.after(BLOCK_S)
+    assert scene.engine.readings[MARKET].changed is None
+    other = await devnet.deployer.deploy(
+        "RatioAdapter", there.feed("ETH/USD").proxy, there.ratio_provider, 968, "wstETH / USD"
+    )
+    code = await devnet.anvil.rpc("eth_getCode", other, "latest")
+    await devnet.anvil.set_code(wsteth.source, bytes.fromhex(code[2:]))
+
+    done = await scene.after(BLOCK_S)
+
+    [change] = changed(scene).changes
+    assert change.subject == "wstETH"
+    assert change.parameter == "price cap grows from a ratio of"
+    assert int(change.was) < int(change.now)
+    [effect] = changed(scene).effects
+    assert effect.after == await pool_health(scene, someone, hex(done.block.number))
+    before = await pool_health(scene, someone, hex(capped.block.number))
+    assert abs(effect.before - before) < 10**13, "but for the interest of one block"
+    assert effect.after > effect.before
+
+
 # --- what will ------------------------------------------------------------------------------
 
 
@@ -262,7 +297,7 @@ async def test_an_e_mode_and_caps_are_foretold_to_the_wei_for_whoever_they_conce
     [queued] = await queue_of(scene.chain, governance.controller, done.block)
     [market] = scene.engine.markets
 
-    foreseen = await foresee_queued(scene.chain, market, queued, done.block, market.watched)
+    foreseen = await foresee_queued(scene.chain, market, queued, market.watched)
 
     assert foreseen.changed is not None
     said = [str(change) for change in foreseen.changed.changes]
@@ -273,6 +308,32 @@ async def test_an_e_mode_and_caps_are_foretold_to_the_wei_for_whoever_they_conce
     await devnet.anvil.set_time(queued.from_s)
     await governance.execute(number)
     assert await pool_health(scene, someone) == effect.after < effect.before
+
+
+async def test_a_call_that_moves_a_price_without_a_new_source_is_foretold(
+    stagehand: Stagehand,
+) -> None:
+    scene = await stagehand.scene()
+    devnet, there = scene.devnet, scene.devnet.deployment
+    someone = next(b.address for b in devnet.borrowers if b.kind == "e_mode")
+    await watch(scene, someone, "looper")
+    done = await scene.after(BLOCK_S)
+    data = encode_call(devnet.artifacts.get("RatioProvider"), "setRatio", 11 * 10**17)
+    runs = Supposed(sender=devnet.deployer.sender, to=there.ratio_provider, data=data)
+    [market] = scene.engine.markets
+
+    found = await foresee(scene.chain, market, (runs,), accounts=market.watched)
+
+    assert found is not None
+    [change] = found.changes
+    assert (change.subject, change.parameter) == ("wstETH", "price")
+    [effect] = found.effects
+    await devnet.anvil.set_time(done.block.timestamp + 1)
+    sent = await devnet.anvil.send(runs.sender, runs.to, runs.data)
+    await until_mined(devnet.anvil, sent)
+    health = await pool_health(scene, someone)
+    assert effect.after < effect.before
+    assert abs(effect.after - health) * 10**6 < health, "a second of interest more or less"
 
 
 async def test_what_is_cancelled_or_executed_is_queued_no_more(stagehand: Stagehand) -> None:
@@ -299,7 +360,7 @@ async def test_a_payload_that_would_fail_foretells_nothing(stagehand: Stagehand)
     [queued] = await queue_of(scene.chain, governance.controller, done.block)
 
     [market] = scene.engine.markets
-    foreseen = await foresee_queued(scene.chain, market, queued, done.block, ())
+    foreseen = await foresee_queued(scene.chain, market, queued, frozenset())
 
     assert foreseen.changed is None
     assert foreseen.fails.startswith(f"A call of {governance.controller} would revert")
@@ -312,7 +373,7 @@ async def test_a_call_by_somebody_without_the_role_would_revert(stagehand: Stage
     [market] = scene.engine.markets
 
     with pytest.raises(SimulationReverted, match="would revert"):
-        await foresee(scene.chain, market, (stranger,), scene.seen, accounts=())
+        await foresee(scene.chain, market, (stranger,), accounts=frozenset())
 
 
 async def test_a_controller_that_is_none_is_said_by_its_name(stagehand: Stagehand) -> None:

@@ -147,9 +147,11 @@ class AaveV3:
         """Return every parameter that differs between two readings."""
         return parameters.changes(before, after)
 
-    def without(self, before: parameters.Pair, after: parameters.Pair) -> parameters.Pair:
+    def without(
+        self, before: parameters.Pair, after: parameters.Pair, repriced: frozenset[int]
+    ) -> parameters.Pair:
         """Return the later reading as if no parameter had changed since the earlier one."""
-        return parameters.without(before, after)
+        return parameters.without(before, after, repriced)
 
     def governed_by(self, market: Market) -> frozenset[Address]:
         """Return the contracts whose transactions can change parameters."""

@@ -24,11 +24,11 @@ def changes(before: Pair, after: Pair) -> tuple[ParameterChange, ...]:
     return (*_market(before, after), *_reserves(before, after), *_e_modes(before[0], after[0]))
 
 
-def without(before: Pair, after: Pair) -> Pair:
+def without(before: Pair, after: Pair, repriced: frozenset[int] = frozenset()) -> Pair:
     """Return `after` as it would have been read had no parameter changed since `before`.
 
     Indices, rates, balances and prices are those of `after`.  The price of a reserve whose source
-    is another one is that of `before`: nobody asks the old source any more.
+    is another one, or that is `repriced`, is that of `before`: nobody can ask for it any more.
     """
     market, seen = before
     later = {state.id: state for state in after[1].reserves}
@@ -38,7 +38,7 @@ def without(before: Pair, after: Pair) -> Pair:
         else state
         for state in seen.reserves
     )
-    moved = _repriced(market, after[0])
+    moved = repriced | _repriced(market, after[0])
     prices: list[Base | None] = [None] * market.id_bound
     for reserve in market.reserves:
         source = seen if reserve.id in moved else after[1]
