@@ -39,6 +39,7 @@ GROUPS = {
         "L1": "latency",
         "E1": "storm",
         "E2": "storm",
+        "A1": "anticipation",
     },
     "faults": {
         "C": "faults",

@@ -10,11 +10,12 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from bench.line import say
@@ -122,9 +123,14 @@ class House:
 
 @asynccontextmanager
 async def watched(
-    stage: Stage, more: str = "", *, approve: bool = False, written: int = 0
+    stage: Stage,
+    more: str = "",
+    *,
+    approve: bool = False,
+    written: int = 0,
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[House]:
-    """Run the keeper on the devnet of `stage`; `more` is further configuration.
+    """Run the keeper on the devnet of `stage`; `more` is further configuration, `env` overrides.
 
     `written`: so many more borrowers are put into the contracts' storage before it starts.
     """
@@ -133,7 +139,7 @@ async def watched(
         if written:
             await write(devnet, written)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-bench-")))
-        settings = _settings(devnet, folder, more)
+        settings = _settings(devnet, folder, more, env)
         database = await stack.enter_async_context(await Database.open(settings.database.url))
         if approve:
             await _approve(devnet, settings, database)
@@ -159,7 +165,7 @@ async def watched(
                 await task
 
 
-def _settings(devnet: Devnet, folder: Path, more: str) -> Settings:
+def _settings(devnet: Devnet, folder: Path, more: str, env: Mapping[str, str]) -> Settings:
     there = devnet.deployment
     heartbeats = "\n".join(f'"{f.proxy}" = {f.heartbeat_s}' for f in there.feeds)
     config = folder / "keeper.toml"
@@ -181,7 +187,7 @@ markets = [{{ name = "{MARKET}", addresses_provider = "{there.addresses_provider
 """,
         encoding="utf-8",
     )
-    return load(config, {}, env_file=None)
+    return load(config, env, env_file=None)
 
 
 async def _approve(devnet: Devnet, settings: Settings, database: Database) -> None:

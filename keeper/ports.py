@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -33,8 +33,10 @@ from keeper.model import (
     Message,
     OpenPlan,
     Outcome,
+    ParameterChange,
     PassRecord,
     Plan,
+    Queued,
     Receipt,
     Spent,
     Submission,
@@ -305,6 +307,35 @@ class LendingAdapter(Protocol[M, Obs]):
         self, market: M, observation: Obs, block: BlockRef, unusable: Mapping[int, str]
     ) -> LendingView:
         """Bind exact arithmetic to one block; `unusable`: reserve id to the reason."""
+        ...
+
+
+@runtime_checkable
+class ComparingAdapter(Protocol):
+    """An adapter that can tell what governance changed between two readings of its market.
+
+    Each reading is what `discover` learnt and what `observe` then read.
+    """
+
+    def changes(self, before: tuple[Any, Any], after: tuple[Any, Any]) -> Sequence[ParameterChange]:
+        """Every parameter that differs."""
+        ...
+
+    def without(
+        self, before: tuple[Any, Any], after: tuple[Any, Any], repriced: frozenset[int]
+    ) -> tuple[Any, Any]:
+        """The later reading as it would have been had no parameter changed since the earlier.
+
+        `repriced`: reserves whose price changed by a parameter, besides those with another source.
+        """
+        ...
+
+    def governed_by(self, market: Any) -> frozenset[Address]:
+        """Contracts whose transactions can change parameters."""
+        ...
+
+    def queued(self, controller: Address) -> Steps[tuple[Queued, ...]]:
+        """What governance has queued at `controller`, the oldest first."""
         ...
 
 

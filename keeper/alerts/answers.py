@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING
+from typing import Final
 
 from keeper.alerts.distance import liquidation_points
 from keeper.alerts.hours import clock_text
@@ -17,6 +18,7 @@ from keeper.alerts.numbers import (
     plain,
     reason_text,
     short,
+    symbol_text,
 )
 from keeper.alerts.render import (
     LEVEL_MARK,
@@ -109,8 +111,13 @@ def stress_text(what: str, permille: int, lines: Sequence[str]) -> str:
     return "\n".join((f"If {plain(what, 16)} moves {permille_text(permille)}:", *lines[:SHOWN]))
 
 
+REFERENCES: Final = 6
+"""Differences shown: the greatest."""
+
+
 def oracles_text(prices: Iterable[PriceVerdict]) -> str:
-    """Return every feed once, those in trouble first."""
+    """Return every feed once, those in trouble first; then what references say of prices."""
+    prices = tuple(prices)
     feeds = {one.feed.address: one for verdict in prices for one in verdict.feeds}
     blind = [one for one in prices if not one.usable and all(f.usable for f in one.feeds)]
     lines = [f"{ORACLE_MARK} {one.asset.symbol}: {reason_text(one.reason)}" for one in blind]
@@ -123,7 +130,33 @@ def oracles_text(prices: Iterable[PriceVerdict]) -> str:
     if not lines:
         return "No oracle was read yet: try again after the next block."
     rest = len(lines) - SHOWN
-    return "\n".join((*lines[:SHOWN], *((f"... {rest} more",) if rest > 0 else ())))
+    shown = (*lines[:SHOWN], *((f"... {rest} more",) if rest > 0 else ()))
+    return "\n".join((*shown, *_references(prices)))
+
+
+def _references(prices: Sequence[PriceVerdict]) -> tuple[str, ...]:
+    """What is doubted although its feeds are well, then how far prices are from their references,
+    the furthest first."""
+    doubted = [
+        f"🟠 {symbol_text(one.asset.symbol)}: {reason_text(one.hold_liquidations)}; "
+        "liquidations wait"
+        for one in prices
+        if one.usable and one.hold_liquidations
+    ]
+    apart = sorted(
+        ((bps, one) for one in prices if (bps := one.difference_bps) is not None),
+        key=lambda pair: -abs(pair[0]),
+    )
+    shown = ", ".join(
+        f"{symbol_text(one.asset.symbol)} {bps / 100:+.2f} %" for bps, one in apart[:REFERENCES]
+    )
+    without = sum(one.reference is not None and one.reference.price is None for one in prices)
+    lines = doubted[:REFERENCES]
+    if shown:
+        lines.append(f"From the references: {shown}")
+    if without:
+        lines.append(f"{without} without a reference at the moment")
+    return tuple(lines)
 
 
 def alerts_text(

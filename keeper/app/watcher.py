@@ -15,8 +15,10 @@ import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
+from keeper.app.anticipate import Anticipation
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
+from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
 from keeper.chain.branch import Advance
@@ -161,6 +163,11 @@ class Watcher:
                 executor.disarm(pause)
             self._owner = owner = owner_of(self.settings, signer)
             self._payers = tuple(one.address for one in (signer, liquidating) if one is not None)
+            telling = Telling(
+                operators=self.settings.operator_chats(),
+                thresholds=self.settings.thresholds.as_model(),
+                policy=alert_policy(self.settings),
+            )
             engine = Engine(
                 markets=tuple(chain.markets.values()),
                 hands={
@@ -171,11 +178,7 @@ class Watcher:
                 reader=chain.reader,
                 records=self._records,
                 executor=executor,
-                telling=Telling(
-                    operators=self.settings.operator_chats(),
-                    thresholds=self.settings.thresholds.as_model(),
-                    policy=alert_policy(self.settings),
-                ),
+                telling=telling,
                 rpc_calls=chain.observing_calls,
                 behind_after_s=self.behind_limit_s,
             )
@@ -197,6 +200,16 @@ class Watcher:
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
+            ahead = LookAhead(chain=chain, engine=engine, records=self._records, telling=telling)
+            if self.config.pending:
+                beforehand = Anticipation(
+                    chain=chain, engine=engine, executor=executor, ahead=ahead
+                )
+                tasks.append(asyncio.create_task(beforehand.subscription().run()))
+                tasks.append(asyncio.create_task(beforehand.run()))
+            if (controller := self.config.payloads_controller) is not None:
+                every_s = self.settings.oracles.queue_every_s
+                tasks.append(asyncio.create_task(ahead.run(controller, every_s)))
             if (board := outside(self.settings, chain)) is not None:
                 tasks.append(asyncio.create_task(board.run()))
             try:

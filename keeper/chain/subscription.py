@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import aiohttp
 import msgspec
@@ -113,6 +113,9 @@ class Mailbox:
 class Subscription:
     """Keeps one newHeads subscription alive over the first of several URLs that works."""
 
+    WANTED: ClassVar[tuple[str | bool, ...]] = ("newHeads",)
+    """What is subscribed to."""
+
     def __init__(
         self,
         urls: Sequence[str],
@@ -196,7 +199,7 @@ class Subscription:
         except ConfigError as error:
             log.error("rpc.wrong_chain", node=redact(url), expected=self._chain_id)  # noqa: TRY400
             raise RpcError(str(error)) from error
-        subscription = await _ask(socket, url, 2, "eth_subscribe", ["newHeads"])
+        subscription = await _ask(socket, url, 2, "eth_subscribe", list(self.WANTED))
         if not isinstance(subscription, str):
             raise BadAnswer(f"{redact(url)} answered eth_subscribe without an id.")
         return subscription

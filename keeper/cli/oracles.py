@@ -1,11 +1,13 @@
 """``keeper oracles``: each price, where it comes from, what others say, and what is held for it."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keeper.cli.asking import MarketOption, asking, chains_with, until_done
 from keeper.cli.output import age, amount, block_line, emit, escape, table
+from keeper.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,8 +21,24 @@ def register(app: typer.Typer) -> None:
     app.command("oracles")(oracles)
 
 
-def oracles(context: typer.Context, market: MarketOption = None) -> None:
+def oracles(
+    context: typer.Context,
+    market: MarketOption = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            help="What is kept of one feed or asset instead; no node is asked.", metavar="ETH/USD"
+        ),
+    ] = None,
+    since: Annotated[str, typer.Option(help="With --history: how far back.", metavar="7d")] = "7d",
+    png: Annotated[
+        Path | None, typer.Option(help="With --history: draw it into this file.", metavar="FILE")
+    ] = None,
+) -> None:
     """Each price: its feeds, their ages, its reference, and the verdict."""
+    if history is not None:
+        _history(context, market, history, (since, png))
+        return
     from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
     from keeper.app.look import read_accounts  # noqa: PLC0415
     from keeper.app.watcher import outside  # noqa: PLC0415
@@ -47,6 +65,22 @@ def oracles(context: typer.Context, market: MarketOption = None) -> None:
 
     document = {"markets": [_document(reading) for _, reading in found]}
     emit(document, as_json=invocation.as_json, render=render)
+
+
+def _history(
+    context: typer.Context, market: str | None, wanted: str, options: "tuple[str, Path | None]"
+) -> None:
+    from keeper.cli.oracle_history import read_history, show_history  # noqa: PLC0415
+    from keeper.notify.words import BadWord, parse_duration  # noqa: PLC0415
+
+    invocation, settings = asking(context)
+    try:
+        since_s = parse_duration(options[0], most_s=400 * 86_400)
+    except BadWord as error:
+        raise ConfigError(f"--since: {error}") from None
+    chains = chains_with(invocation, settings, market)
+    found = until_done(read_history(settings, chains, wanted, since_s))
+    show_history(found, as_json=invocation.as_json, png=options[1])
 
 
 def _print(out: "Console", chain: str, reading: "Reading") -> None:
@@ -118,12 +152,19 @@ def _asides(price: "PriceVerdict") -> "list[str]":
     for cap in price.caps:
         if cap.headroom_bps is not None:
             lines.append(f"cap: {cap.headroom_bps / 100:+.2f} % of room")
+    lines += [
+        f"heartbeat of {feed.feed.description} learned from its rounds: "
+        f"{age(feed.feed.heartbeat_s)}, {feed.feed.heartbeat_learned}"
+        for feed in price.feeds
+        if feed.feed.heartbeat_learned
+    ]
     lines += [f"{s.cause} ({s.stance}): {s.reason}" for s in price.suspicions]
     return lines
 
 
 def _age(feed: "FeedVerdict") -> str:
     assumed = " assumed" if feed.feed.heartbeat_assumed else ""
+    assumed = " learned" if feed.feed.heartbeat_learned else assumed
     return f"{age(feed.age_s)} / {age(feed.feed.heartbeat_s)}{assumed}"
 
 
@@ -195,6 +236,7 @@ def _document(reading: "Reading") -> dict[str, Any]:
                         "age_s": feed.age_s,
                         "heartbeat_s": feed.feed.heartbeat_s,
                         "heartbeat_assumed": feed.feed.heartbeat_assumed,
+                        "heartbeat_learned": feed.feed.heartbeat_learned,
                         "reason": feed.reason,
                     }
                     for feed in price.feeds

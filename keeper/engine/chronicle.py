@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeper.alerts.actions import PROTECTION, Refusal, outcome_messages, refusal
+from keeper.alerts.lookahead import Told, change_messages
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
-from keeper.engine.prices import PriceLog
+from keeper.engine.prices import PriceLog, RoundLog
 from keeper.engine.remedies import remedies
 from keeper.model import (
     Act,
@@ -25,6 +26,7 @@ from keeper.model import (
     Declined,
     Hash,
     Holdings,
+    Manners,
     MarketId,
     Message,
     PassRecord,
@@ -86,6 +88,7 @@ class Chronicle:
         self._states: dict[AlertKey, AlertState] = {}
         self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
         self._price_log = PriceLog()
+        self._round_log = RoundLog()
         self._since_checkpoint = 0
 
     async def resume(self, block: BlockRef) -> None:
@@ -106,6 +109,8 @@ class Chronicle:
         """
         self._prices |= {r.view.market: r.prices for r in readings.values()}
         aside = _Asides(markets=self._markets, readings=readings)
+        manners = await self._records.manners()
+        changes = self._changes(done, watches, manners)
         told = pass_alerts(
             block=done.block,
             prices=self._prices,
@@ -119,11 +124,11 @@ class Chronicle:
             rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
             remedies=aside.remedies,
             policy=self._telling.policy,
-            manners=await self._records.manners(),
+            manners=manners,
             interest=aside.seconds_to_liquidation,
         )
-        messages = (*told.messages, *self._of_stuck(done, watches))
         self._remember(told.states)
+        messages = (*changes.messages, *told.messages, *self._of_stuck(done, watches))
         await self._records.record(
             PassRecord(
                 block=done.block,
@@ -133,11 +138,16 @@ class Chronicle:
                     for r in done.readings
                     for kept in self._price_log.worth_keeping(r.view.market, r.block, r.prices)
                 ),
+                rounds=tuple(
+                    kept
+                    for r in done.readings
+                    for kept in self._round_log.worth_keeping(r.view.market.chain_id, r.feeds)
+                ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
                 messages=messages,
                 audit=_audit(done),
-                held=told.held,
+                held=(*changes.held, *told.held),
                 liquidations=done.liquidations,
                 orphaned=orphaned,
             )
@@ -152,6 +162,25 @@ class Chronicle:
             for outcome in done.outcomes
             if isinstance(outcome, Unknown) and outcome.stuck
             for message in outcome_messages(outcome, watches, self._telling.operators)
+        )
+
+    def _changes(self, done: Pass, watches: tuple[Watch, ...], manners: Manners) -> Told:
+        """Return what is said of parameters that changed: before the alerts they lead to."""
+        told = [
+            change_messages(
+                reading.changed,
+                block=reading.block,
+                watches=watches,
+                operators=self._telling.operators,
+                thresholds=self._telling.thresholds,
+                manners=manners,
+            )
+            for reading in done.readings
+            if reading.changed is not None
+        ]
+        return Told(
+            messages=tuple(message for one in told for message in one.messages),
+            held=tuple(line for one in told for line in one.held),
         )
 
     def _remember(self, states: Iterable[AlertState]) -> None:
@@ -202,7 +231,7 @@ class _Asides:
 
 
 def _audit(done: Pass) -> tuple[AuditEvent, ...]:
-    """What is to be found later: reorganisations, and accounts whose balances were put right."""
+    """What is to be found later: reorganisations, repaired balances, changed parameters."""
     reorganised = (
         (AuditEvent(event="block.reorganised", fields={"depth": done.orphaned}),)
         if done.orphaned
@@ -215,7 +244,16 @@ def _audit(done: Pass) -> tuple[AuditEvent, ...]:
         for reading in done.readings
         for account in reading.repaired
     )
-    return (*reorganised, *repaired)
+    changed = (
+        AuditEvent(
+            event="parameters.changed",
+            fields={"market": reading.view.market.name, "change": str(change)},
+        )
+        for reading in done.readings
+        if reading.changed is not None
+        for change in reading.changed.changes
+    )
+    return (*reorganised, *repaired, *changed)
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:

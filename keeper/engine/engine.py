@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from keeper.engine.anticipate import Anticipated, anticipate
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
 from keeper.engine.market import KEPT_AT_ONCE, Reading, WatchedMarket
@@ -193,6 +194,13 @@ class Engine:
         submission = await self._executor.submit(intent, reading.view)
         self._pace.began(submission, reading.block.number)
         return submission
+
+    async def anticipate(self, reader: Reader, supposed: BlockRef) -> Anticipated:
+        """Decide what would be done at `supposed`, a block that does not exist; do none of it.
+
+        `reader` reads that block on top of the last one taken.  Raises ObservationError.
+        """
+        return await anticipate(self._decider, self.readings, reader, supposed)
 
     async def _save_beside(self) -> None:
         """Save small books at once, great ones beside the passes that follow."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Generic, TypeVar
 
+from keeper.engine.changes import Comparison, LastRead, last_read
 from keeper.engine.oracles import (
     Independent,
     OracleRead,
@@ -21,6 +22,7 @@ from keeper.model import (
     Address,
     Asset,
     BlockRef,
+    Changed,
     Feed,
     FeedVerdict,
     Hash,
@@ -72,6 +74,9 @@ class Reading:
     """Accounts of a checkpoint that were given up because one of them was not as it said."""
     rotated: tuple[Rotated, ...] = ()
     """Feeds with another aggregator than before: they are traced again at the next block."""
+    changed: Changed | None = None
+    """Parameters that are not what they were when the market was read before, and what that makes
+    of watched positions; None while nothing changed."""
 
     @property
     def held(self) -> Mapping[Address, str]:
@@ -100,6 +105,8 @@ class WatchedMarket(Generic[M, Obs]):
         self.book = Book()
         self.watched: frozenset[Address] = frozenset()
         self.must_discover = True
+        self.last: LastRead | None = None
+        """What was read last, to compare with."""
         rules = OracleRules(
             tracing=tracing, judging=judging, independent=independent, sequencer=sequencer
         )
@@ -298,27 +305,59 @@ class WatchedMarket(Generic[M, Obs]):
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
 
-        reserves = tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
-        answers = tuple(seen.prices[reserve] for reserve in reserves)
+        answers = tuple(seen.prices[reserve] for reserve in self._reserves())
         judged = self.oracles.take(block, rounds, answers)
         self.must_discover |= bool(judged.rotated)
-        by_reserve = dict(zip(reserves, judged.prices, strict=True))
-        unusable = {reserve: p.reason for reserve, p in by_reserve.items() if not p.usable}
-        hopeless = {reserve: p.hold_all for reserve, p in by_reserve.items() if p.hold_all}
-        view = self.adapter.view(self.market, seen, block, unusable)
+        view, protecting = self.views(block, seen, judged.prices)
+        before, now = self.last, last_read(block, (self.market, seen), judged.prices)
+        changed = None if before is None else self.comparison(self.watched).happened(before, now)
+        self.last = now
         return Reading(
             block=block,
             view=view,
-            protecting=view
-            if unusable.keys() == hopeless.keys()
-            else self.adapter.view(self.market, seen, block, hopeless),
+            protecting=protecting,
             feeds=judged.feeds,
             prices=judged.prices,
             repaired=repaired,
             distrusted=distrusted,
             unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
+            changed=changed,
         )
+
+    def views(
+        self, block: BlockRef, seen: Obs, prices: tuple[PriceVerdict, ...]
+    ) -> tuple[LendingView, LendingView]:
+        """Return the arithmetic on prices that may be relied upon, and that of protections.
+
+        Verdicts in the order of the sources.
+        """
+        by_reserve = dict(zip(self._reserves(), prices, strict=True))
+        unusable = {reserve: p.reason for reserve, p in by_reserve.items() if not p.usable}
+        hopeless = {reserve: p.hold_all for reserve, p in by_reserve.items() if p.hold_all}
+        view = self.adapter.view(self.market, seen, block, unusable)
+        if unusable.keys() == hopeless.keys():
+            return view, view
+        return view, self.adapter.view(self.market, seen, block, hopeless)
+
+    def _reserves(self) -> tuple[int, ...]:
+        """Return reserve ids in the order of the sources."""
+        return tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
+
+    # --- parameters -----------------------------------------------------------------------------
+
+    def suppose(self, accounts: Iterable[Address]) -> Steps[tuple[M, Obs]]:
+        """Learn the market and read `accounts` without remembering any of it.
+
+        For a block that does not exist: see `Comparison.would`.
+        """
+        market = yield from self.adapter.discover()
+        seen = yield from self.adapter.observe(market, tuple(accounts), self.book.get)
+        return market, seen
+
+    def comparison(self, accounts: Iterable[Address]) -> Comparison:
+        """Return what compares two readings of this market, for these accounts."""
+        return Comparison(self.adapter, accounts, self.book.get)
 
     def _check(self, read: Iterable[Holdings]) -> tuple[Address, ...]:
         """Return whose balances the book had wrong although nothing spoke of them.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from keeper.alerts.lookahead import worst
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import KeeperError, ObservationError
 from keeper.model import Address, BlockRef, Hash, Inventory, Log, LogFilter
@@ -188,6 +189,8 @@ def _report(head: BlockRef, readings: Mapping[str, Reading], unread: Mapping[str
                 was=found.was,
                 block=head.number,
             )
+        if reading.changed is not None:
+            log.warning("parameters.changed", block=head.number, **worst(reading.changed))
     for name, reason in unread.items():
         log.warning("market.unread", market=name, block=head.number, reason=reason)
 

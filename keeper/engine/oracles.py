@@ -6,7 +6,7 @@ restart costs one comparison, never a verdict.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keeper.model import (
     Address,
@@ -26,6 +26,7 @@ from keeper.model import (
 from keeper.oracles.caps import cap_reading, read_caps
 from keeper.oracles.judge import Evidence, JudgeRules, judge, judge_prices
 from keeper.oracles.jumps import Level, step
+from keeper.oracles.learning import Learned, learned, read_history
 from keeper.oracles.references import ReferenceRules, combine
 from keeper.oracles.rounds import FeedReading, read_rounds
 from keeper.oracles.sequencer import judge_sequencer, read_sequencer
@@ -113,6 +114,7 @@ class WatchedOracles:
         self._levels: dict[Address, Level] = {}
         self._phases: dict[Address, int] = {}
         self._disagreed: frozenset[Address] = frozenset()
+        self._learned: dict[Address, Learned | None] = {}
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -130,6 +132,39 @@ class WatchedOracles:
         )
         self._others = {source.asset.address: _leaf(source) for source in traced}
         self._narrowed = False
+        yield from self._learn()
+
+    def _learn(self) -> Steps[None]:
+        """Learn the heartbeats that nobody published, each feed once in the process's life."""
+        unknown = tuple(
+            f for f in self.feeds if f.heartbeat_assumed and f.address not in self._learned
+        )
+        latest = yield from read_rounds(unknown)
+        histories = yield from together(
+            *(
+                read_history(feed.address, said.round_id, said.decimals)
+                for feed, said in zip(unknown, latest, strict=True)
+                if isinstance(said, Round)
+            )
+        )
+        found = iter(histories)
+        for feed, said in zip(unknown, latest, strict=True):
+            self._learned[feed.address] = learned(next(found)) if isinstance(said, Round) else None
+        self.sources = tuple(
+            replace(source, feeds=tuple(map(self._as_learned, source.feeds)))
+            for source in self.sources
+        )
+
+    def _as_learned(self, feed: Feed) -> Feed:
+        found = self._learned.get(feed.address) if feed.heartbeat_assumed else None
+        if found is None:
+            return feed
+        return replace(
+            feed,
+            heartbeat_s=found.heartbeat_s,
+            heartbeat_assumed=False,
+            heartbeat_learned=found.confidence,
+        )
 
     def read(self) -> Steps[OracleRead]:
         """Everything that is judged at each block, in one batch."""

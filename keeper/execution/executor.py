@@ -11,6 +11,7 @@ what is simulated for one intent does not know what another process with the sam
 """
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -49,6 +50,7 @@ from keeper.model import (
     Reverted,
     Submission,
     Submitted,
+    Supposed,
     TxState,
     Unknown,
     Why,
@@ -256,6 +258,30 @@ class TxExecutor:
         except KeeperError as error:
             return _declined(intent, error)
         return _rehearsed(ready)
+
+    async def prepare(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        parent: BlockRef,
+        after: Sequence[Supposed],
+    ) -> bool:
+        """Simulate what may be submitted in the next block: `view` is of that block, which does
+        not exist yet, on top of `parent` and behind `after`.
+
+        Nothing is claimed, signed or sent: `submit` finds the simulation should the block and the
+        intent be that very one.  Returns whether there is one.
+        """
+        if self._address is None or self._arming.disarmed_reason is not None:
+            return False
+        try:
+            return await self._preparation.rehearse_after(
+                intent, view, self._address, parent=parent, after=after
+            )
+        except (KeeperError, ValueError, OverflowError) as error:
+            log.info("intent.unprepared", intent=intent.intent_id, reason=str(error))
+            return False
 
     async def _submit(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         if self._arming.disarmed_reason is not None:

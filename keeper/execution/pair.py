@@ -4,8 +4,19 @@ Each has an executor of its own, with its own nonces, policy, caps and disarming
 key that is used all day against strangers cannot touch the money that protects.
 """
 
+from collections.abc import Sequence
+
 from keeper.execution.executor import TxExecutor
-from keeper.model import BlockRef, Declined, Intent, IntentKind, Outcome, Rehearsed, Submission
+from keeper.model import (
+    BlockRef,
+    Declined,
+    Intent,
+    IntentKind,
+    Outcome,
+    Rehearsed,
+    Submission,
+    Supposed,
+)
 from keeper.ports import MarketView
 
 LIQUIDATING = frozenset({IntentKind.LIQUIDATE, IntentKind.DEPLOY})
@@ -67,6 +78,12 @@ class PairedExecutor:
     async def rehearse(self, intent: Intent, view: MarketView) -> Rehearsed | Declined:
         """Rehearse with the key that it is for."""
         return await self._for(intent).rehearse(intent, view)
+
+    async def prepare(
+        self, intent: Intent, view: MarketView, *, parent: BlockRef, after: Sequence[Supposed]
+    ) -> bool:
+        """Prepare with the key that it is for."""
+        return await self._for(intent).prepare(intent, view, parent=parent, after=after)
 
     def _for(self, intent: Intent) -> TxExecutor:
         return self.liquidating if intent.kind in LIQUIDATING else self.protecting

@@ -32,6 +32,7 @@ from keeper.model import (
     IntentKind,
     OpenPlan,
     Plan,
+    Supposed,
 )
 from keeper.ports import MarketView
 from keeper.strategies.text import usd
@@ -198,6 +199,30 @@ class Preparation:
             return ()
         books = await self._ledger.at(block)
         return sorted(books.plans.values(), key=lambda plan: plan.nonce)
+
+    async def rehearse_after(
+        self,
+        intent: Intent,
+        view: MarketView,
+        sender: Address,
+        *,
+        parent: BlockRef,
+        after: Sequence[Supposed],
+    ) -> bool:
+        """Simulate `intent` in a child of `parent` behind `after`, for `ready` to find; or False.
+
+        `view` is of that child, which does not exist yet: nothing is planned and nothing written.
+        Loans are left out: their routes are asked for at a real block.  Raises as `ready`.
+        """
+        if intent.funding is not Funding.OWN:
+            return False
+        to, data = view.encode(intent)
+        probe = self._pricing.health_call(intent, view)
+        call = Call(to=to, data=data)
+        await self._simulator.prepare(
+            sender, call, probe, parent=parent, after=after, timestamp=view.block.timestamp
+        )
+        return True
 
     async def _fund(
         self,

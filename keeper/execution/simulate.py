@@ -13,7 +13,7 @@ from typing import Any, Final
 from keeper.errors import BadAnswer, RpcError, SimulationReverted
 from keeper.execution.node import Node, parse_bytes, parse_quantity, pinned, quantity
 from keeper.execution.reverts import words
-from keeper.model import Address, BlockRef, Call
+from keeper.model import Address, BlockRef, Call, Hash, Supposed
 from keeper.units import Rounding, mul_div
 
 METHOD_NOT_FOUND: Final = -32601
@@ -46,12 +46,56 @@ class Simulated:
         return min(wanted, MOST_GAS, self.block_gas_limit or MOST_GAS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What was simulated beforehand, and the one block that it is good for."""
+
+    parent: Hash
+    timestamp: int
+    simulated: Simulated
+
+
 class Simulator:
     """Remembers, for the process's life, whether the node has `eth_simulateV1`."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self.has_simulate_v1 = True
+        self._prepared: dict[tuple[Address, Call, Call | None], _Prepared] = {}
+
+    async def prepare(
+        self,
+        sender: Address,
+        call: Call,
+        probe: Call | None,
+        *,
+        parent: BlockRef,
+        after: Sequence[Supposed],
+        timestamp: int,
+    ) -> Simulated:
+        """Run `call` on top of `parent`, behind `after`, in a block of that `timestamp`.
+
+        Should that very block come (a child of `parent`, to the second) and the same call be run
+        there with nothing in flight, `run` answers with this.  What else is in the block was not
+        seen: then it reverts and costs gas, as it may whatever was simulated.  Raises as `run`.
+        """
+        simulated = await self._simulate_v1(
+            sender, call, probe, parent, (), after=after, timestamp=timestamp
+        )
+        self._prepared = {k: p for k, p in self._prepared.items() if p.parent == parent.hash}
+        self._prepared[sender, call, probe] = _Prepared(
+            parent=parent.hash, timestamp=timestamp, simulated=simulated
+        )
+        return simulated
+
+    def prepared(
+        self, sender: Address, call: Call, probe: Call | None, block: BlockRef
+    ) -> Simulated | None:
+        """Return what was simulated beforehand for this very call in this very block, or None."""
+        known = self._prepared.get((sender, call, probe))
+        if known is None or (known.parent, known.timestamp) != (block.parent_hash, block.timestamp):
+            return None
+        return known.simulated
 
     async def run(
         self,
@@ -66,6 +110,8 @@ class Simulator:
         Raises `SimulationReverted` with the reason in words, `RpcError` or `BadAnswer` when the
         node could not say.
         """
+        if not in_flight and (known := self.prepared(sender, call, probe, block)) is not None:
+            return known
         if self.has_simulate_v1:
             try:
                 return await self._simulate_v1(sender, call, probe, block, in_flight)
@@ -82,19 +128,24 @@ class Simulator:
         probe: Call | None,
         block: BlockRef,
         in_flight: Sequence[Call],
+        *,
+        after: Sequence[Supposed] = (),
+        timestamp: int | None = None,
     ) -> Simulated:
-        calls = [_message(sender, each) for each in (*in_flight, call)]
+        others = [{**_message(a.sender, a), "value": quantity(a.value_wei)} for a in after]
+        calls = [*others, *(_message(sender, each) for each in (*in_flight, call))]
         if probe is not None:
             calls.append(_message(sender, probe))
+        at = {} if timestamp is None else {"blockOverrides": {"time": quantity(timestamp)}}
         answer = await self._node.call(
             "eth_simulateV1",
-            [{"blockStateCalls": [{"calls": calls}], "validation": False}, pinned(block)],
+            [{"blockStateCalls": [{"calls": calls, **at}], "validation": False}, pinned(block)],
         )
         simulated = _only_block(answer)
         results = simulated.get("calls")
         if not isinstance(results, list) or len(results) != len(calls):
             raise BadAnswer(f"eth_simulateV1 answered for other than the {len(calls)} calls asked.")
-        mine = results[len(in_flight)]
+        mine = results[len(after) + len(in_flight)]
         if not _succeeded(mine):
             raise SimulationReverted(f"It would revert: {words(_revert_data(mine))}.")
         probed = results[-1] if probe is not None else None
@@ -128,7 +179,7 @@ async def estimate(node: Node, sender: Address, to: Address, block: BlockRef) ->
     return parse_quantity(answer, "eth_estimateGas")
 
 
-def _message(sender: Address, call: Call) -> dict[str, Any]:
+def _message(sender: Address, call: Call | Supposed) -> dict[str, Any]:
     return {"from": sender, "to": call.to, "data": "0x" + call.data.hex()}
 
 

@@ -18,6 +18,8 @@ class Feed:
     heartbeat_s: int
     heartbeat_assumed: bool = False
     """True where the heartbeat is our default and not a published figure."""
+    heartbeat_learned: str = ""
+    """How sure it is, where it was learned from the feed's own rounds; empty where it was not."""
     aggregator: Address | None = None
     """The aggregator behind the proxy when the feed was traced; None where it names none."""
     min_answer: int | None = None
@@ -190,6 +192,8 @@ class FeedVerdict:
     age_s: int | None
     cause: Cause | None = None
     """None when usable."""
+    round_id: int | None = None
+    """None when it could not be read."""
 
     @property
     def usable(self) -> bool:

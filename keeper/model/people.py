@@ -62,7 +62,7 @@ class Message:
     """Plain text; the first line is the whole message on a lock screen."""
     kind: str
     """``fired``, ``worse``, ``repeated``, ``eased``, ``resolved``, ``escalated``, ``action``,
-    ``fault``, ``digest`` or ``reply``."""
+    ``change``, ``fault``, ``digest`` or ``reply``."""
     buttons: tuple[Button, ...] = ()
     """What can be pressed under it, where the channel has buttons."""
     chart: str = ""

@@ -7,7 +7,7 @@ from keeper.model.decisions import Decision
 from keeper.model.health import Assessment
 from keeper.model.liquidations import Reckoned
 from keeper.model.market import Holdings, MarketId
-from keeper.model.oracles import PriceVerdict
+from keeper.model.oracles import FeedVerdict, PriceVerdict
 from keeper.model.people import AlertState, AuditEvent, HeldLine, Message
 
 
@@ -20,6 +20,8 @@ class PassRecord:
     """Watched and endangered positions."""
     prices: tuple[tuple[MarketId, PriceVerdict], ...] = ()
     """Those worth a row of history: see `keeper.engine.prices`."""
+    rounds: tuple[tuple[int, FeedVerdict], ...] = ()
+    """Feeds of a chain, by its id, with an answer or a verdict that was not kept yet."""
     decisions: tuple[Decision, ...] = ()
     """Acts and Refuses; Holds are not kept."""
     alerts: tuple[AlertState, ...] = ()

@@ -116,12 +116,13 @@ def judge(
         doubt = (FeedState.SUSPICIOUS, Cause.BOUND, reason)
     elif age_s > feed.heartbeat_s + rules.grace(feed.heartbeat_s):
         assumed = " (assumed)" if feed.heartbeat_assumed else ""
+        assumed = " (learned)" if feed.heartbeat_learned else assumed
         reason = f"last answer {age_s} s old, heartbeat is {feed.heartbeat_s} s{assumed}"
         doubt = (FeedState.STALE, Cause.STALE, reason)
     elif jump:
         doubt = (FeedState.SUSPICIOUS, Cause.JUMP, jump)
     read = (reading.answer, None if reading.updated_at == 0 else age_s)
-    return _verdict(feed, block, doubt, read)
+    return _verdict(feed, block, doubt, read, reading.round_id)
 
 
 def _invalid(feed: Feed, reading: Round, block: BlockRef, rules: JudgeRules) -> str:
@@ -256,6 +257,7 @@ def _verdict(
     block: BlockRef,
     doubt: Doubt | None,
     read: tuple[int | None, int | None] = (None, None),
+    round_id: int | None = None,
 ) -> FeedVerdict:
     """`read`: the answer and its age in seconds, as far as they are known."""
     state, cause, reason = doubt or (FeedState.USABLE, None, "")
@@ -268,4 +270,5 @@ def _verdict(
         answer=answer,
         age_s=age_s,
         cause=cause,
+        round_id=round_id,
     )

@@ -99,7 +99,7 @@ class Board:
             url = exchange.host + exchange.path(ticker)
             async with session.get(url, allow_redirects=False) as answer:
                 body = await _body(answer)
-            self._said[key] = (price_in(exchange, body), self._clock())
+            self._said[key] = (price_in(exchange, body, ticker), self._clock())
             self._why.pop(key, None)
         except BadAnswer as error:
             self._why[key] = str(error)

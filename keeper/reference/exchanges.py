@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from keeper.errors import BadAnswer
+from keeper.oracles.abi import clean
 from keeper.units import Base
 
 HIGHEST: Final = Decimal(10**15)
@@ -47,23 +48,28 @@ class Exchange:
     """``https://...`` without a path."""
     path: Callable[[str], str]
     """From a ticker such as ``ETH``."""
-    last: Callable[[Any], object]
-    """The last price in its answer; may raise whatever nonsense makes it raise."""
-
-
-def _kraken_last(answer: Any) -> object:
-    (pair,) = answer["result"].values()
-    return pair["c"][0]
+    last: Callable[[Any, str], object]
+    """The last price in its answer about a ticker; may raise whatever nonsense makes it raise."""
 
 
 KRAKEN_NAMES: Final = {"BTC": "XBT"}
+
+
+def _kraken_last(answer: Any, ticker: str) -> object:
+    """Kraken alone says which pair it speaks of, under its older name or its newer."""
+    ((pair, said),) = answer["result"].items()
+    name = KRAKEN_NAMES.get(ticker, ticker)
+    if pair not in (f"{name}USD", f"{name}ZUSD", f"X{name}ZUSD"):
+        raise BadAnswer(f"it answered about the pair {clean(str(pair), 24)}, not {name}USD")
+    return said["c"][0]
+
 
 EXCHANGES: Final[Mapping[str, Exchange]] = {
     "coinbase": Exchange(
         name="coinbase",
         host="https://api.exchange.coinbase.com",
         path=lambda ticker: f"/products/{ticker}-USD/ticker",
-        last=lambda answer: answer["price"],
+        last=lambda answer, _: answer["price"],
     ),
     "kraken": Exchange(
         name="kraken",
@@ -75,18 +81,20 @@ EXCHANGES: Final[Mapping[str, Exchange]] = {
         name="bitstamp",
         host="https://www.bitstamp.net",
         path=lambda ticker: f"/api/v2/ticker/{ticker.lower()}usd/",
-        last=lambda answer: answer["last"],
+        last=lambda answer, _: answer["last"],
     ),
 }
 
 
-def price_in(exchange: Exchange, body: bytes) -> Base:
-    """Return the last price in an answer, base units (8 decimals of dollars), floored.
+def price_in(exchange: Exchange, body: bytes, ticker: str) -> Base:
+    """Return the last price in an answer about `ticker`, base units (8 decimals of dollars),
+    floored.
 
-    Raises BadAnswer for anything that is no price.
+    Raises BadAnswer for anything that is no price, and for that of another pair where the exchange
+    names it.
     """
     try:
-        said = exchange.last(json.loads(body))
+        said = exchange.last(json.loads(body), ticker)
         price = Decimal(said) if isinstance(said, str) else Decimal(repr(said))
     except (ValueError, LookupError, TypeError, AttributeError, InvalidOperation):
         raise BadAnswer("it answered something that is no ticker") from None

@@ -104,6 +104,16 @@ class Chain(Section):
         description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
         "pools serve as references too.",
     )
+    pending: bool = Field(
+        default=False,
+        description="Hear of waiting transactions over ws_urls: oracle updates are decided on and "
+        "simulated before they land, changes of parameters foretold; nothing is sent earlier.",
+    )
+    payloads_controller: OptionalAddress = Field(
+        None,
+        description="Aave governance's PayloadsController: what it has queued is simulated, and "
+        "watched positions are told what it would make of them.",
+    )
     uniswap_quoter: OptionalAddress = Field(
         None,
         description="Uniswap v3's QuoterV2; known for the larger chains.",
@@ -159,6 +169,8 @@ class Chain(Section):
                 raise ValueError(f"relay_kinds must be liquidate, top_up or repay, not {kind!r}")
         if not self.markets:
             raise ValueError("needs markets: names of presets, or tables with addresses_provider")
+        if self.pending and not self.ws_urls:
+            raise ValueError("pending needs ws_urls: waiting transactions come over a WebSocket")
         names = [market.name for market in self.markets]
         for market in self.markets:
             if names.count(market.name) > 1:

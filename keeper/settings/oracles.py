@@ -49,6 +49,10 @@ class Oracles(Section):
     sequencer_grace_s: int = Field(
         3600, ge=0, description="How long a rollup's prices are doubted after it was down."
     )
+    queue_every_s: PositiveInt = Field(
+        300,
+        description="How often a chain's payloads_controller is asked what governance queued.",
+    )
     policy: Mapping[Cause, Stance] = Field(
         default_factory=dict,
         description=(

@@ -10,7 +10,7 @@ from sqlmodel import col
 from keeper.model import Address, Hash, MarketId, PositionId
 from keeper.store.database import Database
 from keeper.store.rows import base, wad
-from keeper.store.tables import DecisionRow, HistoryRow, PriceRow, RehearsalRow
+from keeper.store.tables import DecisionRow, HistoryRow, PriceRow, RehearsalRow, RoundRow
 from keeper.store.whole import whole_class
 from keeper.units import Base, Wad
 
@@ -80,6 +80,26 @@ class PricePoint:
         if self.price is None or not self.reference:
             return None
         return (self.price - self.reference) * 10_000 // self.reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundPoint:
+    """One feed at one block; kept when its answer or what is thought of it changed."""
+
+    feed: Address
+    description: str
+    decimals: int
+    block_number: int
+    block_time: int
+    """Chain seconds."""
+    round_id: int | None
+    answer: int | None
+    """Signed, in the feed's decimals; None when it could not be read."""
+    updated_at: int | None
+    state: str
+    cause: str
+    """Of doubt; empty when usable."""
+    reason: str
 
 
 @whole_class
@@ -205,8 +225,49 @@ class SqlHistory:
             rows = tuple(await session.scalars(statement))
             return tuple(map(_price_point, rows))[::-1]
 
+    async def rounds(
+        self, chain_id: int, feed: Address, *, since: int = 0, limit: int = 1_000
+    ) -> tuple[RoundPoint, ...]:
+        """The last `limit` points of a feed at or after `since` (chain seconds), oldest first."""
+        statement = (
+            select(RoundRow)
+            .where(
+                col(RoundRow.chain_id) == chain_id,
+                col(RoundRow.feed) == feed,
+                col(RoundRow.block_time) >= since,
+            )
+            .order_by(col(RoundRow.block_number).desc())
+            .limit(limit)
+        )
+        async with self._database.read("history.rounds") as session:
+            return tuple(map(_round_point, await session.scalars(statement)))[::-1]
+
+    async def feeds(self, chain_id: int) -> tuple[tuple[Address, str], ...]:
+        """Every feed of the chain that has points, with what it calls itself, by name."""
+        name = func.max(col(RoundRow.description))
+        statement = (
+            select(col(RoundRow.feed), name)
+            .where(col(RoundRow.chain_id) == chain_id)
+            .group_by(col(RoundRow.feed))
+            .order_by(name, col(RoundRow.feed))
+        )
+        async with self._database.read("history.feeds") as session:
+            return tuple((Address(feed), said) for feed, said in await session.execute(statement))
+
+    async def assets(self, market: MarketId) -> tuple[tuple[Address, str], ...]:
+        """Every asset of the market that has prices, with its symbol, by symbol."""
+        symbol = func.max(col(PriceRow.symbol))
+        statement = (
+            select(col(PriceRow.asset), symbol)
+            .where(col(PriceRow.chain_id) == market.chain_id, col(PriceRow.market) == market.name)
+            .group_by(col(PriceRow.asset))
+            .order_by(symbol, col(PriceRow.asset))
+        )
+        async with self._database.read("history.assets") as session:
+            return tuple((Address(asset), said) for asset, said in await session.execute(statement))
+
     async def prune(self, before: int) -> int:
-        """Forget health, prices, decisions and rehearsals older than `before` (chain seconds).
+        """Forget health, prices, rounds, decisions, rehearsals older than `before` (chain seconds).
 
         The journal and the audit trail are never pruned.  Returns the number of rows removed.
         """
@@ -214,6 +275,7 @@ class SqlHistory:
         for table, age in (
             (HistoryRow, col(HistoryRow.block_time)),
             (PriceRow, col(PriceRow.block_time)),
+            (RoundRow, col(RoundRow.block_time)),
             (DecisionRow, col(DecisionRow.block_time)),
             (RehearsalRow, col(RehearsalRow.decided_at)),
         ):
@@ -275,5 +337,21 @@ def _price_point(row: PriceRow) -> PricePoint:
         reference=base(row.reference),
         sources=row.sources,
         causes=tuple(cause for cause in row.causes.split(",") if cause),
+        reason=row.reason,
+    )
+
+
+def _round_point(row: RoundRow) -> RoundPoint:
+    return RoundPoint(
+        feed=Address(row.feed),
+        description=row.description,
+        decimals=row.decimals,
+        block_number=row.block_number,
+        block_time=row.block_time,
+        round_id=row.round_id,
+        answer=int(row.answer) if row.answer else None,
+        updated_at=row.updated_at,
+        state=row.state,
+        cause=row.cause,
         reason=row.reason,
     )

@@ -21,7 +21,7 @@ from keeper.store.database import Database
 from keeper.store.liquidations import liquidation_row
 from keeper.store.packing import checkpoint_of, checkpoint_row
 from keeper.store.people_rows import alert_row, alert_state, held_row, hours, hush, watch
-from keeper.store.rows import decision_row, history_row, price_row
+from keeper.store.rows import decision_row, history_row, price_row, round_row
 from keeper.store.tables import (
     AlertRow,
     ChatRow,
@@ -79,13 +79,14 @@ class SqlRecords:
         """
         history = [history_row(item) for item in record.history]
         prices = [price_row(record.block, market, verdict) for market, verdict in record.prices]
+        rounds = [round_row(chain_id, verdict) for chain_id, verdict in record.rounds]
         decisions = [decision_row(record.block, item) for item in record.decisions]
         raised = [alert_row(item) for item in record.alerts if item.level is not AlertLevel.CLEAR]
         cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
         held = [held_row(item) for item in record.held]
         liquidations = [liquidation_row(item) for item in record.liquidations]
         said = record.messages or record.audit or held or liquidations or record.orphaned
-        if not (history or prices or decisions or raised or cleared or said):
+        if not (history or prices or rounds or decisions or raised or cleared or said):
             return
         now = self._database.now()
         async with self._database.write("records.record") as session:
@@ -95,6 +96,7 @@ class SqlRecords:
             await insert_or_replace(
                 session, prices, ("chain_id", "market", "asset", "block_number")
             )
+            await insert_or_replace(session, rounds, ("chain_id", "feed", "block_number"))
             await insert_missing(session, decisions, ("key",))
             await insert_or_replace(session, raised, ("chat", "rule", "subject"))
             for state in cleared:

@@ -17,6 +17,7 @@ from keeper.model import (
     BlockRef,
     Cost,
     Declined,
+    FeedVerdict,
     Fees,
     Hash,
     Hold,
@@ -38,6 +39,7 @@ from keeper.store.tables import (
     IntentRow,
     PriceRow,
     RehearsalRow,
+    RoundRow,
 )
 from keeper.store.types import Damaged, Unfit, hex_text
 from keeper.units import Base, Wad, Wei
@@ -205,6 +207,30 @@ def price_row(block: BlockRef, market: MarketId, verdict: PriceVerdict) -> Price
         sources=sources if reference is None or reference.price is not None else reference.reason,
         causes=",".join(dict.fromkeys(suspicion.cause for suspicion in verdict.suspicions)),
         reason="; ".join(suspicion.reason for suspicion in verdict.suspicions),
+    )
+
+
+LATEST: Final = 2**40
+"""Seconds since the epoch that a feed can mean: some 34,000 years."""
+
+
+def round_row(chain_id: int, verdict: FeedVerdict) -> RoundRow:
+    """One feed at the block it was judged at.  What a feed answers may be anything."""
+    at = None if verdict.age_s is None else verdict.block.timestamp - verdict.age_s
+    return RoundRow(
+        chain_id=chain_id,
+        feed=verdict.feed.address,
+        block_number=verdict.block.number,
+        block_hash=verdict.block.hash,
+        block_time=verdict.block.timestamp,
+        description=verdict.feed.description,
+        decimals=verdict.feed.decimals,
+        round_id=verdict.round_id,
+        answer="" if verdict.answer is None else str(verdict.answer),
+        updated_at=at if at is not None and 0 <= at < LATEST else None,
+        state=str(verdict.state),
+        cause="" if verdict.cause is None else str(verdict.cause),
+        reason=verdict.reason,
     )
 
 

@@ -200,6 +200,31 @@ class PriceRow(Table, table=True):
     __table_args__ = (Index("prices_by_time", "block_time"),)
 
 
+class RoundRow(Table, table=True):
+    """One feed at one block; kept when its answer or what is thought of it changed."""
+
+    __tablename__ = "feed_rounds"
+    chain_id: int = _column(Uint63("feed_rounds.chain_id"), primary_key=True)
+    feed: str = _column(Hex("feed_rounds.feed", 20), primary_key=True)
+    block_number: int = _column(Uint63("feed_rounds.block_number"), primary_key=True)
+    block_hash: str = _column(Hex("feed_rounds.block_hash", 32))
+    block_time: int = _column(Uint63("feed_rounds.block_time"))
+    description: str = _column(Words("feed_rounds.description"))
+    decimals: int = _column(Uint63("feed_rounds.decimals"))
+    round_id: int | None = _column(Uint256("feed_rounds.round_id"), nullable=True)
+    """Null when it could not be read."""
+    answer: str = _column(Words("feed_rounds.answer"))
+    """Signed, as a decimal numeral; empty when it could not be read."""
+    updated_at: int | None = _column(Uint63("feed_rounds.updated_at"), nullable=True)
+    """Null where it was not read, or is no instant that can be meant."""
+    state: str = _column(Words("feed_rounds.state"))
+    cause: str = _column(Words("feed_rounds.cause"))
+    """Of doubt; empty when usable."""
+    reason: str = _column(Words("feed_rounds.reason"))
+
+    __table_args__ = (Index("rounds_by_time", "block_time"),)
+
+
 class DecisionRow(Table, table=True):
     """An act or a refusal, with the block it was made at."""
 

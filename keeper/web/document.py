@@ -1,7 +1,7 @@
 """The status as JSON: integers of the chain as decimal strings, null where nothing is known."""
 
 from keeper.alerts.numbers import plain
-from keeper.model import Assessed, FeedVerdict, OpenPlan, Reckoned
+from keeper.model import Assessed, FeedVerdict, OpenPlan, Reckoned, Reference
 from keeper.web.status import (
     ActionStatus,
     ChainStatus,
@@ -81,7 +81,39 @@ def _oracle(oracle: OracleStatus) -> Json:
         "price_base": None if price.price is None else str(price.price),
         "usable": price.usable,
         "reason": plain(price.reason, LONGEST),
+        "reference": _reference(price.reference),
+        "difference_bps": price.difference_bps,
+        "doubts": [
+            {
+                "cause": doubt.cause.value,
+                "stance": doubt.stance.value,
+                "reason": plain(doubt.reason, LONGEST),
+            }
+            for doubt in price.suspicions
+        ],
+        "liquidations_held": plain(price.hold_liquidations, LONGEST),
         "feeds": [_feed(verdict) for verdict in price.feeds],
+    }
+
+
+def _reference(reference: Reference | None) -> Json:
+    if reference is None:
+        return None
+    return {
+        "price_base": None if reference.price is None else str(reference.price),
+        "reason": plain(reference.reason, LONGEST),
+        "quotes": [
+            {
+                "source": plain(quote.source, LONGEST),
+                "price_base": str(quote.price),
+                "age_s": quote.age_s,
+            }
+            for quote in reference.quotes
+        ],
+        "silent": [
+            {"source": plain(one.source, LONGEST), "reason": plain(one.reason, LONGEST)}
+            for one in reference.silent
+        ],
     }
 
 
@@ -95,6 +127,7 @@ def _feed(verdict: FeedVerdict) -> Json:
         "age_s": verdict.age_s,
         "heartbeat_s": verdict.feed.heartbeat_s,
         "heartbeat_assumed": verdict.feed.heartbeat_assumed,
+        "heartbeat_learned": verdict.feed.heartbeat_learned,
         "reason": plain(verdict.reason, LONGEST),
     }
 

@@ -11,7 +11,16 @@ from html import escape
 from typing import Final
 
 from keeper.alerts.numbers import duration_text, plain, short
-from keeper.model import AlertLevel, Assessed, FeedVerdict, OpenPlan, Reckoned, Taken
+from keeper.model import (
+    AlertLevel,
+    Assessed,
+    Cause,
+    FeedVerdict,
+    OpenPlan,
+    PriceVerdict,
+    Reckoned,
+    Taken,
+)
 from keeper.strategies.text import have, health, usd
 from keeper.web.status import (
     ActionStatus,
@@ -195,7 +204,7 @@ def _plans(plans: Iterable[OpenPlan], now: int) -> str:
 
 def _oracles(oracles: Iterable[OracleStatus]) -> str:
     rows = []
-    for oracle in sorted(oracles, key=lambda o: o.price.usable):
+    for oracle in sorted(oracles, key=lambda o: (o.price.usable, not o.price.suspicions)):
         price = oracle.price
         feeds = "; ".join(_feed(verdict) for verdict in price.feeds)
         if not feeds:
@@ -205,17 +214,52 @@ def _oracles(oracles: Iterable[OracleStatus]) -> str:
                 (oracle.market, ""),
                 (plain(price.asset.symbol, 24), ""),
                 ("-" if price.price is None else usd(price.price), "n"),
+                _referenced(price),
+                _apart(price),
                 (feeds, "t"),
-                ("usable", "good") if price.usable else ("not usable", "bad"),
-                (price.reason, "t"),
+                _state(price),
+                (_why(price), "t"),
             )
         )
-    return _table(("Market", "Asset", "Price", "Feeds", "State", "Reason"), rows)
+    titles = ("Market", "Asset", "Price", "Reference", "Difference", "Feeds", "State", "Reason")
+    return _table(titles, rows)
+
+
+def _referenced(price: PriceVerdict) -> Cell:
+    """What independent sources say, or that they do not; nobody may have been asked."""
+    if price.reference is None:
+        return "-", "n"
+    return (
+        ("none", "n warn") if price.reference.price is None else (usd(price.reference.price), "n")
+    )
+
+
+def _apart(price: PriceVerdict) -> Cell:
+    bps = price.difference_bps
+    doubted = any(s.cause in (Cause.DISAGREES, Cause.FIXED) for s in price.suspicions)
+    return "-" if bps is None else f"{bps / 100:+.2f} %", "n bad" if doubted else "n"
+
+
+def _state(price: PriceVerdict) -> Cell:
+    if not price.usable:
+        return "not usable", "bad"
+    if price.hold_liquidations:
+        return "liquidations held", "warn"
+    return ("doubted", "warn") if price.suspicions else ("usable", "good")
+
+
+def _why(price: PriceVerdict) -> str:
+    """Every doubt; where there is none, why there is no reference."""
+    doubts = "; ".join(dict.fromkeys(s.reason for s in price.suspicions)) or price.reason
+    if doubts or price.reference is None:
+        return doubts
+    return f"no reference: {price.reference.reason}" if price.reference.reason else ""
 
 
 def _feed(verdict: FeedVerdict) -> str:
     feed = verdict.feed
-    beat = f"{feed.heartbeat_s} s{' assumed' if feed.heartbeat_assumed else ''}"
+    how = " learned" if feed.heartbeat_learned else " assumed" if feed.heartbeat_assumed else ""
+    beat = f"{feed.heartbeat_s} s{how}"
     age = "unknown age" if verdict.age_s is None else f"{verdict.age_s} s"
     return f"{feed.description} {age} of {beat}"
 

@@ -17,13 +17,13 @@ pytestmark = pytest.mark.chain
 ROOT = Path(__file__).parents[2]
 
 
-async def keeper(devnet: Devnet, folder: Path, *words: str) -> str:
+async def keeper(devnet: Devnet, folder: Path, *words: str, **more: str) -> str:
     """Run the command as a person does; return what it printed."""
     settings_of(devnet, folder, "[references]\nwindow_s = 60")
     variables = {"KEEPER__CHAINS__DEVNET__UNISWAP_FACTORY": devnet.deployment.uniswap.factory}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "keeper", *words, "--config", str(folder / "keeper.toml"),
-        cwd=ROOT, env={**os.environ, **variables},
+        cwd=ROOT, env={**os.environ, **variables, **more},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, error = await process.communicate()

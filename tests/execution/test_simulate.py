@@ -1,12 +1,13 @@
 """Simulation with and without `eth_simulateV1`."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from keeper.errors import BadAnswer, RpcError, SimulationReverted
 from keeper.execution.simulate import Simulated, Simulator
-from keeper.model import Call
+from keeper.model import Call, Supposed
 from tests.execution.fakes import SELECTOR, SIGNER, TARGET, FakeChain, health_call, intent
 
 CALL = Call(to=TARGET, data=SELECTOR + bytes(32))
@@ -81,3 +82,63 @@ async def test_nonsense_is_a_bad_answer(answer: object) -> None:
 
     with pytest.raises(BadAnswer):
         await run(Nonsense())
+
+
+# --- beforehand -------------------------------------------------------------------------------
+
+ORACLE = Supposed(sender=SIGNER.address, to=TARGET, data=b"\x20\x2e\xe0\xed")
+
+
+async def prepared(chain: FakeChain, simulator: Simulator) -> Call:
+    """Simulate for the next block, 12 s after the head; return its health read."""
+    head = chain.head
+    probe = health_call(intent(7, head), None)
+    await simulator.prepare(
+        SIGNER.address, CALL, probe, parent=head, after=(ORACLE,), timestamp=head.timestamp + 12
+    )
+    return probe
+
+
+async def test_what_was_prepared_for_this_very_block_is_not_asked_again() -> None:
+    chain = FakeChain(gas_used=200_003)
+    simulator = Simulator(chain)
+    probe = await prepared(chain, simulator)
+    asked = len(chain.calls)
+
+    simulated = await simulator.run(SIGNER.address, CALL, probe, chain.mine())
+
+    assert simulated.gas_limit == 260_004 + 20_000
+    assert simulated.probe is not None
+    assert len(chain.calls) == asked
+
+
+@pytest.mark.parametrize("how", ["grandchild", "second", "bytes", "in flight"])
+async def test_what_was_prepared_is_good_for_nothing_else(how: str) -> None:
+    chain = FakeChain()
+    simulator = Simulator(chain)
+    probe = await prepared(chain, simulator)
+    asked = chain.calls.count("eth_simulateV1")
+    block, call, in_flight = chain.mine(), CALL, ()
+    if how == "grandchild":
+        block = replace(chain.mine(), timestamp=block.timestamp)
+    if how == "second":
+        block = replace(block, timestamp=block.timestamp + 1)
+    if how == "bytes":
+        call = replace(CALL, data=CALL.data + b"\x01")
+
+    await simulator.run(
+        SIGNER.address, call, probe, block, (CALL,) if how == "in flight" else in_flight
+    )
+
+    assert chain.calls.count("eth_simulateV1") == asked + 1
+
+
+async def test_what_would_revert_behind_the_update_is_not_kept() -> None:
+    chain = FakeChain(revert_data=bytes.fromhex("930bb771"))
+    simulator = Simulator(chain)
+
+    with pytest.raises(SimulationReverted):
+        await prepared(chain, simulator)
+
+    probe = health_call(intent(7, chain.head), None)
+    assert simulator.prepared(SIGNER.address, CALL, probe, chain.mine()) is None

@@ -5,6 +5,8 @@ run here and are stood in for at the transport.
 """
 
 import asyncio
+import gzip
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from structlog.testing import capture_logs
 from keeper.app.oracles import board_of
 from keeper.errors import BadAnswer, ConfigError
 from keeper.model import Quote, Silent
+from keeper.oracles.references import ReferenceRules, combine
 from keeper.reference import board as board_module
 from keeper.reference.board import Board
 from keeper.reference.exchanges import EXCHANGES, price_in
@@ -31,7 +34,7 @@ BODIES = {
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_each_exchange_is_read_as_it_documents_itself(name: str) -> None:
-    assert price_in(EXCHANGES[name], BODIES[name]) == 351_237_281_953
+    assert price_in(EXCHANGES[name], BODIES[name], "ETH") == 351_237_281_953
 
 
 def test_what_can_be_configured_is_what_there_is() -> None:
@@ -47,17 +50,17 @@ def test_what_can_be_configured_is_what_there_is() -> None:
         b"null",
         b"[]",
         b"{}",
-        b'{"price":null,"last":null,"result":{"X":{"c":[null]}}}',
-        b'{"price":"NaN","last":"NaN","result":{"X":{"c":["NaN"]}}}',
-        b'{"price":"-1","last":"-1","result":{"X":{"c":["-1"]}}}',
-        b'{"price":"1e99","last":"1e99","result":{"X":{"c":["1e99"]}}}',
-        b'{"price":true,"last":[],"result":{"X":{"c":[{}]},"Y":1}}',
+        b'{"price":null,"last":null,"result":{"XETHZUSD":{"c":[null]}}}',
+        b'{"price":"NaN","last":"NaN","result":{"XETHZUSD":{"c":["NaN"]}}}',
+        b'{"price":"-1","last":"-1","result":{"XETHZUSD":{"c":["-1"]}}}',
+        b'{"price":"1e99","last":"1e99","result":{"XETHZUSD":{"c":["1e99"]}}}',
+        b'{"price":true,"last":[],"result":{"XETHZUSD":{"c":[{}]},"Y":1}}',
         b"[" * 60_000,
     ],
 )
 def test_nonsense_is_no_price(name: str, body: bytes) -> None:
     with pytest.raises(BadAnswer, match=r"^it answered"):
-        price_in(EXCHANGES[name], body)
+        price_in(EXCHANGES[name], body, "ETH")
 
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -207,3 +210,103 @@ def test_an_exchange_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="'ftx': there is coinbase, kraken, bitstamp"):
         load(config, {}, env_file=None)
+
+
+@pytest.mark.parametrize("pair", ["XXBTZUSD", "XETHZEUR", "ETHXBT", "METHUSD", "", "\u202eX" * 40])
+def test_kraken_speaking_of_another_pair_is_no_price(pair: str) -> None:
+    body = json.dumps({"error": [], "result": {pair: {"c": ["97431.5", "1"]}}}).encode()
+
+    with pytest.raises(BadAnswer, match=r"it answered about the pair .*, not ETHUSD") as refused:
+        price_in(EXCHANGES["kraken"], body, "ETH")
+
+    assert "\u202e" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "pair"),
+    [("ETH", "XETHZUSD"), ("BTC", "XXBTZUSD"), ("USDT", "USDTZUSD"), ("USDC", "USDCUSD")],
+)
+def test_krakens_own_names_of_pairs_are_known(ticker: str, pair: str) -> None:
+    body = json.dumps({"error": [], "result": {pair: {"c": ["1.5", "1"]}}}).encode()
+
+    assert price_in(EXCHANGES["kraken"], body, ticker) == 150_000_000
+
+
+def test_kraken_that_names_an_error_or_two_pairs_is_no_price() -> None:
+    for body in (
+        b'{"error":["EQuery:Unknown asset pair"]}',
+        b'{"error":[],"result":{"XETHZUSD":{"c":["1"]},"ETHUSD":{"c":["1"]}}}',
+    ):
+        with pytest.raises(BadAnswer, match="no ticker"):
+            price_in(EXCHANGES["kraken"], body, "ETH")
+
+
+async def test_ten_megabytes_are_not_read_and_neither_are_they_when_packed(
+    serve: Callable[..., Awaitable[str]],
+) -> None:
+    sent = [0]
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(160):
+            try:
+                await response.write(b" " * 65_536)
+            except ConnectionError:
+                break
+            sent[0] += 65_536
+        return response
+
+    async def bomb(_: web.Request) -> web.Response:
+        packed = gzip.compress(b" " * 10_000_000)
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    there = board(await serve(flood), await serve(bomb))
+    await there.ask_once()
+
+    for silent in there.quotes()["WETH"]:
+        assert isinstance(silent, Silent)
+        assert silent.reason == "it answered more than 65,536 bytes"
+
+
+async def test_an_answer_that_drips_is_given_up(
+    serve: Callable[..., Awaitable[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_module, "TIMEOUT_S", 0.3)
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(40):
+            try:
+                await response.write(b" ")
+            except ConnectionError:
+                break
+            await asyncio.sleep(0.05)
+        return response
+
+    there = board(await serve(drip))
+    await there.ask_once()
+
+    assert there.quotes()["WETH"] == (
+        Silent(source="coinbase", reason="it did not answer within 0.3 s"),
+    )
+
+
+@pytest.mark.parametrize("lie", [b"0.00028471", b"97431.5"])
+async def test_a_price_upside_down_or_of_something_else_is_outvoted_or_makes_no_reference(
+    serve: Callable[..., Awaitable[str]], lie: bytes
+) -> None:
+    """Coinbase names no pair: what it says of another can only be seen beside the others."""
+    liar = await serve(answering(b'{"price":"%s"}' % lie))
+    good = [await serve(answering(BODIES[name])) for name in ("kraken", "bitstamp")]
+    three, two = board(liar, *good), board(liar, good[0])
+    for there in (three, two):
+        await there.ask_once()
+
+    outvoted = combine(three.quotes()["WETH"], ReferenceRules(agree_bps=300))
+    undecided = combine(two.quotes()["WETH"], ReferenceRules(agree_bps=300))
+
+    assert outvoted.price == 351_237_281_953
+    assert undecided.price is None
+    assert undecided.reason.startswith("the sources contradict one another: ")

@@ -1,6 +1,10 @@
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
+from keeper.model import Cause, PriceVerdict, Quote, Reference, Silent, Stance, Suspicion
+from keeper.units import Base
+from keeper.web.document import document
 from keeper.web.page import STYLE, page, text
 from tests.web.fakes import HOSTILE, USDC, chain, hostile, oracle, status
 
@@ -128,3 +132,60 @@ def test_liquidations_on_chain_say_whose_they_were_and_why() -> None:
     for words in ("1,234.56 USDC", "0.4000 WETH", "61.73 USD", "refused", "it would revert"):
         assert words in shown, words
     assert "None was seen yet." in page(status(liquidations=()))
+
+
+def doubted(price: PriceVerdict, **changes: Any) -> PriceVerdict:
+    quotes = (Quote(source="kraken", price=Base(87_400_000), age_s=4),)
+    reference = Reference(price=Base(87_400_000), quotes=quotes, silent=(SILENT,))
+    doubt = Suspicion(
+        cause=Cause.DISAGREES,
+        stance=Stance.HOLD_LIQUIDATIONS,
+        reason="USDC: the reference disagrees: 0.9991 by the protocol and 0.874 by kraken, +14.31%",
+    )
+    known = replace(price, price=Base(99_910_000), reason="", suspicions=(doubt,))
+    return replace(known, **({"reference": reference} | changes))
+
+
+FINE = oracle(USDC, "USDC/USD", 41)
+SILENT = Silent(source="coinbase", reason="it answered HTTP status 503")
+
+
+def words_of(price: PriceVerdict) -> list[str]:
+    shown = status(chains=(chain(oracles=(replace(FINE, price=price),)),))
+    return Reader(page(shown)).words
+
+
+def test_a_price_is_shown_with_its_reference_the_difference_and_what_is_held() -> None:
+    words = words_of(doubted(FINE.price))
+
+    assert "0.87 USD" in words
+    assert "+14.31 %" in words
+    assert "liquidations held" in words
+    assert any("the reference disagrees" in word for word in words)
+
+
+def test_why_there_is_no_reference_is_said_and_nothing_is_shown_where_none_was_asked() -> None:
+    none = Reference(price=None, quotes=(), silent=(SILENT,), reason="0 sources answered")
+    unasked = doubted(FINE.price, reference=None, suspicions=())
+
+    assert "no reference: 0 sources answered" in words_of(
+        doubted(FINE.price, reference=none, suspicions=())
+    )
+    assert not any("reference:" in word for word in words_of(unasked))
+    assert "usable" in words_of(unasked)
+
+
+def test_the_document_says_who_made_the_reference_and_who_was_silent() -> None:
+    shown = status(chains=(chain(oracles=(replace(FINE, price=doubted(FINE.price)),)),))
+
+    told: Any = document(shown)
+    [one] = told["chains"][0]["oracles"]
+
+    assert one["reference"]["price_base"] == "87400000"
+    assert one["reference"]["quotes"] == [
+        {"source": "kraken", "price_base": "87400000", "age_s": 4}
+    ]
+    assert one["reference"]["silent"][0]["reason"] == "it answered HTTP status 503"
+    assert one["difference_bps"] == 1_431
+    assert one["doubts"][0]["cause"] == "disagrees"
+    assert one["liquidations_held"].startswith("USDC: the reference disagrees")

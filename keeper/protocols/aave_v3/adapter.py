@@ -20,10 +20,19 @@ from keeper.model import (
     Log,
     LogFilter,
     MarketId,
+    ParameterChange,
+    Queued,
     Touched,
 )
 from keeper.ports import Steps
-from keeper.protocols.aave_v3 import actions, codec, liquidated, topics
+from keeper.protocols.aave_v3 import (
+    actions,
+    codec,
+    governance,
+    liquidated,
+    parameters,
+    topics,
+)
 from keeper.protocols.aave_v3.codec import call
 from keeper.protocols.aave_v3.discover import ZERO, discover
 from keeper.protocols.aave_v3.market import Market, Observed
@@ -144,6 +153,28 @@ class AaveV3:
     ) -> View:
         """Bind exact arithmetic to one block; `unusable`: reserve id to the reason."""
         return bind(market, observation, block, unusable)
+
+    # --- governance -------------------------------------------------------------------------
+
+    def changes(
+        self, before: parameters.Pair, after: parameters.Pair
+    ) -> tuple[ParameterChange, ...]:
+        """Return every parameter that differs between two readings."""
+        return parameters.changes(before, after)
+
+    def without(
+        self, before: parameters.Pair, after: parameters.Pair, repriced: frozenset[int]
+    ) -> parameters.Pair:
+        """Return the later reading as if no parameter had changed since the earlier one."""
+        return parameters.without(before, after, repriced)
+
+    def governed_by(self, market: Market) -> frozenset[Address]:
+        """Return the contracts whose transactions can change parameters."""
+        return frozenset({market.configurator, market.oracle, market.provider})
+
+    def queued(self, controller: Address) -> Steps[tuple[Queued, ...]]:
+        """Return what a PayloadsController has queued, the oldest first."""
+        return governance.queued_payloads(controller)
 
     def actions(self, market: Market) -> tuple[tuple[IntentKind, Address, bytes], ...]:
         """Return (kind, target, selector) of every transaction that may ever be made."""
