@@ -129,7 +129,13 @@ JOBS: Final[tuple[Job, ...]] = (
         compiler="solc0827",
         settings=OWN_SETTINGS,
         entries=_entries(
-            "devnet", "FixedPrice", "PayloadsController", "RatioAdapter", "RatioProvider"
+            "devnet",
+            "Aggregate3",
+            "FixedPrice",
+            "PayloadsController",
+            "RatioAdapter",
+            "RatioProvider",
+            "SlotWriter",
         ),
         own=True,
     ),
