@@ -129,6 +129,7 @@ async def watched(
     approve: bool = False,
     written: int = 0,
     env: Mapping[str, str] = MappingProxyType({}),
+    written: int = 0,
 ) -> AsyncIterator[House]:
     """Run the keeper on the devnet of `stage`; `more` is further configuration, `env` overrides.
 

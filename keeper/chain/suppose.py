@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keeper.chain import lens, wire
-from keeper.chain.fallback import ZERO_ADDRESS
 from keeper.chain.lens import Shares
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
@@ -20,6 +19,7 @@ from keeper.chain.wire import at_block
 from keeper.errors import BadAnswer, RpcError, SimulationReverted
 from keeper.model import BlockRef, Call, CallResult, Supposed
 
+ZERO_ADDRESS: Final = "0x" + "00" * 20
 LENS_AT: Final = "0x" + "1e" * 20
 """Where the lens is put: an address that nobody has the key of."""
 METHOD_NOT_FOUND: Final = -32601
@@ -79,12 +79,11 @@ class SupposingReader(LensReader):
                 raise SimulationReverted(
                     f"A call of {transaction.to} would revert: {_why(result)}."
                 )
-        place, results = lens.decode(
-            wire.octets(_data(read), "a supposed read"), len(calls), self._shares
-        )
+        said = wire.octets(_data(read), "a supposed read")
+        place, results = lens.decode(said, len(calls), self._shares)
         if place.timestamp != self._timestamp:
             raise BadAnswer(
-                f"eth_simulateV1 ran at {place.timestamp}, asked for was {self._timestamp}."
+                f"eth_simulateV1 ran at the instant {place.timestamp}, {self._timestamp} was asked."
             )
         return results
 

@@ -17,13 +17,20 @@ from keeper.errors import BadAnswer, RpcError, SimulationReverted
 from keeper.model import Address, Call, CallResult, Returned, Supposed
 from keeper.ports import Steps
 from keeper.units import Wei
-from tests.chain_unit.standin import Node, Refusal
+from tests.chain_unit.standin import Chain, Node, Refusal
 
 FREELY = Limits(calls_per_second=10_000)
 POOL, FEED = Address("0x" + "0f" * 20), Address("0x" + "fe" * 20)
 RUNS = Supposed(sender=POOL, to=FEED, data=b"\xfe\xaf\x96\x8c")
 ASKED = Call(to=POOL, data=b"\x01\x02\x03\x04")
-ANSWER = b"\x01" + b"\x01" + (32).to_bytes(3, "big") + (7).to_bytes(32, "big")
+AT = Chain().head.timestamp + 12
+
+
+def answer(at: int) -> str:
+    """What the lens says where it was run at this instant: that one call answered 7."""
+    place = (1).to_bytes(8, "big") + at.to_bytes(8, "big") + bytes(32)
+    body = b"\x01" + (32).to_bytes(3, "big") + (7).to_bytes(32, "big")
+    return "0x" + (b"\x02" + place + body).hex()
 
 
 def steps() -> Steps[CallResult]:
@@ -36,7 +43,7 @@ def simulated(*results: dict[str, Any]) -> Any:
 
 
 RAN = {"status": "0x1", "returnData": "0x", "gasUsed": "0x5208"}
-READ = {"status": "0x1", "returnData": "0x" + ANSWER.hex(), "gasUsed": "0x5208"}
+READ = {"status": "0x1", "returnData": answer(AT), "gasUsed": "0x5208"}
 
 
 async def read(node: Node) -> CallResult:
@@ -95,8 +102,15 @@ async def test_a_node_that_refuses_is_not_read_as_an_answer() -> None:
             await read(node)
 
 
+async def test_a_node_that_does_not_heed_the_instant_is_not_believed() -> None:
+    async with Node() as node:
+        node.answers["eth_simulateV1"] = simulated(RAN, READ | {"returnData": answer(AT - 12)})
+        with pytest.raises(BadAnswer):
+            await read(node)
+
+
 @pytest.mark.parametrize(
-    "answer",
+    "said",
     [
         None, [], "0x", [{}], [{"calls": []}], [{"calls": [RAN]}], [{"calls": [1, 2]}],
         [{"calls": [RAN, {"status": "0x1"}]}], [{"calls": [{}, READ]}],
@@ -104,9 +118,9 @@ async def test_a_node_that_refuses_is_not_read_as_an_answer() -> None:
         [{"calls": [RAN, READ | {"returnData": 7}]}],
     ],
 )  # fmt: skip
-async def test_nonsense_is_a_bad_answer(answer: object) -> None:
+async def test_nonsense_is_a_bad_answer(said: object) -> None:
     async with Node() as node:
-        node.answers["eth_simulateV1"] = lambda _: answer
+        node.answers["eth_simulateV1"] = lambda _: said
         with pytest.raises(BadAnswer):
             await read(node)
 
