@@ -21,6 +21,9 @@ GROUPS = {
         "R4": "oracle_update",
         "M1": "memory",
         "X1": "flags",
+        "X2": "health_factors",
+        "P1": "scan",
+        "P2": "rpc_calls",
     },
     "chain": {
         "D1": "decode",

@@ -88,8 +88,13 @@ class OpenChain:
         records: Records,
         upto: BlockRef,
         on_progress: Callable[[Progress], None],
+        *,
+        restore: bool = False,
     ) -> Progress:
-        """Find every borrower of `market` up to `upto`; resumes from the checkpoint."""
+        """Find every borrower of `market` up to `upto`; resumes from the checkpoint.
+
+        `restore`: also with the balances in it, for whoever hears every block from `upto` on.
+        """
         start = next(m.deployment_block for m in self.config.markets if m.name == market.id.name)
         return await cover(
             market,
@@ -98,6 +103,7 @@ class OpenChain:
             upto=upto,
             start_block=start,
             on_progress=on_progress,
+            reader=self.reader if restore else None,
         )
 
 
