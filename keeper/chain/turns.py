@@ -86,6 +86,6 @@ class Turns:
 
     async def _patient(self, provider: Provider, ask: Ask[T]) -> T:
         """Ask a node; one that asked for a pause gets the rest of it first."""
-        if provider.limited:
+        while provider.limited:  # noqa: ASYNC110 - time ends it, and it may ask for more meanwhile
             await asyncio.sleep(provider.limited_for_s)
         return await ask(provider)

@@ -32,8 +32,15 @@ async def socket(tmp_path: Path) -> AsyncIterator[tuple[Anvil, str]]:
         await anvil.set_code(ECHO, "365f5f37365ff3")
         await anvil.mine(3)
         async with asyncio.timeout(10):
-            while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - Anvil opens it after the port and tells nobody
-                await asyncio.sleep(0.02)
+            while True:  # it is opened after the port
+                try:
+                    _, writer = await asyncio.open_unix_connection(path)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    break
         yield anvil, f"ipc://{path}"
 
 
