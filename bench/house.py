@@ -129,7 +129,6 @@ async def watched(
     approve: bool = False,
     written: int = 0,
     env: Mapping[str, str] = MappingProxyType({}),
-    written: int = 0,
 ) -> AsyncIterator[House]:
     """Run the keeper on the devnet of `stage`; `more` is further configuration, `env` overrides.
 
