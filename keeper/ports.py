@@ -7,6 +7,7 @@ from keeper.errors import KeeperError
 from keeper.model import (
     Address,
     AlertState,
+    Allowance,
     Assessment,
     Asset,
     Attempt,
@@ -23,6 +24,7 @@ from keeper.model import (
     IntentKind,
     Inventory,
     Leg,
+    Liquidated,
     Liquidation,
     Log,
     LogFilter,
@@ -168,6 +170,13 @@ class LendingView(MarketView, Protocol):
         """The price of collateral `leg` at which the health factor is 1; None if never."""
         ...
 
+    def price_factor(self, holdings: Holdings) -> Wad | None:
+        """The fraction of today's prices at which all collateral together leads to 1, wad.
+
+        Rounded up; 0 without debt; above 1 for an account below 1; None if unknown.
+        """
+        ...
+
     def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
         """After how many seconds interest alone brings the health factor below 1, all else still.
 
@@ -255,6 +264,12 @@ class LendingAdapter(Protocol[M, Obs]):
         """Whom and what the logs speak of."""
         ...
 
+    def liquidations(
+        self, market: M, block: BlockRef, logs: Sequence[Log]
+    ) -> tuple[Liquidated, ...]:
+        """Every liquidation that the logs of `block` tell of, whoever did it."""
+        ...
+
     def observe(
         self,
         market: M,
@@ -315,8 +330,13 @@ class Wallet(Protocol):
 class Journal(Protocol):
     """Rows written before the key is touched.  Each method is one durable transaction."""
 
-    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+    async def claim(
+        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+    ) -> OpenPlan:
         """Take a nonce and write the plan as CLAIMED.
+
+        `within`: what is reserved in the same transaction; raises `PolicyViolation` where this plan
+        would go beyond it, whoever else claimed what is gone.
 
         The nonce is the greater of `chain_nonce` (pending) and one past the last unfinished
         claim.  Raises `JournalError` when the position has an open plan or the intent id is known.

@@ -39,7 +39,13 @@ def hand_of(settings: Settings, market: WatchedMarket[Any, Any], owner: Address 
         for entry in settings.protect.values()
         if not entry.markets or market.id.name in entry.markets
     }
-    return Hand(owner=owner, protections=protections, otherwise=_otherwise(settings, market, owner))
+    lent = settings.select(str(market.id.chain_id))[0].liquidator
+    return Hand(
+        owner=owner,
+        protections=protections,
+        otherwise=_otherwise(settings, market, owner),
+        ours=frozenset(address for address in (owner, lent) if address is not None),
+    )
 
 
 def _protection(entry: Protect, market: WatchedMarket[Any, Any]) -> Strategy:
@@ -148,8 +154,16 @@ def asset_named(name: str, market: WatchedMarket[Any, Any]) -> Asset:
     raise ConfigError(f"{market.id.name} lists no asset {name!r}: it has {there}.")
 
 
-def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPolicy:
-    """Return what the key may sign on this chain; a chain that is not armed may sign nothing."""
+EVERY_KIND = frozenset(IntentKind)
+
+
+def policy_of(
+    settings: Settings, chain: Chain, markets: Markets, only: frozenset[IntentKind] = EVERY_KIND
+) -> SigningPolicy:
+    """Return what the key may sign on this chain; a chain that is not armed may sign nothing.
+
+    `only`: what this key is for, where there are two.
+    """
     signing = settings.signing
     if not signing.armed(chain.chain_id):
         return SigningPolicy()
@@ -162,7 +176,7 @@ def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPoli
         (name, kind, to, selector)
         for name, market in markets.items()
         for kind, to, selector in market.adapter.actions(market.market)
-        if kind in kinds
+        if kind in kinds & only
     ]
     if chain.liquidator is not None:
         lent = chain.liquidator

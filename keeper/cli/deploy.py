@@ -84,11 +84,14 @@ async def _deploy(
     from keeper.app.act import carry_out  # noqa: PLC0415
     from keeper.app.chain import open_chain  # noqa: PLC0415
     from keeper.app.deploy import plan_deleverager, plan_deployment  # noqa: PLC0415
-    from keeper.app.signing import signer_for  # noqa: PLC0415
+    from keeper.app.signing import (  # noqa: PLC0415
+        liquidating_signer_for,
+        signer_for,
+    )
     from keeper.errors import ConfigError  # noqa: PLC0415
     from keeper.store.database import Database  # noqa: PLC0415
 
-    signer = await signer_for(settings, chain)
+    signer = await liquidating_signer_for(settings, chain) or await signer_for(settings, chain)
     if signer is None:
         raise ConfigError(
             "There is no key to deploy it with and to take orders of: set signing.keystore and "

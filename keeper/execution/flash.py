@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keeper.errors import ExecutionError, PolicyViolation, RpcError
+from keeper.errors import ExecutionError, PolicyViolation, RpcError, Unprofitable
 from keeper.execution import liquidator
 from keeper.execution.exchange import Exchange, Hop, encode_path
 from keeper.execution.liquidator import Order, encode_order
@@ -28,6 +28,7 @@ GAS_GUESS: Final = 500_000
 """Of one liquidation, before it was simulated."""
 WEI_PER_NATIVE: Final = 10**18
 WORD: Final = 32
+NOTHING: Final = Wei(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +56,14 @@ class Funded:
     native_price: Base | None
     words: str
 
-    def judge(self, gas_used: int, price_wei: Wei) -> None:
-        """Raise `ExecutionError`, with the numbers, unless enough is left after gas."""
+    def judge(self, gas_used: int, price_wei: Wei, data_fee_wei: Wei = NOTHING) -> None:
+        """Raise `Unprofitable`, with the numbers, unless enough is left after gas."""
         if self.min_profit is None:
             return
-        gas = gas_cost(gas_used, price_wei, self.native_price)
+        gas = gas_cost(gas_used, price_wei, self.native_price, data_fee_wei)
         left = Base(self.intent.expected_profit - gas)
         if left < self.min_profit:
-            raise ExecutionError(
+            raise Unprofitable(
                 f"Not worth it: {self.words}, gas about {usd(gas)}: {usd(left)} is below the floor"
                 f" of {usd(self.min_profit)}."
             )
@@ -241,9 +242,14 @@ class FlashLoans:
         return parse_bytes(answer, f"a read of {call.to}")
 
 
-def gas_cost(gas: int, price_wei: Wei, native_price: Base | None) -> Base:
-    """Return what `gas` costs in base units, rounded up; 0 where the native token has no price."""
-    return Base(mul_div(gas * price_wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
+def gas_cost(
+    gas: int, price_wei: Wei, native_price: Base | None, data_fee_wei: Wei = NOTHING
+) -> Base:
+    """Return what `gas` and a rollup's data fee cost in base units, rounded up; 0 where the native
+    token has no price.
+    """
+    wei = gas * price_wei + data_fee_wei
+    return Base(mul_div(wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
 
 
 def _debt_token(intent: Intent, view: MarketView) -> Address | None:

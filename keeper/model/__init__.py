@@ -29,11 +29,14 @@ from keeper.model.decisions import (
     Inventory,
     Liquidation,
     Refuse,
+    Why,
 )
 from keeper.model.execution import (
     Abandoned,
+    Allowance,
     Attempt,
     Confirmed,
+    Cost,
     Declined,
     Fees,
     OpenPlan,
@@ -49,6 +52,7 @@ from keeper.model.execution import (
     Unknown,
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
+from keeper.model.liquidations import Liquidated, Reckoned, Taken
 from keeper.model.market import Asset, Entry, Holdings, MarketId, PositionId, Side, Touched
 from keeper.model.oracles import (
     Cap,
@@ -89,6 +93,7 @@ __all__ = [
     "Address",
     "AlertLevel",
     "AlertState",
+    "Allowance",
     "Assessed",
     "Assessment",
     "Asset",
@@ -105,6 +110,7 @@ __all__ = [
     "Checkpoint",
     "Confirmed",
     "ContractHealth",
+    "Cost",
     "Decision",
     "Declined",
     "Deleverage",
@@ -124,6 +130,7 @@ __all__ = [
     "IntentKind",
     "Inventory",
     "Leg",
+    "Liquidated",
     "Liquidation",
     "Log",
     "LogFilter",
@@ -139,6 +146,7 @@ __all__ = [
     "PriceVerdict",
     "Quote",
     "Receipt",
+    "Reckoned",
     "Reference",
     "Refuse",
     "Rehearsed",
@@ -154,6 +162,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "Suspicion",
+    "Taken",
     "Thresholds",
     "Touched",
     "TxState",
@@ -161,4 +170,5 @@ __all__ = [
     "Unknown",
     "Watch",
     "Weights",
+    "Why",
 ]

@@ -65,6 +65,15 @@ class Intent:
     reason: str
 
 
+class Why(StrEnum):
+    """What sort of reason something that should be done is not done for."""
+
+    REFUSED = "refused"
+    UNPROFITABLE = "unprofitable"
+    HELD = "held"
+    """It is possible and waits for something to end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """Nothing to do, and why."""
@@ -88,6 +97,7 @@ class Refuse:
 
     position: PositionId
     reason: str
+    why: Why = Why.REFUSED
 
 
 Decision = Hold | Act | Refuse
