@@ -67,6 +67,20 @@ contract DeleveragerTest is Base {
         _clean(order);
     }
 
+    function testWhatIsLeftIsTheBorrowersWhoeverAsks() public {
+        Deleverager.Order memory order = _house(new Coin(), new Coin());
+        (order.repay, order.maxSold) = (OWED + 777, SUPPLIED);
+        Deleverager.Mandate memory mandate = _mandate();
+        mandate.perTransaction = uint128(OWED);
+        _allow(mandate);
+
+        vm.prank(OPERATOR);
+        deleverager.deleverage(order);
+
+        same(IAnyToken(order.debt).balanceOf(OPERATOR), 0, "the operator's");
+        same(IAnyToken(order.debt).balanceOf(BORROWER), 777, "returned");
+    }
+
     // --- authority ----------------------------------------------------------------------------
 
     function testNobodyElseMay(address sender) public {
