@@ -6,7 +6,7 @@ from keeper.model.chain import Address, BlockRef, Hash
 from keeper.model.decisions import Decision
 from keeper.model.health import Assessment
 from keeper.model.liquidations import Reckoned
-from keeper.model.market import MarketId
+from keeper.model.market import Holdings, MarketId
 from keeper.model.oracles import PriceVerdict
 from keeper.model.people import AlertState, AuditEvent, HeldLine, Message
 
@@ -39,3 +39,8 @@ class Checkpoint:
     market: MarketId
     block: BlockRef
     accounts: tuple[Address, ...]
+    holdings: tuple[Holdings, ...] = ()
+    """What those of `accounts` held whom nothing touched since `block`; the others are only named.
+    Never believed as it is: see `keeper.engine.coverage`."""
+    layout: str = ""
+    """Which contracts `holdings` were read from, as a digest; empty without `holdings`."""
