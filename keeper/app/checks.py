@@ -98,7 +98,7 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
 # --- chain ----------------------------------------------------------------------------------
 
 
-async def _chain(
+async def _chain(  # noqa: C901 - a list of checks
     settings: Settings, chain: Chain, genesis: dict[int, BlockRef]
 ) -> AsyncIterator[Finding]:
     reachable = []
