@@ -16,6 +16,7 @@ from keeper.engine.oracles import (
     Rotated,
     WatchedOracles,
 )
+from keeper.errors import BadHoldings
 from keeper.model import (
     Address,
     Asset,
@@ -212,8 +213,12 @@ class WatchedMarket(Generic[M, Obs]):
         """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
         repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
-            self.book.put(holdings)
-            self._unreadable.pop(holdings.account, None)
+            try:
+                self.book.put(holdings)
+            except BadHoldings as error:  # of this account alone: the others go on
+                self._unreadable[holdings.account] = str(error)
+            else:
+                self._unreadable.pop(holdings.account, None)
         self._unreadable.update(seen.unreadable)
         self._to_read = set(self._unreadable) | set(self._quarantined)
 
