@@ -90,6 +90,14 @@ def test_a_url_of_the_file_is_not_replaced_by_a_shorthand(loaded: Load) -> None:
     assert settings.select("ethereum")[0].rpc_urls == ("https://node.example/KEY",)
 
 
+@pytest.mark.parametrize("written", ["/var/lib/geth.ipc", "ipc:///var/lib/geth.ipc"])
+def test_a_node_may_be_a_socket_of_this_machine(loaded: Load, written: str) -> None:
+    settings = loaded(f'[chains.ethereum]\nrpc_urls = ["{written}", "https://node.example"]\n')
+
+    urls = settings.select("ethereum")[0].rpc_urls
+    assert urls == ("ipc:///var/lib/geth.ipc", "https://node.example")
+
+
 def test_variables_find_a_table_whatever_its_case_and_hyphens(loaded: Load) -> None:
     text = f'[protect.Main-Wallet]\naccount="{ADDRESS}"\nbelow=1.1\ntarget=1.2\nmax_per_tx_usd=9\n'
 
@@ -227,6 +235,20 @@ def test_a_watch_without_a_chat_is_heard_by_every_operator(loaded: Load) -> None
         (
             f'[protect.a]\naccount="{ADDRESS}"\nbelow=1.2\ntarget=1.1\nmax_per_tx_usd=1\n',
             "keeper.toml: [protect.a] target must be above below",
+        ),
+        (
+            (
+                f'[protect.a]\naccount="{ADDRESS}"\nbelow=1.2\ntarget=1.205\nmax_per_tx_usd=1\n'
+                'strategy=["top_up", "deleverage"]\n'
+            ),
+            "keeper.toml: [protect.a] target must be 0.01 above below, or a sale would not be",
+        ),
+        (
+            (
+                f'[protect.a]\naccount="{ADDRESS}"\nbelow=1.2\ntarget=1.3\nmax_per_tx_usd=1\n'
+                'strategy=["sell"]\n'
+            ),
+            "strategy must be top_up or repay or deleverage or alert, not 'sell'",
         ),
         (
             "[signing]\narmed_chain_ids = [1]\n" + ETHEREUM,

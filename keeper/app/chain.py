@@ -1,16 +1,18 @@
 """One chain opened: its nodes checked, its reader ready, its markets discovered at the head."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
 from keeper.chain.heads import HeadFollower
-from keeper.chain.logs import LogReader, backfill, deployment_block, distinct_logs
+from keeper.chain.history import Distinct, backfill, deployment_block
+from keeper.chain.logs import LogReader
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
+from keeper.chain.relay import HttpRelay
 from keeper.chain.rpc import LAG_BLOCKS, Rpc
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
@@ -30,12 +32,14 @@ class History:
     """The chain as `keeper.engine.coverage` asks for it."""
 
     rpc: Rpc
+    nodes: int = 1
+    """How many nodes are needed for a block: with more than one, ranges are compared."""
 
     def backfill(
         self, wanted: LogFilter, from_block: int, to_block: int
     ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
         """Yield complete ranges in order; of logs that differ in nothing but amounts, the first."""
-        return backfill(self.rpc, wanted, from_block, to_block, decode=distinct_logs)
+        return backfill(self.rpc, wanted, from_block, to_block, select=Distinct(), nodes=self.nodes)
 
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""
@@ -56,6 +60,8 @@ class OpenChain:
     heads: HeadFollower
     head: BlockRef
     """The head the markets were discovered at."""
+    relay: HttpRelay | None = None
+    """Where some transactions go instead of the public pool."""
     markets: dict[str, WatchedMarket[Any, Any]] = field(default_factory=dict)
 
     def logs(self) -> LogReader:
@@ -85,16 +91,22 @@ class OpenChain:
         records: Records,
         upto: BlockRef,
         on_progress: Callable[[Progress], None],
+        *,
+        restore: bool = False,
     ) -> Progress:
-        """Find every borrower of `market` up to `upto`; resumes from the checkpoint."""
+        """Find every borrower of `market` up to `upto`; resumes from the checkpoint.
+
+        `restore`: also with the balances in it, for whoever hears every block from `upto` on.
+        """
         start = next(m.deployment_block for m in self.config.markets if m.name == market.id.name)
         return await cover(
             market,
-            History(rpc=self.rpc),
+            History(rpc=self.rpc, nodes=self.config.nodes_needed),
             records,
             upto=upto,
             start_block=start,
             on_progress=on_progress,
+            reader=self.reader if restore else None,
         )
 
 
@@ -106,7 +118,11 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
     does not answer.
     """
     limits = Limits(calls_per_second=chain.calls_per_second)
-    async with await _nodes(chain, limits) as rpc:
+    async with AsyncExitStack() as stack:
+        rpc = await stack.enter_async_context(await _nodes(chain, limits))
+        relay = relay_of(chain)
+        if relay is not None:
+            await stack.enter_async_context(relay)
         reader = LensReader(rpc)
         head = await rpc.block("latest")
         opened = OpenChain(
@@ -117,11 +133,24 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
                 rpc, chain.ws_urls, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
             ),
             head=head,
+            relay=relay,
         )
         for market in watched_markets(settings, chain):
             await reader.run(market.discover(), head)
             opened.markets[market.id.name] = market
         yield opened
+
+
+def relay_of(chain: Chain) -> HttpRelay | None:
+    """Return the chain's private relay, not opened; None without one.  Raises ConfigError."""
+    if chain.relay_url is None:
+        return None
+    auth = chain.relay_auth_key
+    return HttpRelay(
+        chain.relay_url.get_secret_value(),
+        method=chain.relay_method,
+        auth_key=None if auth is None else auth.get_secret_value(),
+    )
 
 
 async def _nodes(chain: Chain, limits: Limits) -> Rpc:

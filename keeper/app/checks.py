@@ -7,15 +7,17 @@ nothing is signed; the key is opened, as `keeper run` would open it.
 import asyncio
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from keeper.app.chain import watched_markets
+from keeper.app.chain import relay_of, watched_markets
+from keeper.app.consent import consenting, consents
 from keeper.app.registry import NATIVE
-from keeper.app.signing import signer_for
+from keeper.app.signing import liquidating_signer_for, signer_for
+from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
@@ -85,6 +87,8 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
     for each in chains:
         async for finding in _chain(settings, each, genesis):
             yield finding
+        async for finding in _relay(each):
+            yield finding
     async for finding in _database(settings, genesis):
         yield finding
     async for finding in _telegram(settings):
@@ -103,8 +107,11 @@ async def _chain(
         yield finding
         if finding.state is not State.FAILED:
             reachable.append(url)
-    async for finding in _websockets(chain):
+    answering = []
+    async for finding, url in _websockets(chain):
         yield finding
+        if finding.state is State.OK:
+            answering.append(url)
     owner: Address | None = None
     async for finding, address in _key(settings, chain):
         owner = address or owner
@@ -116,6 +123,8 @@ async def _chain(
             reachable, chain.chain_id, limits=Limits(calls_per_second=chain.calls_per_second)
         ) as rpc:
             head = await rpc.block("latest")
+            async for finding in _able(chain, rpc, answering):
+                yield finding
             async for finding in _on_chain(settings, chain, rpc, head, owner):
                 yield finding
             genesis[chain.chain_id] = await rpc.block(0)
@@ -136,7 +145,13 @@ async def _on_chain(
     reader = LensReader(rpc)
     for market in markets:
         async for finding in _market(
-            settings, chain=chain, reader=reader, market=market, head=head, owner=owner
+            settings,
+            chain=chain,
+            rpc=rpc,
+            reader=reader,
+            market=market,
+            head=head,
+            owner=owner,
         ):
             yield finding
 
@@ -159,26 +174,56 @@ async def _node(chain: Chain, url: str) -> Finding:
     return ok(what, said)
 
 
-async def _websockets(chain: Chain) -> AsyncIterator[Finding]:
+async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator[Finding]:
+    """Say what nodes that answer cannot do, and what that costs; `keeper run` logs the same."""
+    found_all = await examine(rpc, ws_urls or None, block_time_s=chain.block_time_s, now=None)
+    for found in found_all:
+        if found.grade is not Grade.OK:
+            what = f"{chain.name}: node {found.node}"
+            yield Finding(state=State(found.grade), what=what, said=found.says)
+
+
+async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
+    """Yield what is to be said of each URL, and the URL."""
     if not chain.ws_urls:
-        yield warning(
+        found = warning(
             f"{chain.name}: WebSocket",
             "none is configured, so new blocks are polled for over HTTP",
             "set ws_urls to hear of a block as soon as the node does",
         )
+        yield found, ""
     for url in chain.ws_urls:
         what = f"{chain.name}: WebSocket {redact(url)}"
         try:
             async with asyncio.timeout(WS_S):
                 await Subscription((url,), chain.chain_id, Mailbox()).check()
         except ConfigError as error:
-            yield failed(what, error)
+            found = failed(what, error)
         except TimeoutError:
-            yield failed(what, f"did not answer within {WS_S:g} s", "correct ws_urls")
+            found = failed(what, f"did not answer within {WS_S:g} s", "correct ws_urls")
         except KeeperError as error:
-            yield failed(what, error, "correct ws_urls; without any, blocks are polled for")
+            found = failed(what, error, "correct ws_urls; without any, blocks are polled for")
         else:
-            yield ok(what, f"chain {chain.chain_id}, it answers")
+            found = ok(what, f"chain {chain.chain_id}, it answers")
+        yield found, url
+
+
+async def _relay(chain: Chain) -> AsyncIterator[Finding]:
+    """Ask the private relay for something harmless, where there is one."""
+    if chain.relay_url is None:
+        return
+    what = f"{chain.name}: relay"
+    try:
+        relay = relay_of(chain)
+        assert relay is not None
+        async with relay:
+            await relay.check()
+    except KeeperError as error:
+        yield failed(what, error, "correct relay_url, or leave it out")
+        return
+    after = chain.relay_public_after_blocks
+    then = "never to the public pool" if after is None else f"to all after {after} blocks"
+    yield ok(what, f"{relay.name} answers; {', '.join(chain.relay_kinds)} go there, {then}")
 
 
 # --- key and money ----------------------------------------------------------------------------
@@ -198,9 +243,18 @@ async def _key(settings: Settings, chain: Chain) -> AsyncIterator[tuple[Finding,
         return
     said = f"{signer.address}, {'armed' if armed else 'not armed: it rehearses and sends nothing'}"
     yield ok(what, said), signer.address
+    try:
+        second = await liquidating_signer_for(settings, chain)
+    except ConfigError as error:
+        yield failed(f"{chain.name}: liquidating key", error), None
+    else:
+        if second is not None:
+            yield ok(f"{chain.name}: liquidating key", second.address), None
     for name, file in (
         ("keystore", signing.keystore),
         ("passphrase_file", signing.passphrase_file),
+        ("liquidate_keystore", signing.liquidate_keystore),
+        ("liquidate_passphrase_file", signing.liquidate_passphrase_file),
     ):
         loose = None if file is None else await asyncio.to_thread(_readable_by_others, file)
         if loose:
@@ -251,6 +305,7 @@ async def _market(
     settings: Settings,
     *,
     chain: Chain,
+    rpc: Rpc,
     reader: LensReader,
     market: WatchedMarket[Any, Any],
     head: BlockRef,
@@ -259,6 +314,8 @@ async def _market(
     name = market.id.name
     try:
         await reader.run(market.discover(), head)
+        wanted = consenting(settings, name)
+        market.watch(frozenset(entry.account for entry in wanted.values()))
         seen, rounds = await reader.run_all([market.observe(), market.rounds()], head)
     except KeeperError as error:
         yield failed(f"{name}: contracts", error)
@@ -267,6 +324,11 @@ async def _market(
     yield ok(f"{name}: contracts", _described(market))
     async for finding in _prices(market, reading):
         yield finding
+    async for line in consents(
+        wanted, chain.deleverager, owner, rpc=rpc, market=market, reading=reading
+    ):
+        missing = warning(line.what, line.missing, line.remedy)
+        yield missing if line.missing else ok(line.what, line.given)
     if owner is None:
         return
     try:

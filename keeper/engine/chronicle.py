@@ -1,10 +1,11 @@
 """What is left of a pass: who is told what, and what is kept, in one database transaction."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.actions import PROTECTION, Refusal, outcome_messages, refusal
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
@@ -22,6 +23,7 @@ from keeper.model import (
     BlockRef,
     Checkpoint,
     Declined,
+    Hash,
     Holdings,
     MarketId,
     Message,
@@ -32,6 +34,7 @@ from keeper.model import (
     Rehearsed,
     Thresholds,
     Unassessable,
+    Unknown,
     Watch,
 )
 from keeper.ports import LendingView, Records
@@ -46,6 +49,24 @@ class Telling:
     operators: tuple[str, ...]
     thresholds: Thresholds
     policy: Policy
+
+
+async def checkpoint_of(market: WatchedMarket[Any, Any], block: BlockRef) -> Checkpoint:
+    """Return what is known of `market`, claiming `block`: one deep enough to stay.
+
+    Gathers a great book in parts, letting others go first.
+    """
+    gathered: list[Holdings] = []
+    for some in market.kept():
+        gathered += some
+        await asyncio.sleep(0)
+    return Checkpoint(
+        market=market.id,
+        block=block,
+        accounts=market.known(),
+        holdings=market.untouched(gathered),
+        layout=market.layout,
+    )
 
 
 class Chronicle:
@@ -73,9 +94,16 @@ class Chronicle:
         self._states = {key_of(state): state for state in left}
 
     async def write(
-        self, done: Pass, readings: Mapping[str, Reading], watches: tuple[Watch, ...]
+        self,
+        done: Pass,
+        readings: Mapping[str, Reading],
+        watches: tuple[Watch, ...],
+        orphaned: tuple[Hash, ...] = (),
     ) -> tuple[Message, ...]:
-        """Record one pass and return what people are told because of it."""
+        """Record one pass and return what people are told because of it.
+
+        `orphaned`: blocks whose liquidations did not happen after all.
+        """
         self._prices |= {r.view.market: r.prices for r in readings.values()}
         aside = _Asides(markets=self._markets, readings=readings)
         told = pass_alerts(
@@ -94,6 +122,7 @@ class Chronicle:
             manners=await self._records.manners(),
             interest=aside.seconds_to_liquidation,
         )
+        messages = (*told.messages, *self._of_stuck(done, watches))
         self._remember(told.states)
         await self._records.record(
             PassRecord(
@@ -106,13 +135,24 @@ class Chronicle:
                 ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
-                messages=told.messages,
+                messages=messages,
                 audit=_audit(done),
                 held=told.held,
+                liquidations=done.liquidations,
+                orphaned=orphaned,
             )
         )
         self._since_checkpoint += 1
-        return told.messages
+        return messages
+
+    def _of_stuck(self, done: Pass, watches: tuple[Watch, ...]) -> tuple[Message, ...]:
+        """Return what is said of transactions that cannot get on; an intent's first time only."""
+        return tuple(
+            message
+            for outcome in done.outcomes
+            if isinstance(outcome, Unknown) and outcome.stuck
+            for message in outcome_messages(outcome, watches, self._telling.operators)
+        )
 
     def _remember(self, states: Iterable[AlertState]) -> None:
         for state in states:
@@ -138,9 +178,7 @@ class Chronicle:
         """Save who is in each book, as known at `block`: one that is deep enough to stay."""
         self._since_checkpoint = 0
         for market in self._markets.values():
-            await self._records.save_checkpoint(
-                Checkpoint(market=market.id, block=block, accounts=market.known())
-            )
+            await self._records.save_checkpoint(await checkpoint_of(market, block))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +219,9 @@ def _audit(done: Pass) -> tuple[AuditEvent, ...]:
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:
-    """Refused by a strategy, or declined by the executor."""
-    return (
-        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
+    """Declined by the executor, or refused by a strategy; protections first: many are bundled."""
+    refused = (
         *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
+        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
     )
+    return tuple(sorted(refused, key=lambda one: one.kind not in PROTECTION))

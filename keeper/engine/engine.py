@@ -8,8 +8,9 @@ made up for at the next block: whom it would have read stays on the list.  What 
 looked after all the same.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,8 @@ import structlog
 
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
-from keeper.engine.market import Reading, WatchedMarket
+from keeper.engine.market import KEPT_AT_ONCE, Reading, WatchedMarket
+from keeper.engine.misses import Misses
 from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
 from keeper.engine.passes import Pass
@@ -29,6 +31,7 @@ from keeper.model import (
     Assessment,
     BlockRef,
     Decision,
+    Funding,
     Intent,
     Outcome,
     PositionId,
@@ -41,6 +44,9 @@ from keeper.strategies.queue import queue
 from keeper.units import Wad
 
 log = structlog.get_logger()
+
+AT_ONCE = 8
+"""Intents that are simulated side by side."""
 
 
 class Engine:
@@ -79,6 +85,7 @@ class Engine:
         )
         self._pace = Pace()
         self._decider = Decider(markets=by_name, hands=hands, pace=self._pace)
+        self._misses = Misses(markets=by_name, hands=hands, pace=self._pace)
         self._chronicle = Chronicle(records=records, markets=by_name, telling=telling)
         self._records = records
         self._executor = executor
@@ -86,6 +93,7 @@ class Engine:
         self._wall = wall
         self._behind_after_s = behind_after_s
         self._watches: tuple[Watch, ...] = ()
+        self._saving: asyncio.Task[None] | None = None
 
     async def start(self, block: BlockRef) -> None:
         """Reconcile what was on its way, and learn every market, before the first block.
@@ -103,6 +111,7 @@ class Engine:
     async def take(self, advance: Advance) -> Pass | None:
         """Take one change of the head; None when the block could not be observed."""
         head = advance.adopted[-1]
+        self._misses.orphan(advance.orphaned)
         self._watches = await self._records.watches()
         try:
             observed = await self._observer.observe(advance, self._decider.watched(self._watches))
@@ -123,6 +132,8 @@ class Engine:
             submissions, broadcast_at = doubted(decisions, advance.doubt), None
         else:
             submissions, broadcast_at = await self._submit(decisions, head)
+        liquidations = self._misses.reckon(self.readings)
+        self._misses.remember(head, assessments, decisions, submissions, self.readings)
         done = Pass(
             block=head,
             orphaned=len(advance.orphaned),
@@ -137,11 +148,14 @@ class Engine:
             decision_s=decided_at - advance.received_at,
             broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
             rpc_calls=observed.rpc_calls,
+            liquidations=liquidations,
         )
-        messages = await self._chronicle.write(done, self.readings, self._watches)
+        messages = await self._chronicle.write(
+            done, self.readings, self._watches, self._misses.orphaned()
+        )
         self.last = done = replace(done, messages=messages)
         if self._chronicle.checkpoint_due:
-            await self.save_checkpoints()
+            await self._save_beside()
         return done
 
     async def _submit(
@@ -149,13 +163,18 @@ class Engine:
     ) -> tuple[tuple[Submission, ...], float | None]:
         submissions: list[Submission] = []
         broadcast_at: float | None = None
-        for intent in queue(tuple(d.intent for d in decisions if isinstance(d, Act))):
-            view = self.readings[intent.position.market.name].view
-            submission = await self._executor.submit(intent, view)
-            if isinstance(submission, Submitted) and broadcast_at is None:
+        for some in _together(queue(tuple(d.intent for d in decisions if isinstance(d, Act)))):
+            done = await asyncio.gather(
+                *(
+                    self._executor.submit(i, self.readings[i.position.market.name].view)
+                    for i in some
+                )
+            )
+            if broadcast_at is None and any(isinstance(one, Submitted) for one in done):
                 broadcast_at = self._clock()
-            self._pace.began(submission, head.number)
-            submissions.append(submission)
+            for submission in done:
+                self._pace.began(submission, head.number)
+            submissions += done
         return tuple(submissions), broadcast_at
 
     async def _settle(self, advance: Advance) -> tuple[Outcome, ...]:
@@ -174,6 +193,14 @@ class Engine:
         submission = await self._executor.submit(intent, reading.view)
         self._pace.began(submission, reading.block.number)
         return submission
+
+    async def _save_beside(self) -> None:
+        """Save small books at once, great ones beside the passes that follow."""
+        if self._saving is not None:
+            await self._saving
+        self._saving = asyncio.create_task(self.save_checkpoints())
+        if all(len(market.book) <= KEPT_AT_ONCE for market in self.markets):
+            await self._saving
 
     async def save_checkpoints(self) -> None:
         """Save every market's checkpoint now; nothing happens before history is covered."""
@@ -201,3 +228,23 @@ class Engine:
             if assessment.position == position and isinstance(assessment, Assessed):
                 return assessment.health_factor
         return None
+
+
+def _together(intents: Sequence[Intent]) -> Iterator[Sequence[Intent]]:
+    """Yield them in order, those at once that may be prepared side by side.
+
+    The first goes alone, for nothing may hold it up.  A sale of borrowed collateral is found after
+    the sales before it: such an intent goes alone too.
+    """
+    some: list[Intent] = []
+    for number, intent in enumerate(intents):
+        alone = number == 0 or intent.funding is not Funding.OWN
+        if some and (alone or len(some) == AT_ONCE):
+            yield some
+            some = []
+        some.append(intent)
+        if alone:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -5,8 +5,9 @@ read all markets of a chain in one packed read, and `take` puts the answers wher
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 from keeper.engine.oracles import (
@@ -25,6 +26,7 @@ from keeper.model import (
     FeedVerdict,
     Hash,
     Holdings,
+    Liquidated,
     Log,
     LogFilter,
     MarketId,
@@ -41,6 +43,10 @@ REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
 DISCOVER_EVERY_BLOCKS = 1_000
 """Parameters are learnt again now and then although no log spoke of them."""
+KEPT_AT_ONCE = 200
+"""Accounts whose balances are gathered for a checkpoint, or put back, in one go."""
+MOST_KEPT = 250_000
+"""A book of more is saved without balances: they would take a gigabyte while they are gathered."""
 DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
@@ -63,6 +69,8 @@ class Reading:
     protecting: LendingView
     """The same arithmetic for protections, which may go by a doubted price where the stance on its
     cause says so; `view` itself where no price is doubted."""
+    distrusted: int = 0
+    """Accounts of a checkpoint that were given up because one of them was not as it said."""
     rotated: tuple[Rotated, ...] = ()
     """Feeds with another aggregator than before: they are traced again at the next block."""
 
@@ -102,11 +110,13 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept_to = 0
         self._takes = 0
         self._heard: dict[Hash, Touched] = {}
+        self._liquidated: list[Liquidated] = []
         self._to_read: set[Address] = set()
         self._backlog: deque[Address] = deque()
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
+        self._restored: set[Address] = set()
 
     @property
     def id(self) -> MarketId:
@@ -157,18 +167,22 @@ class WatchedMarket(Generic[M, Obs]):
 
     def hear(self, block: BlockRef, logs: Iterable[Log]) -> None:
         """Take one block's logs: whom they touch is read, a change of parameters discovered."""
-        touched = self.adapter.touched(self.market, tuple(logs))
+        logs = tuple(logs)
+        touched = self.adapter.touched(self.market, logs)
+        self._liquidated += self.adapter.liquidations(self.market, block, logs)
         self.must_discover |= touched.parameters
         self._heard[block.hash] = touched
         while len(self._heard) > REMEMBERED_BLOCKS:
             del self._heard[next(iter(self._heard))]
         self._to_read |= self._known(touched) | touched.borrowers
+        self._restored -= touched.accounts | touched.borrowers
 
     def unhear(self, block: BlockRef) -> None:
         """Take back an orphaned block: whom it touched is read again on the branch that won.
 
         A block that was never heard, from before the start, may have touched anybody.
         """
+        self._liquidated = [one for one in self._liquidated if one.block.hash != block.hash]
         touched = self._heard.pop(block.hash, None)
         if touched is None:
             self._backlog.extend(self.book.accounts())
@@ -177,17 +191,81 @@ class WatchedMarket(Generic[M, Obs]):
         self.must_discover |= touched.parameters
         self._to_read |= self._known(touched) | touched.borrowers
 
+    def liquidated(self) -> tuple[Liquidated, ...]:
+        """Hand over the liquidations heard of since this was last asked, oldest first."""
+        heard, self._liquidated = tuple(self._liquidated), []
+        return heard
+
     def _known(self, touched: Touched) -> set[Address]:
         """Return those touched whom the book holds or people watch."""
         return {a for a in touched.accounts if a in self.watched or a in self.book}
 
     def admit(self, accounts: Iterable[Address]) -> None:
         """Queue accounts found in history: at most `READ_PER_BLOCK` of them enter at each block."""
-        self._backlog.extend(a for a in accounts if self.book.get(a) is None)
+        self._backlog.extend(a for a in accounts if a not in self.book)
+
+    def restore(self, kept: Iterable[Holdings]) -> int:
+        """Put balances of a checkpoint into the book where nothing newer is; return how many.
+
+        Whoever was touched meanwhile is left to be read.  Nobody restored is believed before he
+        was read: `admit` them too, so that all are, and ask `believed`.
+        """
+        if len(self._heard) >= REMEMBERED_BLOCKS:
+            return 0  # blocks were forgotten that may have touched somebody
+        put = 0
+        recent: set[Address] = set(self.watched)
+        for touched in self._heard.values():
+            recent |= touched.accounts | touched.borrowers
+        for holdings in kept:
+            if holdings.account not in self.book and holdings.account not in recent:
+                try:
+                    self.book.put(holdings)
+                except BadHoldings:  # not restored: it is read like anybody who was not kept
+                    continue
+                self._restored.add(holdings.account)
+                put += 1
+        return put
+
+    def believed(self, accounts: Iterable[Address]) -> tuple[Address, ...]:
+        """Return those that were read since the start; the others are read at the next block."""
+        asked = set(accounts)
+        self._to_read |= asked & self._restored
+        return tuple(asked - self._restored)
+
+    def kept(self) -> Iterator[tuple[Holdings, ...]]:
+        """Yield, some at a time, the balances that nothing has touched in the blocks remembered.
+
+        The book may change in between: keep of them what is `untouched` at the end.  Of a book of
+        more than `MOST_KEPT` there are none.
+        """
+        if len(self.book) > MOST_KEPT:
+            return
+        some: list[Holdings] = []
+        for account in tuple(self.book.accounts()):
+            if (holdings := self.holdings(account)) is not None:
+                some.append(holdings)
+            if len(some) == KEPT_AT_ONCE:
+                yield tuple(some)
+                some = []
+        yield tuple(some)
+
+    def untouched(self, kept: Iterable[Holdings]) -> tuple[Holdings, ...]:
+        """Return those whom no block remembered touched and nothing else makes doubtful."""
+        doubtful = set(self._to_read) | self._restored | set(self._unreadable)
+        doubtful.update(self._quarantined)
+        for touched in self._heard.values():
+            doubtful |= touched.accounts | touched.borrowers
+        return tuple(h for h in kept if h.account not in doubtful)
+
+    @property
+    def layout(self) -> str:
+        """A digest of the contracts that balances are read from."""
+        addresses = ",".join(sorted(self.log_filter.addresses))
+        return "0x" + sha256(addresses.encode()).hexdigest()
 
     @property
     def backlog(self) -> int:
-        """Accounts found in history that are not in the book yet."""
+        """Accounts found in history that were not read since the start."""
         return len(self._backlog)
 
     def watch(self, accounts: frozenset[Address]) -> None:
@@ -211,6 +289,7 @@ class WatchedMarket(Generic[M, Obs]):
 
     def take(self, block: BlockRef, seen: Obs, rounds: OracleRead) -> Reading:
         """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
+        was_restored = self._restored & {h.account for h in seen.holdings}
         repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
             try:
@@ -219,6 +298,8 @@ class WatchedMarket(Generic[M, Obs]):
                 self._unreadable[holdings.account] = str(error)
             else:
                 self._unreadable.pop(holdings.account, None)
+        self._restored -= was_restored
+        distrusted = self._distrust() if not was_restored.isdisjoint(repaired) else 0
         self._unreadable.update(seen.unreadable)
         self._to_read = set(self._unreadable) | set(self._quarantined)
 
@@ -242,6 +323,7 @@ class WatchedMarket(Generic[M, Obs]):
             feeds=judged.feeds,
             prices=judged.prices,
             repaired=repaired,
+            distrusted=distrusted,
             unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
         )
@@ -255,13 +337,21 @@ class WatchedMarket(Generic[M, Obs]):
         repaired = []
         for holdings in read:
             account = holdings.account
-            checked = account in self._swept or account in self._quarantined
+            checked = any(account in of for of in (self._swept, self._quarantined, self._restored))
             if checked and self.book.get(account) != holdings:
                 repaired.append(account)
                 self._quarantined[account] = DIFFERED
             else:
                 self._quarantined.pop(account, None)
         return tuple(repaired)
+
+    def _distrust(self) -> int:
+        """Give up what is left of a checkpoint: it is in the backlog and is read from there."""
+        given_up = len(self._restored)
+        for account in self._restored:
+            self.book.remove(account)
+        self._restored.clear()
+        return given_up
 
     def _next_swept(self) -> frozenset[Address]:
         """Return the sweep's share of the book, going round row by row."""
@@ -274,8 +364,8 @@ class WatchedMarket(Generic[M, Obs]):
         return frozenset(swept)
 
     def holdings(self, account: Address) -> Holdings | None:
-        """What the book holds of `account`; None if nobody ever looked."""
-        return self.book.get(account)
+        """What the book holds of `account`; None if nobody looked since the start."""
+        return None if account in self._restored else self.book.get(account)
 
     def assets_of(self, account: Address) -> frozenset[Address]:
         """Return the assets that `account` has entries in."""

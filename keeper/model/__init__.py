@@ -21,6 +21,7 @@ from keeper.model.chain import (
 from keeper.model.decisions import (
     Act,
     Decision,
+    Deleverage,
     Funding,
     Hold,
     Intent,
@@ -28,11 +29,14 @@ from keeper.model.decisions import (
     Inventory,
     Liquidation,
     Refuse,
+    Why,
 )
 from keeper.model.execution import (
     Abandoned,
+    Allowance,
     Attempt,
     Confirmed,
+    Cost,
     Declined,
     Fees,
     OpenPlan,
@@ -48,6 +52,7 @@ from keeper.model.execution import (
     Unknown,
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
+from keeper.model.liquidations import Liquidated, Reckoned, Taken
 from keeper.model.market import Asset, Entry, Holdings, MarketId, PositionId, Side, Touched
 from keeper.model.oracles import (
     Cap,
@@ -88,6 +93,7 @@ __all__ = [
     "Address",
     "AlertLevel",
     "AlertState",
+    "Allowance",
     "Assessed",
     "Assessment",
     "Asset",
@@ -104,8 +110,10 @@ __all__ = [
     "Checkpoint",
     "Confirmed",
     "ContractHealth",
+    "Cost",
     "Decision",
     "Declined",
+    "Deleverage",
     "Entry",
     "Failed",
     "Feed",
@@ -122,6 +130,7 @@ __all__ = [
     "IntentKind",
     "Inventory",
     "Leg",
+    "Liquidated",
     "Liquidation",
     "Log",
     "LogFilter",
@@ -137,6 +146,7 @@ __all__ = [
     "PriceVerdict",
     "Quote",
     "Receipt",
+    "Reckoned",
     "Reference",
     "Refuse",
     "Rehearsed",
@@ -152,6 +162,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "Suspicion",
+    "Taken",
     "Thresholds",
     "Touched",
     "TxState",
@@ -159,4 +170,5 @@ __all__ = [
     "Unknown",
     "Watch",
     "Weights",
+    "Why",
 ]

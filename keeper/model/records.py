@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from keeper.model.chain import Address, BlockRef
+from keeper.model.chain import Address, BlockRef, Hash
 from keeper.model.decisions import Decision
 from keeper.model.health import Assessment
-from keeper.model.market import MarketId
+from keeper.model.liquidations import Reckoned
+from keeper.model.market import Holdings, MarketId
 from keeper.model.oracles import PriceVerdict
 from keeper.model.people import AlertState, AuditEvent, HeldLine, Message
 
@@ -26,6 +27,9 @@ class PassRecord:
     messages: tuple[Message, ...] = ()
     audit: tuple[AuditEvent, ...] = ()
     held: tuple[HeldLine, ...] = ()
+    liquidations: tuple[Reckoned, ...] = ()
+    orphaned: tuple[Hash, ...] = ()
+    """Blocks that are not canonical any more: what was liquidated in them was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +39,8 @@ class Checkpoint:
     market: MarketId
     block: BlockRef
     accounts: tuple[Address, ...]
+    holdings: tuple[Holdings, ...] = ()
+    """What those of `accounts` held whom nothing touched since `block`; the others are only named.
+    Never believed as it is: see `keeper.engine.coverage`."""
+    layout: str = ""
+    """Which contracts `holdings` were read from, as a digest; empty without `holdings`."""

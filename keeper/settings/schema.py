@@ -164,8 +164,12 @@ class Settings(BaseSettings):
         hidden = (
             self.telegram.token,
             self.signing.private_key,
+            self.signing.remote_url,
+            self.signing.liquidate_private_key,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
+            *(chain.relay_url for chain in self.chains.values()),
+            *(chain.relay_auth_key for chain in self.chains.values()),
         )
         return tuple(secret.get_secret_value() for secret in hidden if secret is not None)
 

@@ -138,7 +138,7 @@ async def _act(
         + (
             "with its own tokens"
             if house.liquidator is None
-            else f"by flash loan through {house.liquidator}"
+            else f"with borrowed money through {house.liquidator}"
         )
     )
 
@@ -198,7 +198,9 @@ async def _stay(
         f"                ./run keeper --config {house.config} explain {house.carol}",
         f"                ./run keeper --config {house.config} oracles",
         f"                ./run keeper --config {house.config} actions",
+        "What the keeper logs from now on goes to standard error.",
     )
+    log.set_up(style="text", level="info")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
     stop = asyncio.Event()

@@ -16,13 +16,14 @@ from keeper.model import (
     Holdings,
     IntentKind,
     Inventory,
+    Liquidated,
     Log,
     LogFilter,
     MarketId,
     Touched,
 )
 from keeper.ports import Steps
-from keeper.protocols.aave_v3 import actions, codec, topics
+from keeper.protocols.aave_v3 import actions, codec, liquidated, topics
 from keeper.protocols.aave_v3.codec import call
 from keeper.protocols.aave_v3.discover import ZERO, discover
 from keeper.protocols.aave_v3.market import Market, Observed
@@ -82,6 +83,7 @@ class AaveV3:
                 topics.RESERVE_USED_AS_COLLATERAL_ENABLED,
                 topics.RESERVE_USED_AS_COLLATERAL_DISABLED,
                 topics.USER_E_MODE_SET,
+                topics.LIQUIDATION_CALL,
                 *sorted(PARAMETERS),
             ),
         )
@@ -119,6 +121,12 @@ class AaveV3:
             borrowers=frozenset(borrowers - {ZERO}),
             parameters=changed,
         )
+
+    def liquidations(
+        self, market: Market, block: BlockRef, logs: Sequence[Log]
+    ) -> tuple[Liquidated, ...]:
+        """Return every liquidation that `logs` of `block` tell of, whoever did it."""
+        return liquidated.liquidations(market, block, logs)
 
     # --- reads ------------------------------------------------------------------------------
 
