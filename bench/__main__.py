@@ -79,6 +79,7 @@ def main() -> None:
     for module in _wanted(options.names):
         for line in importlib.import_module(f"bench.{module}").run():
             print(line.json(), flush=True)
+            say(line.verdict())
     say("done")
 
 

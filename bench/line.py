@@ -52,10 +52,20 @@ class Line:
         }
         return json.dumps(document)
 
+    def verdict(self) -> str:
+        """One line for a person; the memory bandwidth stands beside what is measured against it."""
+        said = "reached" if self.ok else "not reached"
+        against = self.context.get("bandwidth_gb_s")
+        beside = "" if against is None else f", memory {_short(against)} GB/s"
+        return f"{self.id}: {_short(self.value)} {self.unit}{beside}; {self.reach}: {said}"
 
-def times_s(work: Callable[[], object], runs: int = RUNS) -> tuple[float, ...]:
-    """How long `work` took, each of `runs` times after one that is not counted."""
-    work()
+
+def times_s(
+    work: Callable[[], object], runs: int = RUNS, *, warm: bool = True
+) -> tuple[float, ...]:
+    """How long `work` took, each of `runs` times; `warm`: after one that is not counted."""
+    if warm:
+        work()
     taken = []
     for _ in range(runs):
         began = time.perf_counter()

@@ -5,6 +5,7 @@
   + ObservationError       this block is not acted upon; try again on the next one
     - RpcError             a node did not answer, refused, or answered nonsense
     - BadAnswer            a contract or node answered something that cannot be true
+      . BadHoldings        of one account: it is unknown, the others go on
   + ExecutionError         this intent is abandoned; the position stays watched
     - PolicyViolation      the signing policy does not allow the transaction
     - SimulationReverted   the transaction would fail
@@ -41,6 +42,16 @@ class RpcError(ObservationError):
 
 class BadAnswer(ObservationError):  # noqa: N818 - it reads as what it is
     """A contract or node answered something that cannot be true."""
+
+
+class BadHoldings(BadAnswer):
+    """What one account holds cannot be; it is of unknown health, and the others go on."""
+
+    def __init__(self, account: str, field: str, why: str) -> None:
+        """Name the account and which of its fields it is."""
+        super().__init__(f"{account}: {field} {why}.")
+        self.account = account
+        self.field = field
 
 
 class ExecutionError(KeeperError):

@@ -18,6 +18,7 @@ from keeper.engine.oracles import (
     Rotated,
     WatchedOracles,
 )
+from keeper.errors import BadHoldings
 from keeper.model import (
     Address,
     Asset,
@@ -224,7 +225,10 @@ class WatchedMarket(Generic[M, Obs]):
             recent |= touched.accounts | touched.borrowers
         for holdings in kept:
             if holdings.account not in self.book and holdings.account not in recent:
-                self.book.put(holdings)
+                try:
+                    self.book.put(holdings)
+                except BadHoldings:  # not restored: it is read like anybody who was not kept
+                    continue
                 self._restored.add(holdings.account)
                 put += 1
         return put
@@ -295,8 +299,12 @@ class WatchedMarket(Generic[M, Obs]):
         was_restored = self._restored & {h.account for h in seen.holdings}
         repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
-            self.book.put(holdings)
-            self._unreadable.pop(holdings.account, None)
+            try:
+                self.book.put(holdings)
+            except BadHoldings as error:  # of this account alone: the others go on
+                self._unreadable[holdings.account] = str(error)
+            else:
+                self._unreadable.pop(holdings.account, None)
         self._restored -= was_restored
         distrusted = self._distrust() if not was_restored.isdisjoint(repaired) else 0
         self._unreadable.update(seen.unreadable)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from keeper.errors import BadHoldings
 from keeper.model import Address, Entry, Holdings, Side
 from keeper.risk.hot import Hot
 from keeper.risk.index import AddressIndex
@@ -17,6 +18,8 @@ from keeper.risk.product import Places
 from keeper.risk.shapes import GROWTH, STRETCH, Shape, split, width_for
 
 SCALED_BOUND = 1 << 128
+E_MODE_BOUND = 1 << 8
+RESERVE_BOUND = 1 << 16
 
 Rows = NDArray[np.int64]
 
@@ -68,17 +71,18 @@ class Book:
     def put(self, holdings: Holdings) -> int:
         """Store `holdings`, replacing what the account had; return its row.
 
-        Raises ValueError for an amount that is not below 2**128, naming the account.
+        Raises BadHoldings for what cannot be, naming the account and the field; the book then
+        holds what it held.
         """
         e_mode = holdings.e_mode
+        _check(holdings)
         collateral: list[tuple[int, int]] = []
         debt: list[tuple[int, int]] = []
         for entry in holdings.entries:
-            if not 0 <= entry.scaled < SCALED_BOUND:
-                raise ValueError(
-                    f"{holdings.account}: {entry.scaled} in reserve {entry.reserve} is not uint128"
-                )
-            number = self.kinds.number(entry.side, e_mode, entry.reserve)
+            try:
+                number = self.kinds.number(entry.side, e_mode, entry.reserve)
+            except ValueError as error:
+                raise BadHoldings(holdings.account, "reserve", f"is one of {error}") from error
             (debt if entry.side is Side.DEBT else collateral).append((number, entry.scaled))
         row, shape = self._seat(holdings.account, len(collateral), len(debt))
         self._e_mode[row] = e_mode
@@ -191,6 +195,25 @@ class Book:
             self.shapes.append(Shape(collaterals, debts))
             self.most = max(self.most, collaterals + debts)
         return number
+
+
+def _check(holdings: Holdings) -> None:
+    """Refuse what no contract can answer: a float, NaN among them, is not an amount either."""
+    account, e_mode = holdings.account, holdings.e_mode
+    if not (type(e_mode) is int and 0 <= e_mode < E_MODE_BOUND):
+        raise BadHoldings(account, "e_mode", f"{e_mode} is not uint8")
+    seen = set()
+    for entry in holdings.entries:
+        reserve, scaled = entry.reserve, entry.scaled
+        if not (type(reserve) is int and 0 <= reserve < RESERVE_BOUND):
+            raise BadHoldings(account, "reserve", f"{reserve} is not uint16")
+        if not (type(scaled) is int and 0 <= scaled < SCALED_BOUND):
+            raise BadHoldings(account, "scaled", f"{scaled} in reserve {reserve} is not uint128")
+        if (reserve, entry.side) in seen:
+            raise BadHoldings(
+                account, "entries", f"have two of {entry.side.value} in reserve {reserve}"
+            )
+        seen.add((reserve, entry.side))
 
 
 def _columns(

@@ -240,6 +240,20 @@ async def test_an_account_that_cannot_be_read_is_unknown_whatever_the_book_still
     assert story.acted_on() == []
 
 
+async def test_one_account_that_cannot_be_does_not_stop_the_others() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+
+    passed = done(await story.mine(moved={ALICE: (2**128, 1), BOB: DANGEROUS}))
+
+    [reading] = passed.readings
+    assert reading.unreadable == (
+        (ALICE, f"{ALICE}: scaled {2**128} in reserve 0 is not uint128."),
+    )
+    assert story.acted_on() == [BOB]
+    assert ALICE in {a.position.account for a in passed.assessments if not a.ok}
+
+
 async def test_an_account_that_could_not_be_read_is_tried_again_at_each_block() -> None:
     story = Story()
     await story.begin({ALICE: HEALTHY})

@@ -1,11 +1,15 @@
 """The book against a dict: whatever was put is what is there, exactly."""
 
+import math
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from keeper.errors import BadHoldings
 from keeper.model import Address, Entry, Holdings, Side
 from keeper.risk.book import Book
 from keeper.risk.index import AddressIndex
@@ -99,17 +103,56 @@ def test_a_scaled_amount_survives_to_the_last_bit(scaled: int) -> None:
     assert book.get(of.account) == of
 
 
-@pytest.mark.parametrize("scaled", [-1, 2**128])
-def test_an_amount_that_is_no_uint128_is_refused_and_nothing_changes(scaled: int) -> None:
+GOOD = Holdings(account=Address("0x" + "1" * 40), e_mode=0, entries=())
+
+
+def entry(reserve: object = 3, scaled: object = 1, side: Side = Side.DEBT) -> Entry:
+    """Types are for mypy; what arrives may be anything."""
+    return Entry(reserve=cast("int", reserve), side=side, scaled=cast("int", scaled))
+
+
+@pytest.mark.parametrize(
+    ("e_mode", "entries", "field", "why"),
+    [
+        (0, (entry(scaled=-1),), "scaled", "-1 in reserve 3 is not uint128"),
+        (0, (entry(scaled=2**128),), "scaled", f"{2**128} in reserve 3 is not uint128"),
+        (0, (entry(scaled=math.nan),), "scaled", "nan in reserve 3 is not uint128"),
+        (0, (entry(scaled=1.5),), "scaled", "1.5 in reserve 3 is not uint128"),
+        (0, (entry(reserve=-1),), "reserve", "-1 is not uint16"),
+        (0, (entry(reserve=2**16),), "reserve", "65536 is not uint16"),
+        (0, (entry(reserve=math.nan),), "reserve", "nan is not uint16"),
+        (256, (), "e_mode", "256 is not uint8"),
+        (-1, (), "e_mode", "-1 is not uint8"),
+        (math.nan, (), "e_mode", "nan is not uint8"),
+        (0, (entry(), entry()), "entries", "have two of debt in reserve 3"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_account_and_field_and_nothing_changes(
+    e_mode: object, entries: tuple[Entry, ...], field: str, why: str
+) -> None:
     book = Book()
-    good = Holdings(account=Address("0x" + "1" * 40), e_mode=0, entries=())
-    book.put(good)
-    bad = Entry(reserve=3, side=Side.DEBT, scaled=scaled)
+    book.put(GOOD)
+    bad = Holdings(account=GOOD.account, e_mode=cast("int", e_mode), entries=(entry(7), *entries))
 
-    with pytest.raises(ValueError, match=f"{good.account}: {scaled} in reserve 3"):
-        book.put(Holdings(account=good.account, e_mode=0, entries=(bad,)))
+    with pytest.raises(BadHoldings) as raised:
+        book.put(bad)
 
-    assert book.get(good.account) == good
+    assert raised.value.account == GOOD.account
+    assert raised.value.field == field
+    assert str(raised.value) == f"{GOOD.account}: {field} {why}."
+    assert book.get(GOOD.account) == GOOD
+    assert len(book) == 1
+
+
+def test_the_same_reserve_on_both_sides_is_no_mistake() -> None:
+    book = Book()
+    both = Holdings(
+        account=GOOD.account, e_mode=0, entries=(entry(side=Side.COLLATERAL), entry(side=Side.DEBT))
+    )
+
+    book.put(both)
+
+    assert book.get(GOOD.account) == both
 
 
 def test_an_account_of_nothing_is_kept() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keeper.model import Address, Assessed, Assessment, Entry, Holdings, Side, Unassessable, Weights
 from keeper.protocols.aave_v3.view import View
 from keeper.risk.book import Book
-from keeper.risk.exact import below, endangered
+from keeper.risk.exact import below, candidates, endangered
 from keeper.risk.screen import screen
 from keeper.units import WAD, Wad
 from tests.protocols.aave_v3 import builders as b
@@ -182,6 +182,20 @@ def test_a_reserve_beyond_the_weights_is_unknown() -> None:
     book = book_of(b.holdings(b.collateral(0, 5), b.debt(7, 1)))
 
     assert screen(book, weights).unknown().tolist() == [0]
+
+
+@pytest.mark.parametrize("field", ["collateral", "debt", "collateral_slack", "debt_slack"])
+def test_nan_anywhere_in_the_weights_clears_nobody(field: str) -> None:
+    one = np.ones((1, 1))
+    fields = {"collateral": one, "debt": one[0], "collateral_slack": one, "debt_slack": one[0]}
+    weights = Weights(**{**fields, field: np.full_like(fields[field], np.nan)})
+    book = book_of(b.holdings(b.collateral(0, 10**18), b.debt(0, 10**6)))
+
+    found = screen(book, weights).found(Wad(WAD))
+    by_hot = candidates(screen(book, weights), Wad(WAD), hot_from_rows=0)
+
+    assert {*found.below.tolist(), *found.unknown.tolist()} == {0}
+    assert {*by_hot.below.tolist(), *by_hot.unknown.tolist()} == {0}
 
 
 class Fixed:

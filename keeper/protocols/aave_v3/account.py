@@ -24,6 +24,7 @@ from keeper.units import Base, Bps, Raw, Wad
 
 SCALED_BOUND = 1 << 128
 PRICE_BOUND = 1 << 128
+MOST_DECIMALS = 36
 """Greater answers cannot be prices: the contract would overflow on them."""
 
 
@@ -88,6 +89,8 @@ def reserve_now(
         )
     elif state.liquidity_index == 0 or state.debt_index == 0:
         broken = f"{symbol}: an index of zero cannot be"
+    elif state.configuration.decimals > MOST_DECIMALS:
+        broken = f"{symbol}: {state.configuration.decimals} decimals are more than {MOST_DECIMALS}"
     elapsed_s = max(0, elapsed_s)
     liquidity_index = liquidity_index_at(state.liquidity_index, state.liquidity_rate, elapsed_s)
     unit = 10**state.configuration.decimals

@@ -178,6 +178,16 @@ def test_a_state_that_cannot_be_makes_health_unknown(changes: dict[str, int], sa
     assert said in unknown(b.view(states={b.USDC: broken}))
 
 
+@pytest.mark.parametrize(("decimals", "known"), [(0, True), (36, True), (37, False), (255, False)])
+def test_decimals_that_cannot_be_make_health_unknown(decimals: int, known: bool) -> None:
+    state = b.state(b.USDC, replace(b.CONFIGURATIONS[b.USDC], decimals=decimals))
+    view = b.view(states={b.USDC: state})
+
+    assert view.assess(MIXED).ok is known
+    if not known:
+        assert unknown(view) == f"USDC: {decimals} decimals are more than 36"
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
