@@ -14,8 +14,7 @@ read by a hash that nodes agreed on is believed.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -25,14 +24,13 @@ import stamina
 import structlog
 
 from keeper.chain import wire
-from keeper.chain.bloom import Blooms
+from keeper.chain.compare import mark_apart, mark_lagging
 from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, NodeHealth, Provider, Request
 from keeper.chain.race import Race, is_final, pause_after
+from keeper.chain.reads import Reads
 from keeper.chain.urls import GuardedResolver, check_url
-from keeper.chain.wire import BlockTag, at_block
-from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
-from keeper.model import Address, BlockRef, Hash, Receipt
-from keeper.units import Wei
+from keeper.errors import BadAnswer, ConfigError, RpcError
+from keeper.model import BlockRef, Hash
 
 T = TypeVar("T")
 _MAYBE_HEADER: Final[Any] = wire.Header | None
@@ -49,17 +47,7 @@ HISTORY_HEDGE_S: Final = 2.0
 """Before a second node is asked for a long range of logs as well."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GasFees:
-    """What a transaction would have to pay now, wei per gas."""
-
-    base_fee_wei: Wei
-    """Of the next block."""
-    priority_fee_wei: Wei
-    """The median tip of the last five blocks, or the node's suggestion when they were empty."""
-
-
-class Rpc:
+class Rpc(Reads):
     """JSON-RPC to one chain.  Make it with `open`; close it, or use it as a context."""
 
     def __init__(
@@ -73,13 +61,12 @@ class Rpc:
         hedge_s: float = HEDGE_S,
         lag_blocks: int = LAG_BLOCKS,
     ) -> None:
+        super().__init__()
         self._providers = tuple(providers)
         self._session = session
         self._attempts = attempts
         self._hedge_s = hedge_s
         self._lag_blocks = lag_blocks
-        self.blooms: Final = Blooms()
-        """What recent headers say of their logs."""
         self.expected_chain_id: Final = expected_chain_id
         self.counts: Final = counts
         """Calls sent by method, retries included; a batch counts each of its calls."""
@@ -265,7 +252,7 @@ class Rpc:
 
         def decode(raw: msgspec.Raw) -> BlockRef | None:
             header: wire.Header | None = wire.convert(raw, _MAYBE_HEADER, "eth_getBlockByNumber")
-            return None if header is None else self._noted(header)
+            return None if header is None else self.noted(header)
 
         params = [at if isinstance(at, str) else hex(at), False]
         answers = await self.each("eth_getBlockByNumber", params, decode)
@@ -275,39 +262,10 @@ class Rpc:
                 provider.head = max(answer.number, known)
             elif answer is None and isinstance(at, int):
                 provider.head = min(provider.head or 0, at - 1)
-        self._compare_heads()
+        mark_lagging(self._providers, self._lag_blocks)
         if isinstance(at, int):
-            self._compare_branches(answers)
+            mark_apart(self._providers, answers)
         return answers
-
-    def _compare_branches(self, answers: Sequence[BlockRef | RpcError | None]) -> None:
-        """Mark the nodes that have another block than at least two agree on."""
-        votes = Counter(answer.hash for answer in answers if isinstance(answer, BlockRef))
-        if not votes:
-            return
-        [(hash_, count)] = votes.most_common(1)
-        for provider, answer in zip(self._providers, answers, strict=True):
-            if isinstance(answer, BlockRef):
-                apart = count >= 2 and answer.hash != hash_
-                if apart and not provider.apart:
-                    log.warning("node.apart", node=provider.name, number=answer.number)
-                provider.apart = apart
-
-    def _compare_heads(self) -> None:
-        """Mark the nodes that are too far behind what at least two have, or the one other."""
-        heads = sorted((p.head for p in self._providers if p.head is not None), reverse=True)
-        if len(heads) < 2:
-            return
-        common = heads[1] if len(heads) > 2 else heads[0]
-        for provider in self._providers:
-            if provider.head is None:
-                continue
-            lagging = common - provider.head >= self._lag_blocks
-            if lagging and not provider.lagging:
-                log.warning("node.lagging", node=provider.name, head=provider.head, others=common)
-            elif provider.lagging and not lagging:
-                log.info("node.caught_up", node=provider.name, head=provider.head)
-            provider.lagging = lagging
 
     async def send_raw(self, raw: bytes) -> Hash:
         """Send a signed transaction once, to the first node that is up; return the node's hash.
@@ -326,121 +284,6 @@ class Rpc:
             return wire.hash32(wire.convert(answer, Any, "a send"), "a sent transaction")
         assert failure is not None
         raise failure
-
-    # --- typed reads ------------------------------------------------------------------------
-
-    async def chain_id(self) -> int:
-        """Return the chain id as the first node says it now."""
-        return wire.amount(await self.call("eth_chainId"), "eth_chainId")
-
-    async def block_number(self) -> int:
-        """Return the number of the latest block."""
-        return wire.quantity(await self.call("eth_blockNumber"), "eth_blockNumber")
-
-    async def block(self, at: BlockTag = "latest") -> BlockRef:
-        """Return one block's header by tag, number or hash.
-
-        Raises ObservationError when no node knows it.
-        """
-        if isinstance(at, BlockRef):
-            at = at.hash
-        by_hash = isinstance(at, str) and len(at) == 66
-        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
-        header = await self.call_as(
-            method, [at if isinstance(at, str) else hex(at), False], wire.Header | None
-        )
-        if header is None:
-            raise ObservationError(f"{self.names[0]} does not know block {at}.")
-        return self._noted(header)
-
-    async def blocks(self, numbers: Iterable[int]) -> list[BlockRef]:
-        """Return canonical headers by number, in one batch, or one by one where none is taken.
-
-        Raises ObservationError when one of them is not known.
-        """
-        wanted = list(numbers)
-        try:
-            answers = await self.batch(
-                [("eth_getBlockByNumber", [hex(number), False]) for number in wanted]
-            )
-        except NoAnswer:
-            raise
-        except RpcError:  # no batches here
-            answers = [None] * len(wanted)
-        found: list[BlockRef] = []
-        for number, answer in zip(wanted, answers, strict=True):
-            if answer is None or isinstance(answer, RpcError):
-                found.append(await self.block(number))
-            else:
-                found.append(self._noted(_header(answer)))
-        return found
-
-    def _noted(self, header: wire.Header) -> BlockRef:
-        block = wire.block_ref(header)
-        self.blooms.note(header)
-        return block
-
-    async def receipt(self, tx_hash: Hash) -> Receipt | None:
-        """Return what became of a transaction; None while the node knows of no block with it."""
-        answer = await self.call_as("eth_getTransactionReceipt", [tx_hash], wire.WireReceipt | None)
-        if answer is None or answer.block_hash is None:
-            return None
-        return wire.receipt(answer)
-
-    async def nonce(self, address: Address, at: BlockTag = "latest") -> int:
-        """Return the number of transactions of `address` in the state at `at`."""
-        answer = await self.call("eth_getTransactionCount", [address, at_block(at)])
-        return wire.quantity(answer, "eth_getTransactionCount")
-
-    async def balance(self, address: Address, at: BlockTag = "latest") -> Wei:
-        """Return the balance in wei."""
-        answer = await self.call("eth_getBalance", [address, at_block(at)])
-        return Wei(wire.amount(answer, "eth_getBalance"))
-
-    async def code(self, address: Address, at: BlockTag = "latest") -> bytes:
-        """Return the deployed code; empty for an account without."""
-        return wire.octets(await self.call("eth_getCode", [address, at_block(at)]), "eth_getCode")
-
-    async def eth_call(
-        self,
-        to: Address,
-        data: bytes,
-        at: BlockTag = "latest",
-        *,
-        sender: Address | None = None,
-        value_wei: Wei = Wei(0),  # noqa: B008 - a NewType of int is immutable
-        gas: int | None = None,
-    ) -> bytes:
-        """Return what a call answers.  Raises RpcError with the revert data when it reverts."""
-        request: dict[str, str] = {"to": to, "data": "0x" + data.hex()}
-        if sender is not None:
-            request["from"] = sender
-        if value_wei:
-            request["value"] = hex(value_wei)
-        if gas is not None:
-            request["gas"] = hex(gas)
-        ask = self.call_pinned if isinstance(at, BlockRef) else self.call_as
-        return wire.octets(await ask("eth_call", [request, at_block(at)], Any), "eth_call")
-
-    async def gas_fees(self) -> GasFees:
-        """Return the next block's base fee and a tip that is usual."""
-        history: wire.FeeHistory = await self.call_as(
-            "eth_feeHistory", ["0x5", "latest", [50]], wire.FeeHistory
-        )
-        if not history.base_fee_per_gas:
-            raise BadAnswer(f"{self.names[0]} answered eth_feeHistory without a base fee.")
-        base_fee = wire.amount(history.base_fee_per_gas[-1], "eth_feeHistory")
-        tips = sorted(
-            tip
-            for row in history.reward or ()
-            for reward in row
-            if (tip := wire.amount(reward, "eth_feeHistory"))
-        )
-        if tips:
-            tip = tips[len(tips) // 2]
-        else:
-            tip = wire.amount(await self.call("eth_maxPriorityFeePerGas"), "the suggested tip")
-        return GasFees(base_fee_wei=Wei(base_fee), priority_fee_wei=Wei(tip))
 
     # --- how --------------------------------------------------------------------------------
 
@@ -521,10 +364,3 @@ async def _chain_id_of(provider: Provider) -> int | RpcError:
         return await provider.chain_id()
     except RpcError as error:
         return error
-
-
-def _header(answer: object) -> wire.Header:
-    try:
-        return msgspec.convert(answer, wire.Header)
-    except msgspec.ValidationError as error:
-        raise BadAnswer(f"A block header is malformed: {error}.") from error

@@ -10,7 +10,7 @@ from keeper.cli.output import emit
 from keeper.errors import ExecutionError
 
 if TYPE_CHECKING:
-    from keeper.app.checks import Finding
+    from keeper.app.finding import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,8 @@ def check(context: typer.Context) -> None:
     Nodes, contracts, prices, key, money, allowances, database, Telegram.  Exit code 1 if anything
     failed.
     """
-    from keeper.app.checks import State, check_all  # noqa: PLC0415 - slow to import
+    from keeper.app.checks import check_all  # noqa: PLC0415 - slow to import
+    from keeper.app.finding import State  # noqa: PLC0415 - slow to import
     from keeper.log import redact  # noqa: PLC0415
 
     invocation, settings = asking(context)
