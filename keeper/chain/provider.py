@@ -328,7 +328,7 @@ class Provider:
         if not urgent:
             async with self._turn:  # one waiter polls the throttle, the rest queue
                 for _ in methods:
-                    await self._throttler.acquire()  # type: ignore[no-untyped-call]
+                    await self._throttler.acquire()  # type: ignore[no-untyped-call]  # it ships no types
         self._counts.update(methods)
         asked_at = time.monotonic()
         what = methods[0] if len(methods) == 1 else f"a batch of {len(methods)}"

@@ -43,8 +43,8 @@ def actions(
 
     `keeper explain INTENT` tells one of them in full.
     """
-    from keeper.store.actions import SqlActions  # noqa: PLC0415 - slow to import
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.store.actions import SqlActions
+    from keeper.store.database import Database
 
     invocation, settings = asking(context)
 
@@ -74,7 +74,7 @@ def actions(
 
 def instant(seconds: int) -> str:
     """Return ``2026-11-21 01:02:03Z``."""
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
 

@@ -32,9 +32,9 @@ def deploy_liquidator(
     Its owner, who gets the profits, is liquidate.profit_to or the key's own account; its only
     caller is the key.  Without --send it is planned and rehearsed.
     """
-    from keeper.cli.output import emit  # noqa: PLC0415
-    from keeper.errors import ExecutionError  # noqa: PLC0415
-    from keeper.model import Confirmed, Declined, Submitted  # noqa: PLC0415
+    from keeper.cli.output import emit
+    from keeper.errors import ExecutionError
+    from keeper.model import Confirmed, Declined, Submitted
 
     invocation = of(context)
     settings = invocation.settings()
@@ -59,12 +59,12 @@ def deploy_liquidator(
 async def _deploy(
     settings: "Settings", chain: "Chain", *, send: bool, wait: bool
 ) -> "tuple[Deployment, Submission, Outcome | None]":
-    from keeper.app.act import carry_out  # noqa: PLC0415
-    from keeper.app.chain import open_chain  # noqa: PLC0415
-    from keeper.app.deploy import plan_deployment  # noqa: PLC0415
-    from keeper.app.signing import signer_for  # noqa: PLC0415
-    from keeper.errors import ConfigError  # noqa: PLC0415
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.app.act import carry_out
+    from keeper.app.chain import open_chain
+    from keeper.app.deploy import plan_deployment
+    from keeper.app.signing import signer_for
+    from keeper.errors import ConfigError
+    from keeper.store.database import Database
 
     signer = await signer_for(settings, chain)
     if signer is None:
@@ -110,7 +110,7 @@ def _lines(
     gas_limit: int,
     sent: bool,
 ) -> str:
-    from keeper.cli.output import checksummed  # noqa: PLC0415
+    from keeper.cli.output import checksummed
 
     lines = [
         f"liquidator on {chain.name}",

@@ -21,9 +21,9 @@ def register(app: typer.Typer) -> None:
 
 def oracles(context: typer.Context, market: MarketOption = None) -> None:
     """Each price: its feeds, their ages, its reference, and the verdict."""
-    from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
-    from keeper.app.look import read_accounts  # noqa: PLC0415
-    from keeper.app.watcher import outside  # noqa: PLC0415
+    from keeper.app.chain import open_chain
+    from keeper.app.look import read_accounts
+    from keeper.app.watcher import outside
 
     invocation, settings = asking(context)
 
@@ -50,7 +50,7 @@ def oracles(context: typer.Context, market: MarketOption = None) -> None:
 
 
 def _print(out: "Console", chain: str, reading: "Reading") -> None:
-    import time  # noqa: PLC0415
+    import time
 
     age_s = max(0, int(time.time()) - reading.block.timestamp)
     head = block_line(chain, reading.block.number, age_s)
