@@ -8,13 +8,12 @@ import asyncio
 import stat
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from keeper.app.chain import relay_of, watched_markets
 from keeper.app.consent import consenting, consents
+from keeper.app.finding import Finding, State, failed, ok, warning
 from keeper.app.registry import NATIVE
 from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
@@ -35,45 +34,6 @@ from keeper.units import Raw
 LATE_BLOCKS: Final = 10
 """A head older than so many blocks, and than a minute, is late."""
 WS_S: Final = 10.0
-
-
-class State(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of ``keeper check``."""
-
-    state: State
-    what: str
-    """What was looked at: ``devnet: node http://127.0.0.1:8545``."""
-    said: str
-    """What was found."""
-    remedy: str = ""
-    """What to do about it; empty where nothing needs to be done or `said` says it already."""
-
-
-def ok(what: str, said: str) -> Finding:
-    """All is well."""
-    return Finding(state=State.OK, what=what, said=said)
-
-
-def warning(what: str, said: str, remedy: str = "") -> Finding:
-    """It works, and somebody should look at it."""
-    return Finding(state=State.WARNING, what=what, said=said, remedy=remedy)
-
-
-def failed(what: str, said: object, remedy: str = "") -> Finding:
-    """It does not work.  An error that begins with what was looked at says it once only."""
-    text = str(said)
-    for known in (*what.split(": "), what.rsplit(maxsplit=1)[-1]):
-        text = text.removeprefix(f"{known}: ").removeprefix(f"{known} ")
-    return Finding(state=State.FAILED, what=what, said=text, remedy=remedy)
 
 
 async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterator[Finding]:
@@ -98,7 +58,7 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
 # --- chain ----------------------------------------------------------------------------------
 
 
-async def _chain(  # noqa: C901 - a list of checks
+async def _chain(
     settings: Settings, chain: Chain, genesis: dict[int, BlockRef]
 ) -> AsyncIterator[Finding]:
     reachable = []

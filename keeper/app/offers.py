@@ -57,7 +57,7 @@ async def offer_for(watchers: Sequence[Watcher], account: Address) -> Offer:
     raise ExecutionError(why)
 
 
-async def _offer(watcher: Watcher, entry: Protect, market: WatchedMarket) -> Offer:  # type: ignore[type-arg]
+async def _offer(watcher: Watcher, entry: Protect, market: WatchedMarket) -> Offer:  # type: ignore[type-arg]  # of any protocol
     engine, executor = watcher.engine, watcher.executor
     reading = None if engine is None else engine.readings.get(market.id.name)
     holdings = market.holdings(entry.account)
@@ -91,7 +91,7 @@ def _intents(
     view: LendingView,
     holdings: Holdings,
     assessed: Assessed,
-    market: WatchedMarket,  # type: ignore[type-arg]
+    market: WatchedMarket,  # type: ignore[type-arg]  # of any protocol
 ) -> list[Intent]:
     """Return every single action that reaches the target under the protection's cap, best first."""
     wanted = [asset_named(name, market).address for name in entry.assets]

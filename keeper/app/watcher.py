@@ -132,7 +132,7 @@ class Watcher:
                 await self._watch()
             except FinalityBroken as error:
                 self.broken = str(error)
-                log.error("chain.finality_broken", chain=self.name, reason=str(error))  # noqa: TRY400
+                log.error("chain.finality_broken", chain=self.name, reason=str(error))  # noqa: TRY400 - the reason says it all
             except ObservationError as error:
                 if not self.opened.is_set():
                     raise

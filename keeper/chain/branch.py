@@ -64,7 +64,7 @@ class Branch:
             wanted = blocks[0].parent_hash
             if candidate.hash != wanted:  # the node is on another branch by now
                 try:
-                    candidate = await rpc.block(wanted)  # noqa: PLW2901
+                    candidate = await rpc.block(wanted)  # noqa: PLW2901 - the ancestor on this branch takes its place
                 except RpcError:
                     raise
                 except ObservationError:

@@ -186,7 +186,7 @@ class HeadFollower:
         except BranchLost as error:
             if not doubt:
                 raise
-            log.error("head.refused", number=head.number, reason=str(error), doubt=doubt)  # noqa: TRY400
+            log.error("head.refused", number=head.number, reason=str(error), doubt=doubt)  # noqa: TRY400 - the reason says it all
             return None
         if not adopted:
             return None

@@ -197,7 +197,7 @@ class Subscription:
         try:
             await self._verify(socket, url)
         except ConfigError as error:
-            log.error("rpc.wrong_chain", node=redact(url), expected=self._chain_id)  # noqa: TRY400
+            log.error("rpc.wrong_chain", node=redact(url), expected=self._chain_id)  # noqa: TRY400 - it travels on
             raise RpcError(str(error)) from error
         subscription = await _ask(socket, url, 2, "eth_subscribe", list(self.WANTED))
         if not isinstance(subscription, str):

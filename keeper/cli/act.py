@@ -68,7 +68,7 @@ def topup(  # noqa: PLR0917 - a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Supply collateral for an account, from own funds."""
-    from keeper.model import IntentKind  # noqa: PLC0415 - slow to import
+    from keeper.model import IntentKind
 
     who, goal = account(address), health_factor("--target", target)
     planning = _protection(who, IntentKind.TOP_UP, goal, asset, amount)
@@ -86,7 +86,7 @@ def repay(  # noqa: PLR0917 - a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Repay debt of an account, from own funds."""
-    from keeper.model import IntentKind  # noqa: PLC0415
+    from keeper.model import IntentKind
 
     who, goal = account(address), health_factor("--target", target)
     planning = _protection(who, IntentKind.REPAY, goal, asset, amount)
@@ -104,8 +104,8 @@ def liquidate(
 
     The most profitable legal pair of collateral and debt that can be paid for.
     """
-    from keeper.app.act import plan_liquidation  # noqa: PLC0415
-    from keeper.app.owner import owner_address  # noqa: PLC0415
+    from keeper.app.act import plan_liquidation
+    from keeper.app.owner import owner_address
 
     _, settings = asking(context)
     who = account(address)
@@ -137,7 +137,7 @@ def approve(  # noqa: PLR0917 - a command line
 
     Needed once before anything is paid with it.
     """
-    from keeper.app.act import plan_approval  # noqa: PLC0415
+    from keeper.app.act import plan_approval
 
     async def planning(chain: "OpenChain", in_market: "WatchedMarket[Any, Any]") -> "Planned":
         return await plan_approval(chain, in_market, asset, amount)
@@ -148,7 +148,7 @@ def approve(  # noqa: PLR0917 - a command line
 def _protection(
     who: "Address", kind: "IntentKind", goal: Any, asset: str | None, amount: str | None
 ) -> "Planning":
-    from keeper.app.act import plan_protection  # noqa: PLC0415
+    from keeper.app.act import plan_protection
 
     async def planning(chain: "OpenChain", market: "WatchedMarket[Any, Any]") -> "Planned":
         return await plan_protection(
@@ -164,7 +164,7 @@ def _protection(
 def _act(
     context: typer.Context, market: str | None, planning: "Planning", *, send: bool, wait: bool
 ) -> None:
-    from keeper.model import Abandoned, Declined, Reverted  # noqa: PLC0415
+    from keeper.model import Abandoned, Declined, Reverted
 
     invocation, settings = asking(context)
     chains = chains_with(invocation, settings, market)
@@ -195,10 +195,10 @@ async def _carry_out(
     send: bool,
     wait: bool,
 ) -> Done:
-    from keeper.app.act import carry_out, inventory_of  # noqa: PLC0415
-    from keeper.app.chain import open_chain  # noqa: PLC0415
-    from keeper.app.owner import owner_address  # noqa: PLC0415
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.app.act import carry_out, inventory_of
+    from keeper.app.chain import open_chain
+    from keeper.app.owner import owner_address
+    from keeper.store.database import Database
 
     def on_block(block: "BlockRef", plan: "OpenPlan | None") -> None:
         say(waiting(block, plan, config.confirmations))

@@ -41,7 +41,7 @@ class Done:
 def plan_lines(
     chain: "OpenChain", planned: "Planned", inventory: "Inventory | None"
 ) -> "list[str]":
-    import time  # noqa: PLC0415
+    import time
 
     intent, view = planned.intent, planned.view
     asset = intent.asset
@@ -115,7 +115,7 @@ def _title(planned: "Planned") -> str:
 
 
 def became(submission: "Submission", *, armed: bool, wait: bool) -> "list[str]":
-    from keeper.model import Rehearsed, Submitted  # noqa: PLC0415
+    from keeper.model import Rehearsed, Submitted
 
     lines = []
     if isinstance(submission, Rehearsed):
@@ -155,7 +155,7 @@ def waiting(block: "BlockRef", plan: "OpenPlan | None", confirmations: int) -> s
 
 
 def ended(outcome: "Outcome") -> "list[str]":
-    from keeper.model import Confirmed  # noqa: PLC0415
+    from keeper.model import Confirmed
 
     if not isinstance(outcome, Confirmed):
         return []
@@ -166,7 +166,7 @@ def ended(outcome: "Outcome") -> "list[str]":
 
 
 def document(done: Done) -> dict[str, Any]:
-    from keeper.model import Declined, Rehearsed, Submitted  # noqa: PLC0415
+    from keeper.model import Declined, Rehearsed, Submitted
 
     intent = done.planned.intent
     submission, outcome = done.submission, done.outcome

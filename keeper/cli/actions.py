@@ -43,8 +43,8 @@ def actions(
 
     `keeper explain INTENT` tells one of them in full.
     """
-    from keeper.store.actions import SqlActions  # noqa: PLC0415 - slow to import
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.store.actions import SqlActions
+    from keeper.store.database import Database
 
     invocation, settings = asking(context)
 
@@ -105,7 +105,7 @@ def _would_have(sum_: "WouldHave") -> list[str]:
 
 def _outcome(action: "Action") -> str:
     """Return what a rehearsal would have brought, or nothing."""
-    from keeper.units import Base  # noqa: PLC0415 - commands import late
+    from keeper.units import Base
 
     if action.state != "rehearsed" or action.cost is None:
         return ""
@@ -123,7 +123,7 @@ def _outcome(action: "Action") -> str:
 
 def instant(seconds: int) -> str:
     """Return ``2026-11-21 01:02:03Z``."""
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
 

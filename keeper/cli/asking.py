@@ -53,14 +53,14 @@ def chains_with(
 
 def until_done(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in a loop of its own."""
-    import asyncio  # noqa: PLC0415 - 50 ms that --help does without
+    import asyncio
 
     return asyncio.run(work)
 
 
 def account(text: str) -> "Address":
     """Read an address of the command line.  Raises ConfigError."""
-    from keeper.notify.words import BadWord, parse_address  # noqa: PLC0415 - commands import late
+    from keeper.notify.words import BadWord, parse_address
 
     try:
         return parse_address(text.strip())
@@ -70,7 +70,7 @@ def account(text: str) -> "Address":
 
 def thresholds(text: str | None) -> "Thresholds | None":
     """Read ``1.30/1.15/1.05``.  Raises ConfigError."""
-    from keeper.notify.words import BadWord, parse_thresholds  # noqa: PLC0415
+    from keeper.notify.words import BadWord, parse_thresholds
 
     if text is None:
         return None
@@ -82,8 +82,8 @@ def thresholds(text: str | None) -> "Thresholds | None":
 
 def health_factor(option: str, text: str) -> "Wad":
     """Read a health factor such as ``1.5``, exactly.  Raises ConfigError naming `option`."""
-    from keeper.settings.values import exact  # noqa: PLC0415
-    from keeper.units import Wad  # noqa: PLC0415
+    from keeper.settings.values import exact
+    from keeper.units import Wad
 
     try:
         return Wad(exact(text, 18))

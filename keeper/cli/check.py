@@ -10,7 +10,7 @@ from keeper.cli.output import emit
 from keeper.errors import ExecutionError
 
 if TYPE_CHECKING:
-    from keeper.app.checks import Finding
+    from keeper.app.finding import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +24,9 @@ def check(context: typer.Context) -> None:
     Nodes, contracts, prices, key, money, allowances, database, Telegram.  Exit code 1 if anything
     failed.
     """
-    from keeper.app.checks import State, check_all  # noqa: PLC0415 - slow to import
-    from keeper.log import redact  # noqa: PLC0415
+    from keeper.app.checks import check_all
+    from keeper.app.finding import State
+    from keeper.log import redact
 
     invocation, settings = asking(context)
 
@@ -64,7 +65,7 @@ def check(context: typer.Context) -> None:
 
 def _say(finding: "Finding") -> None:
     """Print one line as soon as it is known, and the remedy under it."""
-    from keeper.log import redact  # noqa: PLC0415
+    from keeper.log import redact
 
     lines = [f"{finding.state:<8} {finding.what}: {finding.said}"]
     if finding.remedy:

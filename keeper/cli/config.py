@@ -24,7 +24,7 @@ def new_config(
     file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("keeper.toml"),
 ) -> None:
     """Write a commented keeper.toml; never over an existing one."""
-    from keeper.settings.document import write_new  # noqa: PLC0415 - slow to import
+    from keeper.settings.document import write_new
 
     try:
         write_new(file)
@@ -44,7 +44,7 @@ def new_config(
 
 def show_config(context: typer.Context) -> None:
     """Print what is in force, and from where; secrets masked."""
-    from keeper.settings.document import PRECEDENCE, lines, masked  # noqa: PLC0415
+    from keeper.settings.document import PRECEDENCE, lines, masked
 
     invocation = of(context)
     settings = invocation.settings()

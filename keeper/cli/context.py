@@ -31,7 +31,7 @@ class Invocation:
 
     def settings(self) -> "Settings":
         """Load the settings and set up the log.  Raises ConfigError."""
-        from keeper.settings import load  # noqa: PLC0415 - commands import late
+        from keeper.settings import load
 
         settings = load(self.config, os.environ)
         self.log_again(settings)
@@ -39,7 +39,7 @@ class Invocation:
 
     def log_again(self, settings: "Settings") -> None:
         """Set up the log on what standard error is now: a progress bar takes its place."""
-        from keeper import log  # noqa: PLC0415
+        from keeper import log
 
         log.set_up(
             style=settings.log.format,
@@ -53,7 +53,7 @@ class Invocation:
 
     def one_chain(self, settings: "Settings") -> "Chain":
         """The one chain a command works on.  Raises ConfigError where that is not clear."""
-        from keeper.errors import ConfigError  # noqa: PLC0415
+        from keeper.errors import ConfigError
 
         chains = settings.select(self.chain)
         if len(chains) > 1:

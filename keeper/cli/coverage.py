@@ -27,14 +27,14 @@ def shown_progress(*, logging_again: Callable[[], None] | None = None) -> Iterat
     if not sys.stderr.isatty():
         yield _logged()
         return
-    from rich.console import Console  # noqa: PLC0415 - slow to import
-    from rich.progress import (  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import (
         BarColumn,
         TaskID,
         TextColumn,
         TimeRemainingColumn,
     )
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.progress import Progress as Bar
 
     bar = Bar(
         TextColumn("history of {task.description}"),
@@ -76,7 +76,7 @@ def shown_progress(*, logging_again: Callable[[], None] | None = None) -> Iterat
 
 def _logged() -> Told:
     """Say it every ten seconds, and at the end of what was not read in a moment."""
-    import structlog  # noqa: PLC0415 - slow to import
+    import structlog
 
     log = structlog.get_logger(__name__)
     logging.getLogger(__name__).setLevel(logging.INFO)

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _with(settings: "Settings", work: "Callable[[Database], Awaitable[T]]") -> T:
-    from keeper.store.database import Database  # noqa: PLC0415 - slow to import
+    from keeper.store.database import Database
 
     async def run() -> T:
         async with await Database.open(settings.database.url) as database:
@@ -43,7 +43,7 @@ def _with(settings: "Settings", work: "Callable[[Database], Awaitable[T]]") -> T
 @db.command()
 def info(context: typer.Context) -> None:
     """Where it is, how large, and how many rows each table has."""
-    from keeper.store.upkeep import info as look  # noqa: PLC0415
+    from keeper.store.upkeep import info as look
 
     invocation, settings = asking(context)
     found = _with(settings, look)
@@ -73,7 +73,7 @@ def info(context: typer.Context) -> None:
 @db.command()
 def check(context: typer.Context) -> None:
     """Look at every page, every reference and the whole audit trail; exit code 1 on a fault."""
-    from keeper.store.upkeep import check as look  # noqa: PLC0415
+    from keeper.store.upkeep import check as look
 
     invocation, settings = asking(context)
     found = _with(settings, look)
@@ -102,7 +102,7 @@ def backup(
     path: Annotated[Path, typer.Argument(help="Where to write the copy.")],
 ) -> None:
     """Write a checked, consistent copy, also while the keeper runs."""
-    from keeper.store.upkeep import backup as copy  # noqa: PLC0415
+    from keeper.store.upkeep import backup as copy
 
     invocation, settings = asking(context)
     size = _with(settings, lambda database: copy(database, path))
@@ -120,8 +120,8 @@ def audit(
     limit: Annotated[int, typer.Option(help="How many of the last rows.", min=0)] = 20,
 ) -> None:
     """Verify the audit trail from its first row and print its end; exit code 1 when broken."""
-    from keeper.cli.actions import instant  # noqa: PLC0415
-    from keeper.store.audit import Broken, trail, verify  # noqa: PLC0415
+    from keeper.cli.actions import instant
+    from keeper.store.audit import Broken, trail, verify
 
     invocation, settings = asking(context)
     verdict = _with(settings, verify)

@@ -54,9 +54,9 @@ def deploy_deleverager(
 
 
 def _command(context: typer.Context, name: str, *, send: bool, wait: bool) -> None:
-    from keeper.cli.output import emit  # noqa: PLC0415
-    from keeper.errors import ExecutionError  # noqa: PLC0415
-    from keeper.model import Confirmed, Declined, Submitted  # noqa: PLC0415
+    from keeper.cli.output import emit
+    from keeper.errors import ExecutionError
+    from keeper.model import Confirmed, Declined, Submitted
 
     invocation = of(context)
     settings = invocation.settings()
@@ -81,15 +81,15 @@ def _command(context: typer.Context, name: str, *, send: bool, wait: bool) -> No
 async def _deploy(
     settings: "Settings", chain: "Chain", name: str, *, send: bool, wait: bool
 ) -> "tuple[Deployment, Submission, Outcome | None]":
-    from keeper.app.act import carry_out  # noqa: PLC0415
-    from keeper.app.chain import open_chain  # noqa: PLC0415
-    from keeper.app.deploy import plan_deleverager, plan_deployment  # noqa: PLC0415
-    from keeper.app.signing import (  # noqa: PLC0415
+    from keeper.app.act import carry_out
+    from keeper.app.chain import open_chain
+    from keeper.app.deploy import plan_deleverager, plan_deployment
+    from keeper.app.signing import (
         liquidating_signer_for,
         signer_for,
     )
-    from keeper.errors import ConfigError  # noqa: PLC0415
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.errors import ConfigError
+    from keeper.store.database import Database
 
     signer = await liquidating_signer_for(settings, chain) or await signer_for(settings, chain)
     if signer is None:
@@ -141,7 +141,7 @@ def _lines(
     gas_limit: int,
     sent: bool,
 ) -> str:
-    from keeper.cli.output import checksummed  # noqa: PLC0415
+    from keeper.cli.output import checksummed
 
     lines = [
         f"{deployment.name} on {chain.name}, version {deployment.version}",

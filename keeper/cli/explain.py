@@ -89,8 +89,8 @@ def explain(
 async def _explained(
     invocation: "Invocation", settings: "Settings", address: Any, market: str | None
 ) -> "list[tuple[str, Explained]]":
-    from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
-    from keeper.app.explain import explain_account  # noqa: PLC0415
+    from keeper.app.chain import open_chain
+    from keeper.app.explain import explain_account
 
     def wanted(chain: "OpenChain") -> list[Any]:
         return list(chain.markets.values()) if market is None else [chain.market(market)]
@@ -105,9 +105,9 @@ async def _explained(
 
 
 def _print(out: "Console", chain: str, found: "Explained") -> None:
-    import time  # noqa: PLC0415
+    import time
 
-    from keeper.model import Assessed  # noqa: PLC0415
+    from keeper.model import Assessed
 
     def say(text: str = "") -> None:
         out.print(escape(text))
@@ -152,7 +152,7 @@ def _print(out: "Console", chain: str, found: "Explained") -> None:
 
 def _up(amount: int, decimals: int, symbol: str) -> str:
     """Return an amount that is needed: rounded up, so that what is read is enough."""
-    from keeper.units import Raw  # noqa: PLC0415
+    from keeper.units import Raw
 
     places = min(decimals, 2 if amount >= 10**decimals else 6)
     unit = 10 ** (decimals - places)
@@ -160,7 +160,7 @@ def _up(amount: int, decimals: int, symbol: str) -> str:
 
 
 def _price(price: int | None) -> str:
-    from keeper.cli.output import amount  # noqa: PLC0415
+    from keeper.cli.output import amount
 
     if price is None:
         return "-"
@@ -178,8 +178,8 @@ def _point(symbol: str, now: int, price: int | None) -> str:
 
 def _points(found: "Explained") -> list[str]:
     """At which prices, and when by interest alone, it comes to 1; nothing of what is unknown."""
-    from keeper.alerts.numbers import duration_text  # noqa: PLC0415
-    from keeper.units import WAD  # noqa: PLC0415
+    from keeper.alerts.numbers import duration_text
+    from keeper.units import WAD
 
     lines = [
         _point(point.leg.asset.symbol, point.leg.price, point.price)
@@ -200,7 +200,7 @@ def _points(found: "Explained") -> list[str]:
 
 
 def _agreement(found: "Explained") -> list[str]:
-    from keeper.units import UINT256_MAX  # noqa: PLC0415
+    from keeper.units import UINT256_MAX
 
     ours, pool = found.ours, found.pool
     if ours is None:
@@ -219,8 +219,8 @@ def _agreement(found: "Explained") -> list[str]:
 
 
 def _entry(found: "Explained") -> dict[str, Any]:
-    from keeper.app.explain import health_of  # noqa: PLC0415
-    from keeper.model import Unassessable  # noqa: PLC0415
+    from keeper.app.explain import health_of
+    from keeper.model import Unassessable
 
     assessed, ways = found.assessment, found.remedies
     value = health_of(found)
@@ -269,7 +269,7 @@ def _entry(found: "Explained") -> dict[str, Any]:
 
 
 def _story(invocation: "Invocation", settings: "Settings", intent_id: str) -> None:
-    from keeper.cli.actions import document, told  # noqa: PLC0415
+    from keeper.cli.actions import document, told
 
     actions, trail = until_done(_of_intent(settings, intent_id))
     if not actions:
@@ -313,13 +313,13 @@ def _plain(value: object) -> object:
 
 
 def _where(settings: "Settings") -> str:
-    from keeper.store.location import location  # noqa: PLC0415
+    from keeper.store.location import location
 
     return location(settings.database.url).shown
 
 
 def _instant(seconds: int) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
 
@@ -327,9 +327,9 @@ def _instant(seconds: int) -> str:
 async def _of_intent(
     settings: "Settings", intent_id: str
 ) -> "tuple[tuple[Action, ...], list[Audited]]":
-    from keeper.store.actions import SqlActions  # noqa: PLC0415
-    from keeper.store.audit import trail  # noqa: PLC0415
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.store.actions import SqlActions
+    from keeper.store.audit import trail
+    from keeper.store.database import Database
 
     async with await Database.open(settings.database.url) as database:
         actions = await SqlActions(database).find(intent_id)

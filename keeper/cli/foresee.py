@@ -48,7 +48,7 @@ def foresee(  # noqa: PLR0917 - typer's way
     wanted = tuple(account(each) for each in addresses or ())
 
     async def look() -> "list[tuple[BlockRef, str, list[tuple[str, Foreseen]]]]":
-        from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
+        from keeper.app.chain import open_chain
 
         found = []
         for config in chains_with(invocation, settings, market):
@@ -79,9 +79,9 @@ async def _foreseen(
     runs: "Supposed | None",
     accounts: "tuple[Address, ...]",
 ) -> "list[tuple[str, Foreseen]]":
-    from keeper.alerts.lookahead import Outlook  # noqa: PLC0415
-    from keeper.app import lookahead  # noqa: PLC0415
-    from keeper.app.look import read_accounts  # noqa: PLC0415
+    from keeper.alerts.lookahead import Outlook
+    from keeper.app import lookahead
+    from keeper.app.look import read_accounts
 
     found: list[tuple[str, Foreseen]] = []
     controller = chain.config.payloads_controller
@@ -105,8 +105,8 @@ async def _foreseen(
 
 
 async def _watched(settings: "Settings") -> "tuple[Address, ...]":
-    from keeper.store.database import Database  # noqa: PLC0415
-    from keeper.store.records import SqlRecords  # noqa: PLC0415
+    from keeper.store.database import Database
+    from keeper.store.records import SqlRecords
 
     async with await Database.open(settings.database.url) as database:
         watches = (*await SqlRecords(database).watches(), *settings.watches())
@@ -115,7 +115,7 @@ async def _watched(settings: "Settings") -> "tuple[Address, ...]":
 
 
 def _call(sender: str | None, to: str | None, data: str | None) -> "Supposed | None":
-    from keeper.model import Supposed  # noqa: PLC0415 - slow to import
+    from keeper.model import Supposed
 
     if (sender, to, data) == (None, None, None):
         return None
@@ -130,7 +130,7 @@ def _call(sender: str | None, to: str | None, data: str | None) -> "Supposed | N
 def _print(
     out: "Console", block: "BlockRef", chain: str, said: "list[tuple[str, Foreseen]]"
 ) -> None:
-    import time  # noqa: PLC0415
+    import time
 
     out.print(block_line(chain, block.number, max(0, int(time.time()) - block.timestamp)))
     if not said:
@@ -156,7 +156,7 @@ def _print(
 
 
 def _when(foreseen: "Foreseen", block: "BlockRef") -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     from_s = foreseen.outlook.from_s
     if from_s is None:

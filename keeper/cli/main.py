@@ -93,12 +93,12 @@ for _module in (
 
 def version() -> str:
     """Return the installed version, or that of the checkout this runs from."""
-    from importlib import metadata  # noqa: PLC0415 - only for --version
+    from importlib import metadata
 
     try:
         return metadata.version("keeper")
     except metadata.PackageNotFoundError:
-        import tomllib  # noqa: PLC0415
+        import tomllib
 
         project = Path(__file__).parents[2] / "pyproject.toml"
         return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _sorry(error: KeeperError, code: int) -> int:
-    from keeper.log import redact  # noqa: PLC0415 - only when something went wrong
+    from keeper.log import redact
 
     line = redact(" ".join(str(error).split()))
     text = "".join(char if char.isprintable() else "?" for char in line)

@@ -45,10 +45,10 @@ def misses(
 
     They are recorded while `keeper run` watches; what happened while it was stopped is not here.
     """
-    import time  # noqa: PLC0415 - commands import late
+    import time
 
-    from keeper.store.database import Database  # noqa: PLC0415
-    from keeper.store.liquidations import SqlLiquidations  # noqa: PLC0415
+    from keeper.store.database import Database
+    from keeper.store.liquidations import SqlLiquidations
 
     invocation, settings = asking(context)
     if days is not None and days * DAY_S >= time.time():

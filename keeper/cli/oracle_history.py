@@ -40,8 +40,8 @@ async def read_history(
     settings: "Settings", chains: "Sequence[Chain]", wanted: str, since_s: int
 ) -> tuple[Found, ...]:
     """Return what is kept of feeds and assets called `wanted`.  Raises ConfigError if nothing."""
-    from keeper.store.database import Database  # noqa: PLC0415 - slow to import
-    from keeper.store.history import SqlHistory  # noqa: PLC0415
+    from keeper.store.database import Database
+    from keeper.store.history import SqlHistory
 
     found: list[Found] = []
     there: set[str] = set()
@@ -164,7 +164,7 @@ def _said(point: "RoundPoint") -> str:
 
 
 def _when(at: int) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
 
@@ -174,7 +174,7 @@ def _key(text: str) -> str:
 
 
 def _draw(found: tuple[Found, ...], png: Path) -> None:
-    from keeper.notify import charts, price_chart  # noqa: PLC0415 - an extra
+    from keeper.notify import charts, price_chart
 
     if not charts.available():
         raise ConfigError("--png needs matplotlib: pip install 'keeper[charts]'")

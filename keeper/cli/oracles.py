@@ -39,9 +39,9 @@ def oracles(
     if history is not None:
         _history(context, market, history, (since, png))
         return
-    from keeper.app.chain import open_chain  # noqa: PLC0415 - slow to import
-    from keeper.app.look import read_accounts  # noqa: PLC0415
-    from keeper.app.watcher import outside  # noqa: PLC0415
+    from keeper.app.chain import open_chain
+    from keeper.app.look import read_accounts
+    from keeper.app.watcher import outside
 
     invocation, settings = asking(context)
 
@@ -70,8 +70,8 @@ def oracles(
 def _history(
     context: typer.Context, market: str | None, wanted: str, options: "tuple[str, Path | None]"
 ) -> None:
-    from keeper.cli.oracle_history import read_history, show_history  # noqa: PLC0415
-    from keeper.notify.words import BadWord, parse_duration  # noqa: PLC0415
+    from keeper.cli.oracle_history import read_history, show_history
+    from keeper.notify.words import BadWord, parse_duration
 
     invocation, settings = asking(context)
     try:
@@ -84,7 +84,7 @@ def _history(
 
 
 def _print(out: "Console", chain: str, reading: "Reading") -> None:
-    import time  # noqa: PLC0415
+    import time
 
     age_s = max(0, int(time.time()) - reading.block.timestamp)
     head = block_line(chain, reading.block.number, age_s)

@@ -36,7 +36,7 @@ def console() -> "Console":
 
     A file or a pipe is as wide as its longest line: nothing is cut there.
     """
-    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.console import Console
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(highlight=False, soft_wrap=True, width=width)
@@ -44,8 +44,8 @@ def console() -> "Console":
 
 def table(*columns: str, right: Sequence[str] = ()) -> "Table":
     """Return an empty table without a frame; columns named in `right` are numbers."""
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
@@ -57,7 +57,7 @@ def table(*columns: str, right: Sequence[str] = ()) -> "Table":
 
 def escape(text: str) -> str:
     """Return foreign text without control characters and without meaning to rich's markup."""
-    from rich.markup import escape as quoted  # noqa: PLC0415
+    from rich.markup import escape as quoted
 
     return quoted("".join(char if char.isprintable() else "?" for char in text))
 
@@ -107,7 +107,7 @@ def short(hexadecimal: str) -> str:
 
 def checksummed(address: str) -> str:
     """Return an address as people compare it, with its EIP-55 checksum."""
-    from eth_utils.address import to_checksum_address  # noqa: PLC0415 - slow to import
+    from eth_utils.address import to_checksum_address
 
     return str(to_checksum_address(address))
 

@@ -46,8 +46,8 @@ def positions(
     ] = False,
 ) -> None:
     """Every position's exact health factor, the worst first."""
-    from keeper.app.survey import survey  # noqa: PLC0415 - slow to import
-    from keeper.store.database import Database  # noqa: PLC0415
+    from keeper.app.survey import survey
+    from keeper.store.database import Database
 
     invocation, settings = asking(context)
     limit = None if below is None else health_factor("--below", below)
@@ -82,7 +82,7 @@ def _wanted(standing: "Standing", limit: "Wad | None") -> bool:
 
 
 def _health(standing: "Standing") -> "Wad | None":
-    from keeper.model import Assessed  # noqa: PLC0415
+    from keeper.model import Assessed
 
     found = standing.assessment
     return found.health_factor if isinstance(found, Assessed) else None
@@ -100,7 +100,7 @@ def _document(found: "Survey", limit: "Wad | None") -> dict[str, Any]:
 
 
 def _entry(standing: "Standing") -> dict[str, Any]:
-    from keeper.model import Assessed  # noqa: PLC0415
+    from keeper.model import Assessed
 
     found = standing.assessment
     known = found if isinstance(found, Assessed) else None
@@ -119,9 +119,9 @@ def _entry(standing: "Standing") -> dict[str, Any]:
 
 
 def _print(out: "Console", found: "Survey", limit: "Wad | None", *, everyone: bool) -> None:
-    import time  # noqa: PLC0415
+    import time
 
-    from keeper.units import UINT256_MAX  # noqa: PLC0415
+    from keeper.units import UINT256_MAX
 
     armed = "armed" if found.armed else "watch-only"
     age_s = max(0, int(time.time()) - found.block.timestamp)
@@ -147,13 +147,13 @@ def _print(out: "Console", found: "Survey", limit: "Wad | None", *, everyone: bo
 
 
 def _plain(limit: "Wad") -> str:
-    from keeper.settings.values import decimal_text  # noqa: PLC0415
+    from keeper.settings.values import decimal_text
 
     return decimal_text(limit, 18)
 
 
 def _table(out: "Console", shown: "list[Standing]") -> None:
-    from keeper.model import Assessed  # noqa: PLC0415
+    from keeper.model import Assessed
 
     markets = {s.assessment.position.market.name for s in shown}
     whole = not out.is_terminal or out.width >= WIDE
@@ -185,8 +185,8 @@ def _table(out: "Console", shown: "list[Standing]") -> None:
 
 
 def _decision(standing: "Standing") -> str:
-    from keeper.app.survey import deed  # noqa: PLC0415
-    from keeper.model import Act, AlertLevel, Refuse  # noqa: PLC0415
+    from keeper.app.survey import deed
+    from keeper.model import Act, AlertLevel, Refuse
 
     match standing.decision:
         case Act(intent=intent):

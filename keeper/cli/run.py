@@ -41,10 +41,10 @@ def run(context: typer.Context) -> None:
 
 async def _watch(invocation: "Invocation", settings: "Settings") -> None:
     """Run the service; the first signal ends it in order, the second at once."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from keeper.app.service import Service  # noqa: PLC0415 - slow to import
-    from keeper.cli.main import version  # noqa: PLC0415
+    from keeper.app.service import Service
+    from keeper.cli.main import version
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -71,9 +71,9 @@ async def _watch(invocation: "Invocation", settings: "Settings") -> None:
 
 
 def _announcement(settings: "Settings", chains: "tuple[Chain, ...]") -> dict[str, Any]:
-    from keeper.chain.urls import redact  # noqa: PLC0415
-    from keeper.settings.document import PRECEDENCE  # noqa: PLC0415
-    from keeper.store.location import location  # noqa: PLC0415
+    from keeper.chain.urls import redact
+    from keeper.settings.document import PRECEDENCE
+    from keeper.store.location import location
 
     chats = settings.operator_chats()
     web = settings.web

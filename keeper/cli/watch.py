@@ -42,9 +42,9 @@ def watch(
     chat: ChatOption = None,
 ) -> None:  # fmt: skip
     """Watch an account, from the next block on."""
-    from keeper.model import Watch  # noqa: PLC0415 - slow to import
-    from keeper.store.database import Database  # noqa: PLC0415
-    from keeper.store.watches import Kept, LabelTaken, SqlWatches  # noqa: PLC0415
+    from keeper.model import Watch
+    from keeper.store.database import Database
+    from keeper.store.watches import Kept, LabelTaken, SqlWatches
 
     invocation, settings = asking(context)
     who, own = account(address), thresholds(levels)
@@ -89,8 +89,8 @@ def unwatch(
     chat: ChatOption = None,
 ) -> None:
     """End a watch."""
-    from keeper.store.database import Database  # noqa: PLC0415 - slow to import
-    from keeper.store.watches import Removed, SqlWatches  # noqa: PLC0415
+    from keeper.store.database import Database
+    from keeper.store.watches import Removed, SqlWatches
 
     invocation, settings = asking(context)
     named = account(which) if which.lower().startswith("0x") else which
@@ -124,8 +124,8 @@ def unwatch(
 
 def watches(context: typer.Context) -> None:
     """Who watches what."""
-    from keeper.store.database import Database  # noqa: PLC0415 - slow to import
-    from keeper.store.watches import SqlWatches  # noqa: PLC0415
+    from keeper.store.database import Database
+    from keeper.store.watches import SqlWatches
 
     invocation, settings = asking(context)
 
@@ -163,7 +163,7 @@ def watches(context: typer.Context) -> None:
 
 
 def _label(text: str) -> str:
-    from keeper.notify.words import BadWord, parse_label  # noqa: PLC0415
+    from keeper.notify.words import BadWord, parse_label
 
     try:
         return parse_label(text)
@@ -182,7 +182,7 @@ def _chats(settings: "Settings", chat: str | None) -> tuple[str, ...]:
 
 
 def _levels(of: "Thresholds") -> str:
-    from keeper.settings.values import decimal_text  # noqa: PLC0415
+    from keeper.settings.values import decimal_text
 
     return " / ".join(decimal_text(x, 18) for x in (of.info, of.warning, of.critical))
 

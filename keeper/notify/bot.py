@@ -20,7 +20,6 @@ from typing import Final
 
 import structlog
 from telegram import BotCommand, CallbackQuery, Update
-from telegram import Message as Incoming
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
 from keeper.alerts.replies import (
@@ -36,6 +35,7 @@ from keeper.errors import ConfigError, KeeperError
 from keeper.model import Message, Severity, Watch
 from keeper.notify.commands import Asker, Commands, Reply
 from keeper.notify.desk import Desk
+from keeper.notify.passed import why_not_message, why_not_tap
 from keeper.notify.telegram import TelegramApi
 from keeper.notify.words import (
     BadWord,
@@ -49,8 +49,6 @@ from keeper.notify.words import (
 log = structlog.get_logger(__name__)
 
 LONG_POLL_S: Final = 25
-OLDEST_S: Final = 60
-"""Older messages are passed over: whoever sent them acted on something that is past."""
 STRANGERS_PER_HOUR: Final = 20
 COMMANDS_PER_MINUTE: Final = 30
 REPLAY_SPAN: Final = 10_000
@@ -197,7 +195,7 @@ class TelegramBot:
             await self._tapped(update, update.callback_query)
             return
         message = update.message
-        why_not = _pass_over(update, self._wall())
+        why_not = why_not_message(update, self._wall())
         if message is None or message.from_user is None or why_not:
             log.info("command.ignored", update=update.update_id, reason=why_not)
             return
@@ -226,7 +224,7 @@ class TelegramBot:
         """Answer a tap on a button: of a person, under one of our messages, in an allowed chat."""
         message = query.message
         chat = "" if message is None else f"telegram:{message.chat.id}"
-        why_not = _pass_over_tap(query, self._api.bot_id)
+        why_not = why_not_tap(query, self._api.bot_id)
         if not why_not and chat not in self._allowed:
             why_not = "not allowed"
         if not why_not and not self._busy_with(chat):
@@ -363,48 +361,3 @@ class TelegramBot:
 
     async def _say(self, *, key: str, chat: str, severity: Severity, kind: str, text: str) -> None:
         await self._desk.reply(Message(key=key, chat=chat, severity=severity, kind=kind, text=text))
-
-
-def _pass_over(update: Update, now: float) -> str:
-    """Return why an update is passed over, or nothing when it is to be handled."""
-    message = update.message
-    if message is None:
-        return "not a new message"
-    age_s = now - message.date.timestamp()
-    checks = (
-        (message.text is None, "not text"),
-        (message.from_user is None or message.sender_chat is not None, "anonymous"),
-        (message.from_user is not None and message.from_user.is_bot, "from a bot"),
-        (message.via_bot is not None, "through a bot"),
-        (_forwarded(message), "forwarded"),
-        (message.edit_date is not None, "edited"),
-        (abs(age_s) > OLDEST_S, f"{age_s:.0f} s old"),
-    )
-    return next((reason for failed, reason in checks if failed), "")
-
-
-def _pass_over_tap(query: CallbackQuery, bot_id: int) -> str:
-    """Return why a tap is passed over, or nothing when it is to be handled."""
-    message = query.message
-    checks = (
-        (query.from_user.is_bot, "from a bot"),
-        (query.inline_message_id is not None, "under an inline message"),
-        (not isinstance(message, Incoming), "under a message that is gone"),
-        (
-            isinstance(message, Incoming)
-            and (message.from_user is None or message.from_user.id != bot_id),
-            "not under a message of ours",
-        ),
-        (
-            isinstance(message, Incoming)
-            and message.chat.id > 0
-            and message.chat.id != query.from_user.id,
-            "by somebody else than the chat's person",
-        ),
-        (len((query.data or "").encode()) > 64 or not query.data, "not one of our buttons"),
-    )
-    return next((reason for failed, reason in checks if failed), "")
-
-
-def _forwarded(message: Incoming) -> bool:
-    return message.forward_origin is not None or bool(message.is_automatic_forward)

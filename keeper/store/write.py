@@ -44,7 +44,7 @@ def _insert(session: AsyncSession, rows: Sequence[SQLModel]) -> Any:
 
 
 def _table(rows: Sequence[SQLModel]) -> SqlTable:
-    table: SqlTable = type(rows[0]).__table__  # type: ignore[attr-defined]
+    table: SqlTable = type(rows[0]).__table__  # type: ignore[attr-defined]  # every table class has it
     return table
 
 

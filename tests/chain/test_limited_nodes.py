@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from keeper.app.checks import Finding, State, check_all
+from keeper.app.checks import check_all
+from keeper.app.finding import Finding, State
 from keeper.devnet.network import Devnet
 from keeper.devnet.toolchain import ensure
 from keeper.errors import ConfigError

@@ -5,12 +5,12 @@ receipts and events; only decision times, alerts and reasons for refusals are th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from eth_utils.crypto import keccak
 
 from keeper.devnet.demo.house import CONFIRMATIONS, House
+from keeper.devnet.demo.outcome import Deed, Verdict, wad_text
 from keeper.devnet.demo.story import Chronicle
 from keeper.devnet.network import Devnet
 from keeper.engine.engine import Engine
@@ -30,81 +30,6 @@ CONFIRMED = "confirmed"
 NOT_SENT = ("declined", "rehearsed")
 FAILED = ("reverted", "abandoned")
 """Mined without effect: gas was spent, and a reason is in the journal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
-    """One transaction of the keeper, as the chain has it."""
-
-    intent: str
-    kind: IntentKind
-    position: Address
-    tx: str
-    block: int
-    gas: int
-    profit_usd: float | None
-    """Less gas, at the oracle's prices of its block: what the liquidator handed over, or with own
-    tokens the value seized less the value repaid."""
-    health_before: int
-    """`getUserAccountData` at the block before."""
-    health_after: int
-
-    def document(self) -> dict[str, Any]:
-        """Return it as ``--json`` prints it."""
-        return {
-            "intent": self.intent,
-            "kind": str(self.kind),
-            "position": self.position,
-            "tx": self.tx,
-            "gas": self.gas,
-            "profit_usd": self.profit_usd,
-            "health_before": wad_text(self.health_before),
-            "health_after": wad_text(self.health_after),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Everything that is judged, and the faults found."""
-
-    positions: int
-    compared: int
-    different: tuple[str, ...]
-    alerts: Mapping[str, int]
-    deeds: tuple[Deed, ...]
-    refused: Mapping[Address, str]
-    missed: tuple[str, ...]
-    rpc_calls_per_block: float
-    decision_ms: Mapping[str, float]
-    broadcast_ms: Mapping[str, float]
-    reorg_depths: tuple[int, ...]
-    seconds: float
-    liquidator: Address | None = None
-    faults: tuple[str, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        """Whether the main job was done."""
-        return not self.faults
-
-    def document(self) -> dict[str, Any]:
-        """Return the one JSON document of ``--json``."""
-        return {
-            "ok": self.ok,
-            "positions": self.positions,
-            "health": {"compared": self.compared, "different": len(self.different)},
-            "alerts": dict(self.alerts),
-            "actions": [deed.document() for deed in self.deeds],
-            "missed": list(self.missed),
-            "refused": [{"position": a, "reason": r} for a, r in self.refused.items()],
-            "reorgs": list(self.reorg_depths),
-            "rpc_calls_per_block": self.rpc_calls_per_block,
-            "decision_ms": dict(self.decision_ms),
-            "broadcast_ms": dict(self.broadcast_ms),
-            "liquidator": self.liquidator,
-            "faults": list(self.faults),
-            "seconds": round(self.seconds, 1),
-        }
 
 
 async def judge(
@@ -395,13 +320,6 @@ def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
         name: round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
         for name, share in (("p50", 0.5), ("p99", 0.99))
     }
-
-
-def wad_text(value: int) -> str:
-    """Return a health factor in full: 18 decimals, or ``no debt``."""
-    if value == 2**256 - 1:
-        return "no debt"
-    return f"{value // WAD}.{value % WAD:018d}"
 
 
 __all__ = ["CONFIRMATIONS", "Deed", "Verdict", "judge", "wad_text"]
