@@ -1,7 +1,7 @@
 """The seams between the pure core and the shell, and between rooms that do not know one another."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -33,6 +33,7 @@ from keeper.model import (
     PassRecord,
     Plan,
     Receipt,
+    ReserveFacts,
     Spent,
     Submission,
     Touched,
@@ -194,6 +195,7 @@ class Observation(Protocol):
 
 
 M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
 Obs = TypeVar("Obs", bound=Observation)
 
 
@@ -262,6 +264,15 @@ class LendingAdapter(Protocol[M, Obs]):
         self, market: M, observation: Obs, block: BlockRef, unusable: Mapping[int, str]
     ) -> LendingView:
         """Bind exact arithmetic to one block; `unusable`: reserve id to the reason."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol[M_contra]):
+    """An adapter that can also say what its reserves have room for, for people's rules."""
+
+    def facts(self, market: M_contra) -> Steps[tuple[ReserveFacts, ...]]:
+        """Every reserve, in one batch."""
         ...
 
 

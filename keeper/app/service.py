@@ -35,6 +35,7 @@ from keeper.store.history import SqlHistory
 from keeper.store.outbox import OutboxCounts, SqlOutbox
 from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
+from keeper.store.rules import SqlRules
 from keeper.store.watches import LabelTaken, SqlWatches
 from keeper.web.metrics import Metrics
 from keeper.web.server import WebServer
@@ -213,6 +214,7 @@ class Service:
             bot=api.bot.token.partition(":")[0],
             people=SqlPeople(database),
             actions=SqlActions(database),
+            rules=SqlRules(database),
             draws=charts.available(),
         )
         return TelegramBot(

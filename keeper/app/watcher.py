@@ -170,6 +170,8 @@ class Watcher:
                     operators=self.settings.operator_chats(),
                     thresholds=self.settings.thresholds.as_model(),
                     policy=alert_policy(self.settings),
+                    rules=self.settings.rules(),
+                    gas_wei=lambda: self.gas_wei,
                 ),
                 rpc_calls=chain.observing_calls,
                 behind_after_s=self.behind_limit_s,

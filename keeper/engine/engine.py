@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from keeper.alerts.measures import Gauges
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
 from keeper.engine.market import Reading, WatchedMarket
@@ -30,6 +31,7 @@ from keeper.model import (
     BlockRef,
     Decision,
     Intent,
+    MarketId,
     Outcome,
     PositionId,
     Submission,
@@ -79,7 +81,9 @@ class Engine:
         )
         self._pace = Pace()
         self._decider = Decider(markets=by_name, hands=hands, pace=self._pace)
-        self._chronicle = Chronicle(records=records, markets=by_name, telling=telling)
+        self._chronicle = Chronicle(
+            records=records, markets=by_name, telling=telling, reader=reader
+        )
         self._records = records
         self._executor = executor
         self._clock = clock
@@ -138,7 +142,9 @@ class Engine:
             broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
             rpc_calls=observed.rpc_calls,
         )
-        messages = await self._chronicle.write(done, self.readings, self._watches)
+        messages = await self._chronicle.write(
+            done, self.readings, self._watches, observed.inventories
+        )
         self.last = done = replace(done, messages=messages)
         if self._chronicle.checkpoint_due:
             await self.save_checkpoints()
@@ -186,6 +192,10 @@ class Engine:
     def watches(self) -> tuple[Watch, ...]:
         """Who watches what, as of the last pass."""
         return self._watches
+
+    async def gauges(self) -> Mapping[MarketId, Gauges]:
+        """Return what rules measure, at the last block taken; nothing before the first."""
+        return {} if self.last is None else await self._chronicle.gauges(self.last.block)
 
     def assessments_of(self, account: Address) -> tuple[Assessment, ...]:
         """Return the account in every market whose book has it, at the last block taken."""

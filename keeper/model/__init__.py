@@ -48,7 +48,16 @@ from keeper.model.execution import (
     Unknown,
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
-from keeper.model.market import Asset, Entry, Holdings, MarketId, PositionId, Side, Touched
+from keeper.model.market import (
+    Asset,
+    Entry,
+    Holdings,
+    MarketId,
+    PositionId,
+    ReserveFacts,
+    Side,
+    Touched,
+)
 from keeper.model.oracles import (
     Cap,
     CapReading,
@@ -71,11 +80,13 @@ from keeper.model.people import (
     AuditEvent,
     Button,
     ChatHours,
+    Gauge,
     HeldLine,
     Hush,
     Manners,
     Message,
     Pending,
+    Rule,
     Severity,
     Thresholds,
     Watch,
@@ -113,6 +124,7 @@ __all__ = [
     "FeedVerdict",
     "Fees",
     "Funding",
+    "Gauge",
     "Hash",
     "HeldLine",
     "Hold",
@@ -140,9 +152,11 @@ __all__ = [
     "Reference",
     "Refuse",
     "Rehearsed",
+    "ReserveFacts",
     "Returned",
     "Reverted",
     "Round",
+    "Rule",
     "Severity",
     "Side",
     "Silent",

@@ -13,6 +13,7 @@ from keeper.model import (
     MarketId,
     Message,
     PriceVerdict,
+    Rule,
     Thresholds,
     Watch,
 )
@@ -73,6 +74,18 @@ class Desk(Protocol):
 
     async def set_hours(self, hours: ChatHours) -> None:
         """Replace them."""
+        ...
+
+    async def rules(self, chat: str) -> tuple[Rule, ...]:
+        """What the chat wants to hear of besides health factors, oldest first."""
+        ...
+
+    async def add_rule(self, rule: Rule, by: str) -> str:
+        """Keep a rule; return how it reads now.  Raises `KeeperError` whose text is the reply."""
+        ...
+
+    async def remove_rule(self, rule: Rule, by: str) -> None:
+        """End a rule of the chat."""
         ...
 
     async def status(self) -> str:

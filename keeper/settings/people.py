@@ -121,6 +121,11 @@ class Alerts(Section):
         900, description="How long a critical waits for an acknowledgement before the next chat."
     )
 
+    rules: tuple[str, ...] = Field(
+        (),
+        description='What else is told, such as "price WETH < 2000/1800"; to the operators, or to '
+        'a chat named before it: "telegram:12345 distance main < 10".',
+    )
     channels: Mapping[str, SecretStr] = Field(
         default_factory=dict,
         description="Further channels by a name of yours, as apprise URLs: told as apprise:NAME.",

@@ -26,6 +26,7 @@ from keeper.model import (
     PositionId,
     PriceVerdict,
     Rehearsed,
+    Rule,
     Severity,
     Thresholds,
     Watch,
@@ -199,6 +200,7 @@ class MemoryDesk:
         self.wake = asyncio.Event()
         self.firing: list[AlertState] = []
         self.hushed: list[Hush] = []
+        self.kept_rules: list[Rule] = []
         self.kept_hours: dict[str, ChatHours] = {}
         self.privileged: list[str] = []
         """Everything that only an operator may bring about."""
@@ -281,6 +283,16 @@ class MemoryDesk:
                 by=by,
             )
         )
+
+    async def rules(self, chat: str) -> tuple[Rule, ...]:
+        return tuple(one for one in self.kept_rules if one.chat == chat)
+
+    async def add_rule(self, rule: Rule, by: str) -> str:
+        self.kept_rules.append(rule)
+        return f"Rule kept: {rule.text}"
+
+    async def remove_rule(self, rule: Rule, by: str) -> None:
+        self.kept_rules.remove(rule)
 
     async def hours(self, chat: str) -> ChatHours:
         return self.kept_hours.get(chat, ChatHours(chat=chat))

@@ -8,7 +8,7 @@ import pytest
 from keeper.alerts.hush import alert_id
 from keeper.devnet.bot_api import TOKEN, BotApi
 from keeper.errors import KeeperError
-from keeper.model import AlertLevel, Button, Message, Severity
+from keeper.model import AlertLevel, Button, Message, Severity, Watch
 from keeper.notify.commands import CONFIRM_S, Asker, Commands
 from keeper.notify.telegram import TelegramApi, TelegramChannel
 from tests.notify.build import CHAT, ME, NOW, MemoryDesk, MemoryOutbox, firing
@@ -294,3 +294,26 @@ async def test_a_chart_travels_as_a_picture_and_a_broken_one_as_text(server: Bot
 
 def test_a_name_of_an_alert_fits_a_button() -> None:
     assert len(f"chart:{alert_id(firing(level=AlertLevel.CRITICAL))}") <= 64
+
+
+async def test_a_rule_is_kept_listed_and_ended_by_its_number(
+    commands: Commands, desk: MemoryDesk
+) -> None:
+    desk.kept.append(Watch(chat=CHAT, account=ME, label="main"))
+    assert "No rules are kept" in await told(commands, GUEST, "rule")
+    assert await told(commands, GUEST, "rule distance MAIN < 10/5") == (
+        f"Rule kept: distance {ME} < 10/5"
+    )
+    await told(commands, GUEST, "rule price WETH<2000")
+
+    assert await told(commands, GUEST, "rule") == (f"1. distance {ME} < 10/5\n2. price WETH < 2000")
+    assert await told(commands, GUEST, "unrule 1") == f"No longer told: distance {ME} < 10/5"
+    assert await told(commands, GUEST, "rule") == "1. price WETH < 2000"
+    for wrong in ("unrule", "unrule 2", "unrule 0", "unrule -1", "unrule x", "unrule ²"):
+        with pytest.raises(KeeperError, match="the number of a rule, as /rule shows it"):
+            await told(commands, GUEST, wrong)
+
+
+async def test_a_rule_about_an_account_of_nobody_here_is_refused(commands: Commands) -> None:
+    with pytest.raises(KeeperError, match="is not watched for this chat: /watch it first"):
+        await told(commands, GUEST, f"rule moved {ME} > 1000")
