@@ -226,7 +226,7 @@ class TxExecutor:
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
             return Declined(intent=intent, reason=str(error))
-        return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+        return Rehearsed(plan=ready.plan, health_after=ready.health_after, gas_wei=ready.gas_wei)
 
     async def _submit(self, intent: Intent, view: MarketView) -> Submission:
         if self._arming.disarmed_reason is not None:

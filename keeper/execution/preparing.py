@@ -33,6 +33,8 @@ class Ready:
     health_after: Wad | None
     footing: Footing
     funded: Funded | None = None
+    gas_wei: Wei | None = None
+    """What it would cost at the block's own fee, as simulated."""
 
 
 class Preparation:
@@ -137,7 +139,14 @@ class Preparation:
             block=block,
             settings=self._settings,
         )
-        return Ready(plan=plan, fees=fees, health_after=health_after, footing=ground, funded=funded)
+        return Ready(
+            plan=plan,
+            fees=fees,
+            health_after=health_after,
+            footing=ground,
+            funded=funded,
+            gas_wei=Wei(simulated.gas_used * price),
+        )
 
     async def _fund(
         self,

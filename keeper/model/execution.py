@@ -149,6 +149,8 @@ class Rehearsed:
 
     plan: Plan
     health_after: Wad | None
+    gas_wei: Wei | None = None
+    """What its gas would cost at the block's own fee, as simulated; None where nobody asked."""
 
     @property
     def intent(self) -> Intent:

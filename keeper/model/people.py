@@ -81,6 +81,8 @@ class Pending:
     """How often it was tried and not acknowledged."""
     reply_to: str = ""
     """The provider's own id of the message it answers, or empty."""
+    maybe_taken: bool = False
+    """An earlier attempt's answer was lost: people may have read it already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

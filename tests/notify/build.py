@@ -64,6 +64,7 @@ class MemoryOutbox:
         self.next_at: dict[int, float] = {}
         self.done: dict[int, float] = {}
         self.disabled: dict[str, str] = {}
+        self.maybe_taken: set[int] = set()
         self.marking_fails = 0
 
     async def put(self, messages: Iterable[Message]) -> None:
@@ -76,7 +77,12 @@ class MemoryOutbox:
     async def due(self, now: float, limit: int) -> tuple[Pending, ...]:
         order = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
         waiting = [
-            Pending(id=at, message=message, attempts=self.attempts.get(at, 0))
+            Pending(
+                id=at,
+                message=message,
+                attempts=self.attempts.get(at, 0),
+                maybe_taken=at in self.maybe_taken,
+            )
             for at, message in self.rows.items()
             if at not in self.done
             and message.chat not in self.disabled
@@ -95,6 +101,9 @@ class MemoryOutbox:
         assert next_attempt_at is not None
         self.attempts[id] = self.attempts.get(id, 0) + 1
         self.next_at[id] = next_attempt_at
+
+    async def doubted(self, id: int) -> None:  # noqa: A002
+        self.maybe_taken.add(id)
 
     async def disable_chat(self, chat: str, reason: str) -> None:
         self.disabled[chat] = reason
@@ -183,7 +192,9 @@ def an_offer(account: Address) -> Offer:
     return Offer(
         intent=intent,
         chain="ethereum",
-        rehearsed=Rehearsed(plan=plan, health_after=Wad(1_250_000000000000001)),
+        rehearsed=Rehearsed(
+            plan=plan, health_after=Wad(1_250_000000000000001), gas_wei=Wei(213_456 * 6_000_000_007)
+        ),
         target=Wad(1_250_000000000000000),
         armed=True,
     )

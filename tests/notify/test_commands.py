@@ -55,10 +55,12 @@ async def test_an_offer_says_amount_gas_and_health_before_and_after(commands: Co
     reply = await commands.tapped(BOSS, f"top:{alert_id(firing())}")
 
     assert reply is not None
+    # 213 456 gas at 6.000000007 gwei is a little more than 0.00128 ETH; at the most,
     # 400 000 gas at 7.500000001 gwei is a little more than 0.003 ETH: rounded up
     assert reply.text.replace("\u202f", " ") == (
         "0x5aae..eaed: repay 2 939 USDC ($2 939) from the keeper's own account?\n"
-        "Health factor 1.061 → 1.250, gas at most 0.0031 ETH, simulated at block 21034511.\n"
+        "Health factor 1.061 → 1.250, gas about 0.0013 ETH, at most 0.0031 ETH, "
+        "simulated at block 21034511.\n"
         "Confirm within 60 s."
     )
     assert [button.label for button in reply.buttons] == ["Confirm (60 s)", "Cancel"]
