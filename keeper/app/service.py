@@ -21,6 +21,7 @@ from keeper.engine.coverage import Progress
 from keeper.engine.passes import Pass
 from keeper.errors import ConfigError
 from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
+from keeper.notify.alertmanager import Alertmanagers
 from keeper.notify.bot import TelegramBot
 from keeper.notify.deadman import Beat, beat_for_ever
 from keeper.notify.log import LogChannel
@@ -110,15 +111,9 @@ class Service:
             if token is None
             else TelegramApi(token.get_secret_value(), self.settings.telegram.api_url)
         )
-        channels: list[Channel] = [LogChannel()]
-        if api is not None:
-            channels.append(TelegramChannel(api, self._drawer(database)))
-        others = self.settings.alerts.channels
-        if others:
-            channels.append(
-                OtherChannels({name: url.get_secret_value() for name, url in others.items()})
-            )
-        outbox = Outbox(store, channels, operators=self.settings.operator_chats())
+        outbox = Outbox(
+            store, self._channels(api, database), operators=self.settings.operator_chats()
+        )
         self._outbox = outbox
         status = HouseStatus(
             watchers=self.watchers,
@@ -170,6 +165,23 @@ class Service:
             await web.stop()
             if api is not None:
                 await api.__aexit__(None, None, None)
+
+    def _channels(self, api: TelegramApi | None, database: Database) -> list[Channel]:
+        """Return everywhere that messages go."""
+        channels: list[Channel] = [LogChannel()]
+        if api is not None:
+            channels.append(TelegramChannel(api, self._drawer(database)))
+        others = self.settings.alerts.channels
+        if others:
+            channels.append(
+                OtherChannels({name: url.get_secret_value() for name, url in others.items()})
+            )
+        managers = self.settings.alerts.alertmanagers
+        if managers:
+            channels.append(
+                Alertmanagers({name: url.get_secret_value() for name, url in managers.items()})
+            )
+        return channels
 
     async def _open(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait until every chain is open; a task that failed ends the wait at once."""

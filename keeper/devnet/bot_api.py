@@ -133,6 +133,7 @@ class BotApi:
         """
         data = next(data for text, data in said.buttons if text == label)
         person = _person(abs(said.chat_id) if user_id is None else user_id)
+        self._note(said.chat_id, f"taps [{label}]", next(self._ids), by_bot=False)
         message = _message(said.chat_id, said.message_id, said.text) | {"from": _bot(self.token)}
         query = {
             "id": str(next(self._ids)),

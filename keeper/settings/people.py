@@ -130,6 +130,10 @@ class Alerts(Section):
         default_factory=dict,
         description="Further channels by a name of yours, as apprise URLs: told as apprise:NAME.",
     )
+    alertmanagers: Mapping[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Alertmanagers by a name of yours, as base URLs: told as alertmanager:NAME.",
+    )
     heartbeat_url: OptionalSecret = Field(
         None, description="Posted to while every chain is read; whoever is behind it alarms."
     )
@@ -142,6 +146,11 @@ class Alerts(Section):
             prefix, _, name = chat.partition(":")
             if prefix == "apprise" and name not in self.channels:
                 raise ValueError(f"escalate_to names {chat!r}, and channels has no {name!r}")
+            if prefix == "alertmanager" and name not in self.alertmanagers:
+                raise ValueError(f"escalate_to names {chat!r}, and alertmanagers has no {name!r}")
+        for name, at in self.alertmanagers.items():
+            if not at.get_secret_value().startswith(("https://", "http://")):
+                raise ValueError(f"alertmanagers.{name} must begin with https:// or http://")
         url = None if self.heartbeat_url is None else self.heartbeat_url.get_secret_value()
         if url is not None and not url.startswith(("https://", "http://")):
             raise ValueError("heartbeat_url must begin with https:// or http://")
@@ -152,7 +161,7 @@ def _check_chat(value: str, key: str = "") -> None:
     """Raise ValueError for what is no chat: the channels are few and known."""
     channel, _, rest = value.partition(":")
     telegram = channel == "telegram" and _is_int(rest)
-    if not (value == "log:" or telegram or (channel == "apprise" and rest)):
+    if not (value == "log:" or telegram or (channel in ("apprise", "alertmanager") and rest)):
         start = f"{key} must be" if key else "must be"
         raise ValueError(f'{start} "telegram:" and a chat id, or "log:", not {value!r}')
 

@@ -206,6 +206,7 @@ class Settings(BaseSettings):
             self.signing.private_key,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
+            *self.alerts.alertmanagers.values(),
         )
         return tuple(secret.get_secret_value() for secret in hidden if secret is not None)
 
