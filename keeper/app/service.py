@@ -28,6 +28,7 @@ from keeper.notify.log import LogChannel
 from keeper.notify.others import OtherChannels
 from keeper.notify.outbox import Outbox
 from keeper.notify.telegram import Draw, TelegramApi, TelegramChannel
+from keeper.notify.webhook import Webhook
 from keeper.ports import Channel
 from keeper.settings import Settings
 from keeper.store.actions import SqlActions
@@ -215,7 +216,8 @@ class Service:
     def _drawer(self, database: Database) -> Draw | None:
         return charts.drawer(SqlHistory(database), self.settings.thresholds.as_model())
 
-    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot:
+    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot | Webhook:
+        """Return whatever listens: the bot that polls, or the server that is handed updates."""
         telegram = self.settings.telegram
         desk = HouseDesk(
             watchers=self.watchers,
@@ -229,12 +231,23 @@ class Service:
             rules=SqlRules(database),
             draws=charts.available(),
         )
-        return TelegramBot(
+        bot = TelegramBot(
             api,
             desk,
             allowed=frozenset(f"telegram:{chat}" for chat in telegram.allowed_chats),
             operators=tuple(f"telegram:{chat}" for chat in telegram.operator_chats),
             users=frozenset(telegram.operators),
+        )
+        if not telegram.webhook_url or telegram.webhook_secret is None:
+            return bot
+        return Webhook(
+            api,
+            bot,
+            desk,
+            url=telegram.webhook_url,
+            secret=telegram.webhook_secret.get_secret_value(),
+            host=telegram.webhook_host,
+            port=telegram.webhook_port,
         )
 
     async def _watch_configured(self, watches: SqlWatches) -> None:

@@ -119,7 +119,8 @@ class TelegramBot:
         while True:
             try:
                 if self._name is None:
-                    await self._introduce()
+                    await self._api.bot.delete_webhook()  # of another mode: it shuts polling out
+                    await self.introduce()
                 updates = await self._api.bot.get_updates(
                     offset=offset,
                     timeout=self._long_poll_s,
@@ -138,7 +139,8 @@ class TelegramBot:
                     await self.take(update)
                     last = update.update_id
 
-    async def _introduce(self) -> None:
+    async def introduce(self) -> None:
+        """Learn the bot's own name and tell Telegram its commands.  Raises `TelegramError`."""
         self._name = await self._api.identify()
         await self._api.bot.set_my_commands(
             [BotCommand(name, f"{what} {usage}".strip()[:256]) for name, usage, what in COMMANDS]

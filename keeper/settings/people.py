@@ -1,5 +1,6 @@
 """Who is told what, and when."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -41,6 +42,33 @@ class Telegram(Section):
     allowed_chats: Ids = Field(
         (), description="Chats that may use the bot besides the operators'; others are turned away."
     )
+    webhook_url: str = Field(
+        "",
+        description="The https URL under which Telegram reaches this keeper; polled for without.",
+    )
+    webhook_secret: OptionalSecret = Field(
+        None, description="What Telegram shows with each update; 16 to 256 of A-Z a-z 0-9 _ -."
+    )
+    webhook_host: str = Field(
+        "127.0.0.1", description="The address it listens on for Telegram, behind your own proxy."
+    )
+    webhook_port: int = Field(
+        8788, ge=0, le=65535, description="The port it listens on for Telegram, path /telegram."
+    )
+
+    @model_validator(mode="after")
+    def _webhook_is_whole(self) -> Self:
+        if not self.webhook_url:
+            return self
+        if not self.webhook_url.startswith("https://"):
+            raise ValueError("webhook_url must begin with https://: Telegram takes no other")
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if re.fullmatch(r"[A-Za-z0-9_-]{16,256}", secret, re.ASCII) is None:
+            raise ValueError(
+                "webhook_secret must be 16 to 256 characters of A-Z a-z 0-9 _ - where webhook_url "
+                "is set: without it anybody could speak in Telegram's name"
+            )
+        return self
 
 
 def _slashed(value: object) -> object:

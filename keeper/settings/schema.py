@@ -203,6 +203,7 @@ class Settings(BaseSettings):
         """Every value that must never be printed: for the log's redactor."""
         hidden = (
             self.telegram.token,
+            self.telegram.webhook_secret,
             self.signing.private_key,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
