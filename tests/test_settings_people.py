@@ -54,8 +54,7 @@ def test_a_rule_is_a_line_for_the_operators_or_for_the_chat_it_names(loaded: Loa
         ),
         ("[telegram]\nwebhook_url = 'https://a.example/t'\n", "webhook_secret must be 16 to 256"),
         (
-            "[telegram]\nwebhook_url = 'https://a.example/t'\n"
-            "webhook_secret = 'with spaces in it !'\n",
+            "[telegram]\nwebhook_secret = 'with spaces in it !'\nwebhook_url = 'https://a.b'\n",
             "webhook_secret must be 16 to 256",
         ),
     ],

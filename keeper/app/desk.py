@@ -76,14 +76,18 @@ class HouseDesk:
         """Those of a watch without its own."""
         return self._thresholds
 
-    async def watch(self, watch: Watch) -> None:
-        """Add or replace a watch.  Raises ConfigError when the chat's label is taken."""
+    async def watch(self, watch: Watch) -> Watch | None:
+        """Add or replace a watch; return what it replaced, if that was another.
+
+        Raises ConfigError when the chat's label is taken.
+        """
         kept = await self._watches.add(watch)
         if isinstance(kept, LabelTaken):
             raise ConfigError(
                 f"You call {kept.account} {kept.label!r} already: choose another label, "
                 f"or /unwatch {kept.label} first."
             )
+        return None if kept.replaced == watch else kept.replaced
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:
         """End the chat's watch of that label or address; None: there is none."""

@@ -20,7 +20,16 @@ from keeper.chain.provider import NodeHealth
 from keeper.engine.coverage import Progress
 from keeper.engine.passes import Pass
 from keeper.errors import ConfigError
-from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
+from keeper.model import (
+    AlertLevel,
+    Assessed,
+    Asset,
+    BlockRef,
+    Hash,
+    PassRecord,
+    PositionId,
+    Side,
+)
 from keeper.notify.alertmanager import Alertmanagers
 from keeper.notify.bot import TelegramBot
 from keeper.notify.deadman import Beat, beat_for_ever
@@ -48,6 +57,7 @@ FAULTS_EVERY_S = 2.0
 GAS_EVERY_S = 60.0
 OUTBOX_PATIENCE_S = 600.0
 FLUSH_S = 5.0
+DOLLAR = 10**8
 
 
 def _nothing(*_: object) -> None:
@@ -214,7 +224,25 @@ class Service:
         return tuple(beats)
 
     def _drawer(self, database: Database) -> Draw | None:
-        return charts.drawer(SqlHistory(database), self.settings.thresholds.as_model())
+        return charts.drawer(
+            SqlHistory(database), self.settings.thresholds.as_model(), self._leading
+        )
+
+    def _leading(self, position: PositionId) -> Asset | None:
+        """Return the collateral that a position has most of, at the last block taken.
+
+        One whose price moves, where it has any: nobody looks at the price of a dollar.
+        """
+        for watcher in self.watchers:
+            if watcher.engine is None:
+                continue
+            for found in watcher.engine.assessments_of(position.account):
+                here = found.position.market.name == position.market.name
+                if here and isinstance(found, Assessed):
+                    mine = [leg for leg in found.legs if leg.side is Side.COLLATERAL]
+                    mine.sort(key=lambda leg: (abs(leg.price - DOLLAR) * 20 < DOLLAR, -leg.value))
+                    return mine[0].asset if mine else None
+        return None
 
     def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot | Webhook:
         """Return whatever listens: the bot that polls, or the server that is handed updates."""

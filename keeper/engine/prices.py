@@ -1,8 +1,10 @@
-"""Which prices are worth a row: the first, a change of doubt, of the reference, and one an hour."""
+"""Which prices are worth a row: the first, a change of doubt or of the reference, a move of a per
+cent, and one an hour."""
 
 from dataclasses import dataclass, field
 
 from keeper.model import Address, BlockRef, Cause, MarketId, PriceVerdict
+from keeper.units import Base
 
 EVERY_S = 3_600
 MOVED_BPS = 10
@@ -14,6 +16,7 @@ class _Kept:
     at: int
     causes: frozenset[Cause]
     difference_bps: int | None
+    price: Base | None
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class PriceLog:
                 block.timestamp,
                 frozenset(suspicion.cause for suspicion in verdict.suspicions),
                 verdict.difference_bps,
+                verdict.price,
             )
             if _new(self._last.get(key), now):
                 self._last[key] = now
@@ -42,6 +46,8 @@ class PriceLog:
 
 def _new(before: _Kept | None, now: _Kept) -> bool:
     if before is None or before.causes != now.causes or now.at - before.at >= EVERY_S:
+        return True
+    if before.price and now.price and abs(now.price - before.price) * 100 >= before.price:
         return True
     if before.difference_bps is None or now.difference_bps is None:
         return before.difference_bps is not now.difference_bps

@@ -320,8 +320,11 @@ class TelegramBot:
         watch = Watch(
             chat=chat, account=wanted.account, label=wanted.label, thresholds=wanted.thresholds
         )
-        await self._desk.watch(watch)
-        return watching_text(watch, checksummed(watch.account), self._desk.thresholds)
+        before = await self._desk.watch(watch)
+        said = watching_text(watch, checksummed(watch.account), self._desk.thresholds)
+        if before is None:
+            return said
+        return f"{said}\nInstead of: {list_text((before,), self._desk.thresholds)}"
 
     async def _unwatch(self, chat: str, command: Command) -> str:
         if not command.arguments:

@@ -32,8 +32,11 @@ class Desk(Protocol):
         """Whether charts can be drawn here."""
         ...
 
-    async def watch(self, watch: Watch) -> None:
-        """Add or replace a watch.  Raises `KeeperError` whose text is the reply."""
+    async def watch(self, watch: Watch) -> Watch | None:
+        """Add or replace a watch; return what it replaced, if that was another.
+
+        Raises `KeeperError` whose text is the reply.
+        """
         ...
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:

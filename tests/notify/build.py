@@ -221,15 +221,18 @@ class MemoryDesk:
     def thresholds(self) -> Thresholds:
         return DEFAULT_THRESHOLDS
 
-    async def watch(self, watch: Watch) -> None:
+    async def watch(self, watch: Watch) -> Watch | None:
         if watch.label and any(
             one.label == watch.label and one.account != watch.account for one in self.kept
         ):
             raise KeeperError(f"The label {watch.label} is taken: choose another one.")
+        same = (watch.chat, watch.account)
+        before = next((one for one in self.kept if (one.chat, one.account) == same), None)
         self.kept = [
             one for one in self.kept if (one.chat, one.account) != (watch.chat, watch.account)
         ]
         self.kept.append(watch)
+        return before if before != watch else None
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:
         for one in self.kept:
