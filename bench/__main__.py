@@ -6,6 +6,7 @@ code is 0 when everything ran, whatever the figures say.
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -20,6 +21,9 @@ GROUPS = {
         "R4": "oracle_update",
         "M1": "memory",
         "X1": "flags",
+        "X2": "health_factors",
+        "P1": "scan",
+        "P2": "rpc_calls",
     },
     "chain": {
         "D1": "decode",
@@ -37,6 +41,12 @@ GROUPS = {
     "faults": {
         "C": "faults",
     },
+    "killed": {
+        "N1": "node_killed",
+    },
+    "soak": {
+        "S1": "soak",
+    },
     "crash": {
         "C8": "crash",
     },
@@ -46,7 +56,7 @@ GROUPS = {
     },
 }
 """Group to id to the module of this folder that measures it."""
-LONG = frozenset({"crash"})
+LONG = frozenset({"crash", "killed", "soak"})
 """Groups that take a quarter of an hour: run only when they are asked for."""
 
 
@@ -58,6 +68,10 @@ def main() -> None:
             for id_, module in benches.items():
                 print(f"{group:10} {id_:3} {module}")
         return
+    if options.runs is not None:
+        os.environ["FAULTS_TRIALS"] = str(options.runs)
+    if options.minutes is not None:
+        os.environ["FAULTS_MINUTES"] = str(options.minutes)
     log.set_up(style="text", level="error", stream=sys.stderr)
     for module in _wanted(options.names):
         for line in importlib.import_module(f"bench.{module}").run():
@@ -69,6 +83,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__.partition("\n\n")[2])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(GROUPS)}, or an id")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
+    parser.add_argument("--runs", type=int, metavar="N", help="faults: trials of each row")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="faults: the most a row may take (default: 15)"
+    )
     options = parser.parse_args()
     known = {
         word.lower()

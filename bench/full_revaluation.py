@@ -73,8 +73,8 @@ def run() -> Iterator[Line]:
 def _against_memory(book: Book, work: Callable[[], object]) -> Line:
     """Time the pass and a plain read of memory by turns."""
     say("R2: measuring memory")
-    read = sum(s.kind[:, : s.size].nbytes + s.scaled[:, : s.size].nbytes for s in book.shapes)
-    entries = sum(len(s.kind) * s.size for s in book.shapes)
+    read = sum(s.kind[: s.size].nbytes + s.scaled[: s.size].nbytes for s in book.shapes)
+    entries = sum(s.kind[: s.size].size for s in book.shapes)
     array = np.ones(25_000_000)
     ours_s, bandwidths = [], []
     for _ in range(RUNS):

@@ -1,7 +1,7 @@
 """D2: a history of transfers from a node to the accounts in it, fetch included, in bounded memory.
 
 An Anvil with ``D2_LOGS`` genuine Transfer events of 5,000 accounts: 60,000 by default, a million
-for the long form.  Ours: `keeper.chain.logs.backfill` with `distinct_logs`, in ranges that it finds
+for the long form.  Ours: `keeper.chain.history.backfill` with `Distinct`, in ranges that it finds
 by itself.  Theirs: web3.py's ``get_logs`` of the event over a part of the same history.  Both must
 find the same accounts there.  What the node takes to answer, read and thrown away, is in `context`.
 """
@@ -9,15 +9,15 @@ find the same accounts there.  What the node takes to answer, read and thrown aw
 import asyncio
 import os
 import time
-import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from bench.decode import TRANSFER_ABI
 from bench.line import RUNS, Line, median, say, spread
-from keeper.chain.logs import backfill, distinct_logs
+from keeper.chain.history import Distinct, backfill
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
 from keeper.model import Address, LogFilter
@@ -59,7 +59,7 @@ async def _measure() -> Line:
             assert len(accounts) == min(ACCOUNTS, LOGS), len(accounts)
             runs.append(seconds / LOGS * 1e6)
         node_us = await _node(anvil, first, last)
-        peak = await _peak(anvil.url, first, last)
+        before_mb, peak_mb = await _peak_mb(anvil.url, first, last)
     times = [theirs_us / us for us in runs]
     return Line(
         id="D2",
@@ -77,7 +77,9 @@ async def _measure() -> Line:
             "web3_us_per_log": theirs_us,
             "web3_logs": THEIR_LOGS,
             "accounts": min(ACCOUNTS, LOGS),
-            "peak_bytes": peak,
+            "logs_per_s": 1e6 / median(runs),
+            "resident_mb": before_mb,
+            "peak_resident_mb": peak_mb,
         },
     )
 
@@ -100,7 +102,7 @@ async def _ours(url: str, first: int, last: int) -> tuple[set[str], float]:
     async with await Rpc.open([url], 31337, limits=limits) as rpc:
         began = time.perf_counter()
         async for _, _, logs in backfill(
-            rpc, WANTED, first, last, decode=distinct_logs, first_range_blocks=10
+            rpc, WANTED, first, last, select=Distinct(), first_range_blocks=10
         ):
             accounts.update(log.topics[2] for log in logs)
         return accounts, time.perf_counter() - began
@@ -138,10 +140,15 @@ async def _theirs(anvil: Anvil, first: int, last: int) -> tuple[float, set[str]]
     return seconds / THEIR_LOGS * 1e6, accounts
 
 
-async def _peak(url: str, first: int, last: int) -> int:
-    """The most memory that one more run holds at once."""
-    tracemalloc.start()
+async def _peak_mb(url: str, first: int, last: int) -> tuple[float, float]:
+    """Resident memory before one more run, and the most during it."""
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # noqa: ASYNC240 - the kernel answers at once: the peak is from now on
+    before = _status_mb("VmRSS")
     await _ours(url, first, last)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak
+    return before, _status_mb("VmHWM")
+
+
+def _status_mb(name: str) -> float:
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    [line] = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) / 1024

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.line import say
+from bench.written import write
 from keeper.app.act import carry_out, plan_approval
 from keeper.app.chain import open_chain
 from keeper.app.watcher import Watcher
 from keeper.devnet.abi import encode_call
+from keeper.devnet.market import raw
 from keeper.devnet.network import Devnet, Stage
 from keeper.devnet.seed import seed
 from keeper.engine.engine import Engine
@@ -107,22 +109,29 @@ class House:
         price = await self.devnet.price("ETH/USD") * factor
         await self.devnet.push_price("ETH/USD", price.quantize(Decimal("0.00000001")))
 
-    async def touch(self, many: int) -> None:
-        """Supply a little for that many borrowers, mined with the next block."""
+    async def touch(self, many: int, symbol: str = "WETH") -> None:
+        """Supply a little of `symbol` for that many borrowers, mined with the next block."""
         deployment = self.devnet.deployment
         whale = deployment.account("whale").address
         pool = self.devnet.artifacts.get("IPool")
-        weth = deployment.reserve("WETH").asset
+        asset, little = deployment.reserve(symbol).asset, raw(symbol, 3)
         for who in self.chance.choices([b.address for b in deployment.borrowers], k=many):
-            data = encode_call(pool, "supply", weth, 10**15, who, 0)
+            data = encode_call(pool, "supply", asset, little, who, 0)
             await self.devnet.anvil.send(whale, deployment.pool, data, gas=1_000_000)
 
 
 @asynccontextmanager
-async def watched(stage: Stage, more: str = "", *, approve: bool = False) -> AsyncIterator[House]:
-    """Run the keeper on the devnet of `stage`; `more` is further configuration."""
+async def watched(
+    stage: Stage, more: str = "", *, approve: bool = False, written: int = 0
+) -> AsyncIterator[House]:
+    """Run the keeper on the devnet of `stage`; `more` is further configuration.
+
+    `written`: so many more borrowers are put into the contracts' storage before it starts.
+    """
     async with AsyncExitStack() as stack:
         devnet = await stack.enter_async_context(stage.devnet())
+        if written:
+            await write(devnet, written)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-bench-")))
         settings = _settings(devnet, folder, more)
         database = await stack.enter_async_context(await Database.open(settings.database.url))

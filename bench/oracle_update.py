@@ -35,7 +35,7 @@ def run() -> Iterator[Line]:
     say("R4: moving prices")
 
     def whole(seen: Screen) -> Found:
-        assert seen.current(hot), "moves this small do not end the certificate"
+        assert seen.holds(hot.outer.certificate), "moves this small do not end the certificate"
         return seen.found_in(hot.outer, WAD)
 
     def newly(seen: Screen) -> Found:
@@ -49,8 +49,8 @@ def run() -> Iterator[Line]:
         missed += len(set(seen.surely_below(WAD).tolist()) - set(seen.found_by(hot).below.tolist()))
     context = {
         "accounts": ACCOUNTS,
-        "outer": sum(s.size for s in hot.outer.shapes),
-        "inner": sum(s.size for s in hot.inner.shapes),
+        "outer": len(hot.outer),
+        "inner": len(hot.inner),
         "below_already": len(hot.inner.sunk),
         "missed": missed,
         "making_it_ms": made_s * 1e3,

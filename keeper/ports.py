@@ -168,6 +168,13 @@ class LendingView(MarketView, Protocol):
         """The price of collateral `leg` at which the health factor is 1; None if never."""
         ...
 
+    def price_factor(self, holdings: Holdings) -> Wad | None:
+        """The fraction of today's prices at which all collateral together leads to 1, wad.
+
+        Rounded up; 0 without debt; above 1 for an account below 1; None if unknown.
+        """
+        ...
+
     def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
         """After how many seconds interest alone brings the health factor below 1, all else still.
 

@@ -90,6 +90,14 @@ def test_a_url_of_the_file_is_not_replaced_by_a_shorthand(loaded: Load) -> None:
     assert settings.select("ethereum")[0].rpc_urls == ("https://node.example/KEY",)
 
 
+@pytest.mark.parametrize("written", ["/var/lib/geth.ipc", "ipc:///var/lib/geth.ipc"])
+def test_a_node_may_be_a_socket_of_this_machine(loaded: Load, written: str) -> None:
+    settings = loaded(f'[chains.ethereum]\nrpc_urls = ["{written}", "https://node.example"]\n')
+
+    urls = settings.select("ethereum")[0].rpc_urls
+    assert urls == ("ipc:///var/lib/geth.ipc", "https://node.example")
+
+
 def test_variables_find_a_table_whatever_its_case_and_hyphens(loaded: Load) -> None:
     text = f'[protect.Main-Wallet]\naccount="{ADDRESS}"\nbelow=1.1\ntarget=1.2\nmax_per_tx_usd=9\n'
 

@@ -8,9 +8,14 @@ pragma solidity ^0.8.20;
 ///   per call   20 bytes address | 3 bytes length | the call data
 ///   then       3 bytes room | 3 bytes cap | 4 bytes gas per call | 3 bytes length of all calls
 ///
-/// Answered, one mark byte 0x01 first, then per call that was run, in order:
+/// Answered first, once:
+///   1 byte mark 0x02 | 8 bytes block number | 8 bytes timestamp | 32 bytes hash of the parent
+/// then per call that was run, in order:
 ///   1 byte state | 3 bytes length | the data
 ///   state 0 reverted, 1 succeeded, 2 answered more than `cap`, 3 used all of its gas
+///
+/// Where the read was run is said by the contract itself: a node that answers for another block
+/// than it was asked about gives itself away.
 ///
 /// A call gets `gas per call`, never less: the lens stops in front of the first call it could not
 /// fund, or whose answer would not fit into `room`, and the caller asks again from there.  So a
@@ -35,8 +40,11 @@ contract Lens {
             codecopy(p, sub(end, length), length)
             end := add(p, length)
             let out := add(end, 32)
-            mstore8(out, 1)
-            let q := add(out, 1)
+            mstore8(out, 2)
+            mstore(add(out, 1), shl(192, number()))
+            mstore(add(out, 9), shl(192, timestamp()))
+            mstore(add(out, 17), blockhash(sub(number(), 1)))
+            let q := add(out, 49)
             let full := add(q, room)
 
             // A call may take 63/64 of what is left; a million pays for the answers' memory.

@@ -8,7 +8,8 @@ from typing import Any
 from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
 from keeper.chain.heads import HeadFollower
-from keeper.chain.logs import LogReader, backfill, deployment_block, distinct_logs
+from keeper.chain.history import Distinct, backfill, deployment_block
+from keeper.chain.logs import LogReader
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import LAG_BLOCKS, Rpc
@@ -30,12 +31,14 @@ class History:
     """The chain as `keeper.engine.coverage` asks for it."""
 
     rpc: Rpc
+    nodes: int = 1
+    """How many nodes are needed for a block: with more than one, ranges are compared."""
 
     def backfill(
         self, wanted: LogFilter, from_block: int, to_block: int
     ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
         """Yield complete ranges in order; of logs that differ in nothing but amounts, the first."""
-        return backfill(self.rpc, wanted, from_block, to_block, decode=distinct_logs)
+        return backfill(self.rpc, wanted, from_block, to_block, select=Distinct(), nodes=self.nodes)
 
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""
@@ -85,16 +88,22 @@ class OpenChain:
         records: Records,
         upto: BlockRef,
         on_progress: Callable[[Progress], None],
+        *,
+        restore: bool = False,
     ) -> Progress:
-        """Find every borrower of `market` up to `upto`; resumes from the checkpoint."""
+        """Find every borrower of `market` up to `upto`; resumes from the checkpoint.
+
+        `restore`: also with the balances in it, for whoever hears every block from `upto` on.
+        """
         start = next(m.deployment_block for m in self.config.markets if m.name == market.id.name)
         return await cover(
             market,
-            History(rpc=self.rpc),
+            History(rpc=self.rpc, nodes=self.config.nodes_needed),
             records,
             upto=upto,
             start_block=start,
             on_progress=on_progress,
+            reader=self.reader if restore else None,
         )
 
 

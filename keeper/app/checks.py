@@ -7,7 +7,7 @@ nothing is signed; the key is opened, as `keeper run` would open it.
 import asyncio
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final
 from keeper.app.chain import watched_markets
 from keeper.app.registry import NATIVE
 from keeper.app.signing import signer_for
+from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
@@ -103,8 +104,11 @@ async def _chain(
         yield finding
         if finding.state is not State.FAILED:
             reachable.append(url)
-    async for finding in _websockets(chain):
+    answering = []
+    async for finding, url in _websockets(chain):
         yield finding
+        if finding.state is State.OK:
+            answering.append(url)
     owner: Address | None = None
     async for finding, address in _key(settings, chain):
         owner = address or owner
@@ -116,6 +120,8 @@ async def _chain(
             reachable, chain.chain_id, limits=Limits(calls_per_second=chain.calls_per_second)
         ) as rpc:
             head = await rpc.block("latest")
+            async for finding in _able(chain, rpc, answering):
+                yield finding
             async for finding in _on_chain(settings, chain, rpc, head, owner):
                 yield finding
             genesis[chain.chain_id] = await rpc.block(0)
@@ -159,26 +165,38 @@ async def _node(chain: Chain, url: str) -> Finding:
     return ok(what, said)
 
 
-async def _websockets(chain: Chain) -> AsyncIterator[Finding]:
+async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator[Finding]:
+    """Say what nodes that answer cannot do, and what that costs; `keeper run` logs the same."""
+    found_all = await examine(rpc, ws_urls or None, block_time_s=chain.block_time_s, now=None)
+    for found in found_all:
+        if found.grade is not Grade.OK:
+            what = f"{chain.name}: node {found.node}"
+            yield Finding(state=State(found.grade), what=what, said=found.says)
+
+
+async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
+    """Yield what is to be said of each URL, and the URL."""
     if not chain.ws_urls:
-        yield warning(
+        found = warning(
             f"{chain.name}: WebSocket",
             "none is configured, so new blocks are polled for over HTTP",
             "set ws_urls to hear of a block as soon as the node does",
         )
+        yield found, ""
     for url in chain.ws_urls:
         what = f"{chain.name}: WebSocket {redact(url)}"
         try:
             async with asyncio.timeout(WS_S):
                 await Subscription((url,), chain.chain_id, Mailbox()).check()
         except ConfigError as error:
-            yield failed(what, error)
+            found = failed(what, error)
         except TimeoutError:
-            yield failed(what, f"did not answer within {WS_S:g} s", "correct ws_urls")
+            found = failed(what, f"did not answer within {WS_S:g} s", "correct ws_urls")
         except KeeperError as error:
-            yield failed(what, error, "correct ws_urls; without any, blocks are polled for")
+            found = failed(what, error, "correct ws_urls; without any, blocks are polled for")
         else:
-            yield ok(what, f"chain {chain.chain_id}, it answers")
+            found = ok(what, f"chain {chain.chain_id}, it answers")
+        yield found, url
 
 
 # --- key and money ----------------------------------------------------------------------------

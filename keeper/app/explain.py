@@ -48,6 +48,11 @@ class Explained:
     prices: tuple[PriceVerdict, ...]
     """Of the assets it holds or owes."""
     liquidation_prices: tuple[LiquidationPrice, ...]
+    price_factor: Wad | None
+    """To which fraction of today's prices all collateral together may fall until the health factor
+    is 1, wad; 0 without debt, None where it is unknown."""
+    seconds_to_liquidation: int | None
+    """Until interest alone brings it below 1; None if not in ten years, or unknown."""
     remedies: Remedies | None
     ours: ContractHealth | None
     """Our arithmetic, stale prices or not; None where it cannot be computed."""
@@ -83,6 +88,8 @@ async def explain_account(
             has_position=pool.collateral > 0 or pool.debt > 0,
             prices=(),
             liquidation_prices=(),
+            price_factor=None,
+            seconds_to_liquidation=None,
             remedies=None,
             ours=None,
             pool=pool,
@@ -113,6 +120,8 @@ async def explain_account(
         has_position=bool(holdings.entries),
         prices=tuple(price for price in reading.prices if price.asset.address in assets),
         liquidation_prices=points,
+        price_factor=view.price_factor(holdings),
+        seconds_to_liquidation=view.seconds_to_liquidation(holdings),
         remedies=ways,
         ours=ours,
         pool=pool,

@@ -16,7 +16,7 @@ from keeper.app.desk import HouseDesk
 from keeper.app.digest import write_digests
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
-from keeper.chain.provider import NodeHealth
+from keeper.chain.health import NodeHealth
 from keeper.engine.coverage import Progress
 from keeper.engine.passes import Pass
 from keeper.errors import ConfigError

@@ -245,7 +245,9 @@ class Watcher:
         for market in chain.markets.values():
             while True:
                 try:
-                    await chain.cover(market, self._records, chain.head, self._progressed)
+                    await chain.cover(
+                        market, self._records, chain.head, self._progressed, restore=True
+                    )
                     self.history_unread = ""
                     break
                 except ObservationError as error:

@@ -13,16 +13,17 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from keeper.chain import lens, wire
+from keeper.chain import lens, multicall, wire
+from keeper.chain.fallback import IDENTITY, ZERO_ADDRESS, plain_call
 from keeper.chain.lens import Shares
+from keeper.chain.place import Places
 from keeper.chain.provider import NoAnswer
-from keeper.chain.reader import ZERO_ADDRESS
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Subscription
 from keeper.chain.urls import redact
 from keeper.chain.wire import at_block
-from keeper.errors import KeeperError, RpcError
-from keeper.model import BlockRef
+from keeper.errors import BadAnswer, KeeperError, RpcError
+from keeper.model import BlockRef, Call
 
 OLD_BLOCKS: Final = 10_000
 """State so old is wanted of a node that is to find where a market was deployed."""
@@ -61,13 +62,14 @@ class _Question:
 
 async def examine(
     rpc: Rpc,
-    ws_urls: Sequence[str],
+    ws_urls: Sequence[str] | None,
     *,
     block_time_s: float,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] | None = time.time,
 ) -> tuple[Finding, ...]:
     """Ask every node what it can do.  A node without a complaint has one `OK`.
 
+    `ws_urls`: None leaves them out.  `now`: unix seconds; None does not ask how old heads are.
     Raises RpcError only when no node at all answers.
     """
     head = await rpc.block("latest")
@@ -79,7 +81,7 @@ async def examine(
         if isinstance(answer, RpcError):
             complaints[index].append(Finding(node=name, grade=Grade.FAILED, says=str(answer)))
             continue
-        age_s = now() - answer.timestamp if answer is not None else 0.0
+        age_s = now() - answer.timestamp if answer is not None and now is not None else 0.0
         if age_s > max(60.0, STALE_BLOCKS * block_time_s):
             says = f"its newest block is {age_s:,.0f} s old: it is not synced, or the chain stands"
             complaints[index].append(Finding(node=name, grade=Grade.FAILED, says=says))
@@ -99,6 +101,7 @@ async def examine(
         )
     for question in _questions(head):
         await _ask(rpc, question, complaints)
+    await _reads(rpc, head, complaints)
     await _syncing(rpc, complaints)
     found = [finding for one in complaints for finding in one]
     found += [
@@ -106,7 +109,8 @@ async def examine(
         for index, name in enumerate(rpc.names)
         if not complaints[index]
     ]
-    found += await _sockets(rpc, ws_urls, block_time_s)
+    if ws_urls is not None:
+        found += await _sockets(rpc, ws_urls, block_time_s)
     return tuple(found)
 
 
@@ -115,7 +119,6 @@ def _numbers(answers: Sequence[BlockRef | RpcError | None]) -> list[int]:
 
 
 def _questions(head: BlockRef) -> tuple[_Question, ...]:
-    packed = "0x" + lens.encode([], Shares()).hex()
     return (
         _Question(
             method="eth_getLogs",
@@ -123,12 +126,6 @@ def _questions(head: BlockRef) -> tuple[_Question, ...]:
             grade=Grade.WARNING,
             cost="takes no block hash for logs: they are asked for by number and checked, one more "
             "request a block",
-        ),
-        _Question(
-            method="eth_call",
-            params=[{"from": ZERO_ADDRESS, "data": packed}, at_block(head)],
-            grade=Grade.FAILED,
-            cost="runs no packed read pinned to a block hash: it cannot be used",
         ),
         _Question(
             method="eth_getBalance",
@@ -158,11 +155,52 @@ async def _ask(rpc: Rpc, question: _Question, complaints: list[list[Finding]]) -
     for index, answer in enumerate(answers):
         if not isinstance(answer, RpcError) or isinstance(answer, NoAnswer):
             continue
-        if question.method == "eth_call" and answer.data is not None:
-            continue  # some hand the answer over as revert data
         complaints[index].append(
             Finding(node=rpc.names[index], grade=question.grade, says=question.cost)
         )
+
+
+async def _reads(rpc: Rpc, head: BlockRef, complaints: list[list[Finding]]) -> None:
+    """Find out by which way (`keeper.chain.ways`) each node is read, and what that costs."""
+    code = lens.encode([Call(to=IDENTITY, data=b"k")], Shares())
+    packed = [{"from": ZERO_ADDRESS, "data": "0x" + code.hex()}, at_block(head)]
+    there = [multicall.address_on(rpc.expected_chain_id), at_block(head)]
+    lenses = await rpc.each("eth_call", packed, _anything)
+    plain = await rpc.each(*plain_call(head), _anything)
+    codes = await rpc.each("eth_getCode", there, _anything)
+    for index, name in enumerate(rpc.names):
+        if isinstance(lenses[index], NoAnswer) or isinstance(plain[index], NoAnswer):
+            continue
+        grade, says = _way(lenses[index], plain[index], codes[index], head)
+        if says:
+            complaints[index].append(Finding(node=name, grade=grade, says=says))
+
+
+def _way(lens_said: Any, plain_said: Any, code: Any, head: BlockRef) -> tuple[Grade, str]:
+    """Return what is to be said of a node's reads, or nothing."""
+    try:
+        text = lens_said.data if isinstance(lens_said, RpcError) else lens_said
+        place, results = lens.decode(wire.octets(text, "a packed read"), 1, Shares())
+    except BadAnswer:
+        if isinstance(plain_said, RpcError):
+            return Grade.FAILED, "reads nothing pinned to a block hash: it cannot be used"
+        if isinstance(code, str) and len(code) > 2:
+            return Grade.WARNING, (
+                "refuses the packed read: it is read through Multicall3, where a contract that "
+                "burns gas costs more requests"
+            )
+        return Grade.WARNING, (
+            "refuses the packed read and has no Multicall3: every value is an eth_call of its own, "
+            "so raise calls_per_second or use another node"
+        )
+    if why := Places().contradiction(head, place):
+        return Grade.FAILED, f"answers reads of a block from another one ({why}): use another node"
+    if not results:
+        return Grade.WARNING, (
+            "runs an eth_call with too little gas for packed reads: every value is an eth_call of "
+            "its own, so raise its RPC gas cap or use another node"
+        )
+    return Grade.OK, ""
 
 
 async def _syncing(rpc: Rpc, complaints: list[list[Finding]]) -> None:
@@ -181,7 +219,7 @@ def _anything(raw: msgspec.Raw) -> Any:
 async def _sockets(rpc: Rpc, ws_urls: Sequence[str], block_time_s: float) -> list[Finding]:
     if not ws_urls:
         late_s = min(2.0, max(0.1, block_time_s / 3))
-        says = f"no ws_urls: heads are polled, each up to {late_s:g} s late"
+        says = f"no ws_urls: heads are polled, each up to {late_s:.2g} s late"
         return [Finding(node="websocket", grade=Grade.WARNING, says=says)]
     found = []
     for url in ws_urls:

@@ -82,6 +82,8 @@ class HeadFollower:
         )
         self._advanced_at = time.monotonic()
         self._silences = 0
+        self._unread = 0
+        """Times in a row that no head could be asked for."""
 
     @property
     def silent_for_s(self) -> float:
@@ -251,8 +253,11 @@ class HeadFollower:
             if not subscription.connected or mailbox.quiet_for_s >= self._silence_s:
                 try:
                     await self._ask(mailbox, subscription)
+                    self._unread = 0
                 except ObservationError as error:
-                    log.warning("head.unread", reason=str(error))
+                    self._unread += 1
+                    if self._unread.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ... in a row
+                        log.warning("head.unread", reason=str(error), times=self._unread)
             if time.monotonic() - self._finality_at >= self._finality_s:
                 self._finality_at = time.monotonic()
                 await self._learn_finality()

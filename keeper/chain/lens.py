@@ -11,14 +11,17 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from keeper.chain.place import Place
 from keeper.errors import BadAnswer
-from keeper.model import Call, CallResult, Failed, Returned
+from keeper.model import Call, CallResult, Failed, Hash, Returned
 
 INITCODE_LIMIT_BYTES: Final = 49_152
 """EIP-3860."""
 _HEAD_BYTES: Final = 23
 _TRAILER_BYTES: Final = 13
-_MARK: Final = 1
+_MARK: Final = 2
+_PLACE_BYTES: Final = 49
+"""The mark, and where the read was run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +81,21 @@ def encode(calls: Sequence[Call], shares: Shares) -> bytes:
     return b"".join(parts)
 
 
-def decode(answer: bytes, count: int, shares: Shares) -> tuple[CallResult, ...]:
-    """Return the results of the first calls of `count`: fewer when the lens stopped early.
+def decode(answer: bytes, count: int, shares: Shares) -> tuple[Place, tuple[CallResult, ...]]:
+    """Return where the lens was run and the results of the first calls of `count`.
 
-    Raises BadAnswer for anything that the lens cannot have said.
+    Fewer than `count` when the lens stopped early.  Raises BadAnswer for anything that the lens
+    cannot have said.
     """
-    if not answer or answer[0] != _MARK:
+    if len(answer) < _PLACE_BYTES or answer[0] != _MARK:
         raise BadAnswer(f"The node answered a packed read with {len(answer)} bytes of no meaning.")
+    place = Place(
+        number=int.from_bytes(answer[1:9], "big"),
+        timestamp=int.from_bytes(answer[9:17], "big"),
+        parent_hash=Hash("0x" + answer[17:_PLACE_BYTES].hex()),
+    )
     results: list[CallResult] = []
-    position = 1
+    position = _PLACE_BYTES
     while position < len(answer):
         start = position + 4
         end = start + int.from_bytes(answer[position + 1 : start], "big")
@@ -94,7 +103,7 @@ def decode(answer: bytes, count: int, shares: Shares) -> tuple[CallResult, ...]:
             raise BadAnswer("The node answered a packed read with a length that does not fit.")
         results.append(_result(answer[position], answer[start:end], shares))
         position = end
-    return tuple(results)
+    return place, tuple(results)
 
 
 def _result(state: int, data: bytes, shares: Shares) -> CallResult:

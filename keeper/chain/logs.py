@@ -1,7 +1,7 @@
-"""Event logs: of one block by its hash, and of a long history in ranges that adapt.
+"""Event logs of one block, asked for by its hash; for long ranges see `keeper.chain.history`.
 
-Logs say where to look; balances are read.  So a log twice is harmless, one of a wrong block is
-refused, and a range is either complete or asked again.
+Logs say where to look; balances are read.  So a log twice is harmless and one of a wrong block is
+refused.
 
 What came is held against the bloom of the block's header where that is known.  A contradiction is
 refused; a suspicion that logs were left out costs a look at the block's receipts, or, where a node
@@ -10,10 +10,7 @@ has none to give, at what the other nodes say.
 Caveat: in a bloom that is nearly full nothing can be missed; reads and sweeps cover for that.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -22,19 +19,12 @@ import structlog
 from keeper.chain import wire
 from keeper.chain.bloom import contradiction, suspicion
 from keeper.chain.provider import NoAnswer
-from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc
-from keeper.chain.scan import LogPage, scan
+from keeper.chain.rpc import Rpc
 from keeper.errors import BadAnswer, ObservationError, RpcError
-from keeper.model import Address, BlockRef, Log, LogFilter
+from keeper.model import BlockRef, Log, LogFilter
 
 log = structlog.get_logger(__name__)
 
-FIRST_RANGE_BLOCKS: Final = 2_000
-MOST_RANGE_BLOCKS: Final = 500_000
-MANY_LOGS: Final = 10_000
-"""A range with so many is not grown."""
-SLOW_S: Final = 3.0
-"""Nor one that took so long."""
 _NO_SUCH_PARAMETER: Final = frozenset({-32601, -32602})
 
 
@@ -120,11 +110,11 @@ class LogReader:
 
     async def _of_all_nodes(self, block: BlockRef) -> list[tuple[Log, ...]]:
         """Return the answer of each node that has one."""
-        request = {"blockHash": block.hash} | _criteria(self.wanted)
+        request = {"blockHash": block.hash} | criteria(self.wanted)
 
         def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
             wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
-            found = _once([wire.log(one) for one in wires if not one.removed])
+            found = once([wire.log(one) for one in wires if not one.removed])
             if any(one.block_hash != block.hash for one in found):
                 raise BadAnswer("it has a log of another block")
             return found
@@ -157,9 +147,9 @@ class LogReader:
         return found
 
     async def _ask(self, where: dict[str, str], block: BlockRef) -> tuple[Log, ...]:
-        request = [where | _criteria(self.wanted)]
+        request = [where | criteria(self.wanted)]
         wires = await self._rpc.call_pinned("eth_getLogs", request, list[wire.WireLog])
-        found = _once([wire.log(one) for one in wires if not one.removed])
+        found = once([wire.log(one) for one in wires if not one.removed])
         for one in found:
             if one.block_hash != block.hash:
                 raise BadAnswer(
@@ -169,7 +159,7 @@ class LogReader:
         return found
 
 
-def _once(logs: Iterable[Log]) -> tuple[Log, ...]:
+def once(logs: Iterable[Log]) -> tuple[Log, ...]:
     """Return each log once, in the order first met: some nodes repeat themselves."""
     return tuple({(one.block_hash, one.log_index): one for one in logs}.values())
 
@@ -180,147 +170,9 @@ def _lets_through(wanted: LogFilter, one: Log) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One answer of a history."""
-
-    logs: tuple[Log, ...]
-    count: int
-    """How many came, whatever became of them."""
-    lowest: int
-    highest: int
-    """The blocks they are from; 0 where none came."""
-
-
-Decode = Callable[[msgspec.Raw], Found]
-
-
-def every_log(raw: msgspec.Raw) -> Found:
-    """Return each log once.  Raises BadAnswer."""
-    page = scan(bytes(raw))
-    return _by_one(raw) if page is None else _of_page(page, _once(page.logs()))
-
-
-def distinct_logs(raw: msgspec.Raw) -> Found:
-    """Return the first log of each address and topics: enough to know who there is."""
-    page = scan(bytes(raw))
-    return _by_one(raw) if page is None else _of_page(page, page.distinct())
-
-
-def _of_page(page: LogPage, logs: tuple[Log, ...]) -> Found:
-    numbers = page.block_number
-    return Found(logs=logs, count=len(page), lowest=int(numbers.min()), highest=int(numbers.max()))
-
-
-def _by_one(raw: msgspec.Raw) -> Found:
-    """Return the same of a page of any layout, log by log."""
-    wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
-    logs = _once([wire.log(one) for one in wires if not one.removed])
-    numbers = [one.block_number for one in logs]
-    lowest, highest = min(numbers, default=0), max(numbers, default=0)
-    return Found(logs=logs, count=len(logs), lowest=lowest, highest=highest)
-
-
-OnProgress = Callable[[int, int], None]
-"""Called with (blocks done, blocks in all)."""
-
-
-async def backfill(
-    rpc: Rpc,
-    wanted: LogFilter,
-    from_block: int,
-    to_block: int,
-    on_progress: OnProgress | None = None,
-    *,
-    first_range_blocks: int = FIRST_RANGE_BLOCKS,
-    decode: Decode = every_log,
-) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
-    """Yield (first block, last block, logs) until `to_block`, both ends included.
-
-    Ranges follow one another without a gap and each is complete, so the caller may store the last
-    block of one and go on from there later.  A refusal of any kind halves the range, success
-    lengthens it.  `decode` says which logs of an answer are handed on.  Raises RpcError when not
-    even a single block is answered.
-
-    Caveat: blocks near the head may still be orphaned; the caller checks that `to_block` is
-    canonical afterwards, or follows heads from a block before it.
-    """
-    size = first_range_blocks
-    good = 0
-    needed = 1
-    """Successes in a row before the range is lengthened; more after each refusal."""
-    start = from_block
-    while start <= to_block:
-        end = min(start + size - 1, to_block)
-        began_at = time.monotonic()
-        try:
-            found = await _range(rpc, wanted, start, end, decode)
-        except (RpcError, BadAnswer) as error:
-            if start == end:
-                raise
-            if isinstance(error, NoAnswer) and error.retry_after_s is not None:
-                await asyncio.sleep(error.retry_after_s)  # asked too often, not for too much
-                continue
-            size = (end - start + 1) // 2
-            good, needed = 0, min(needed * 2, 16)
-            log.info("backfill.halved", range_blocks=size, reason=str(error))
-            if isinstance(error, NoAnswer):
-                await asyncio.sleep(0.1)
-            continue
-        yield start, end, found.logs
-        if on_progress is not None:
-            on_progress(end - from_block + 1, to_block - from_block + 1)
-        start = end + 1
-        good += 1
-        if good >= needed and found.count < MANY_LOGS and time.monotonic() - began_at < SLOW_S:
-            size, good = min(size * 2, MOST_RANGE_BLOCKS), 0
-            needed = max(1, needed // 2)
-
-
-async def _range(rpc: Rpc, wanted: LogFilter, start: int, end: int, decode: Decode) -> Found:
-    """Return the logs of a range; a single block is asked for with all patience."""
-    request = {"fromBlock": hex(start), "toBlock": hex(end)} | _criteria(wanted)
-    attempts = None if start == end else 1
-    found = await rpc.read(
-        "eth_getLogs", [request], decode, attempts=attempts, hedge_s=HISTORY_HEDGE_S
-    )
-    if found.count and not start <= found.lowest <= found.highest <= end:
-        outside = found.lowest if found.lowest < start else found.highest
-        raise BadAnswer(
-            f"{rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one of "
-            f"block {outside:,}."
-        )
-    return found
-
-
-def _criteria(wanted: LogFilter) -> dict[str, Any]:
+def criteria(wanted: LogFilter) -> dict[str, Any]:
     """Return the filter's part of the request.  Raises ValueError for one of the whole chain."""
     if not wanted.addresses:
         raise ValueError("a log filter without addresses would ask for the whole chain")
     topics: list[list[str]] = [list(wanted.topics0)] if wanted.topics0 else []
     return {"address": list(wanted.addresses), "topics": topics}
-
-
-async def deployment_block(rpc: Rpc, address: Address) -> int:
-    """Return the first block with code at `address`, by binary search over eth_getCode.
-
-    Assumes that code stays once it is there.  Raises ObservationError for an address without code
-    now, and for a node that has forgotten old state.
-    """
-    low, high = 0, await rpc.block_number()
-    if not await rpc.code(address, high):
-        raise ObservationError(f"There is no contract at {address} in block {high:,}.")
-    while low < high:
-        middle = (low + high) // 2
-        try:
-            there = bool(await rpc.code(address, middle))
-        except NoAnswer:
-            raise
-        except RpcError as error:
-            raise ObservationError(
-                f"The node has no state of block {middle:,}, so the block in which {address} was "
-                f"deployed cannot be found: set deployment_block of the market, or use an archive "
-                f"node ({error})"
-            ) from error
-        low, high = (low, middle) if there else (middle + 1, high)
-    return low

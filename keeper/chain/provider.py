@@ -16,9 +16,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,7 +25,10 @@ import msgspec
 import structlog
 from asyncio_throttle.throttler import Throttler
 
-from keeper.chain.urls import check_url, redact
+from keeper.chain.health import NodeHealth, NodeState
+from keeper.chain.http import RETRY_AFTER_CAP_S, kind, retry_after_s
+from keeper.chain.ipc import Ipc, TooLong
+from keeper.chain.urls import check_url, ipc_path, redact
 from keeper.chain.wire import Envelope, RpcFault, amount, clip
 from keeper.errors import BadAnswer, RpcError
 
@@ -39,8 +39,6 @@ Request = tuple[str, Sequence[Any]]
 
 BODY_CAP_BYTES: Final = 64 * 1024 * 1024
 """The largest answer that is read."""
-RETRY_AFTER_CAP_S: Final = 10.0
-"""The longest a node's own wish to be left alone is granted."""
 REST_FIRST_S: Final = 0.5
 REST_MOST_S: Final = 30.0
 """How long a node that did not answer stands behind the others: doubling from first to most."""
@@ -48,37 +46,6 @@ WRONG_CHAIN_REST_S: Final = 60.0
 HEDGE_S: Final = 0.4
 OUTRUN_MOST: Final = 3
 """So often in a row others were asked as well and were faster: it counts as silent then."""
-
-
-class NodeState(StrEnum):
-    """What one node is good for at the moment."""
-
-    ALIVE = "alive"
-    LAGGING = "lagging"
-    APART = "on another branch"
-    UNREACHABLE = "unreachable"
-    WRONG_CHAIN = "wrong chain"
-    RATE_LIMITED = "rate-limited"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeHealth:
-    """One node as `keeper check` and the status page show it."""
-
-    name: str
-    """Scheme and host."""
-    state: NodeState
-    reason: str
-    """Why it is not alive, or empty."""
-    head: int | None
-    """The last block number it was heard of to have."""
-    latency_s: float | None
-    """Of its last usable answer."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be relied on."""
-        return self.state is NodeState.ALIVE
 
 
 class NoAnswer(RpcError):  # noqa: N818 - it reads as what it is
@@ -118,6 +85,8 @@ class Provider:
         self._url = check_url(url)
         self.name: Final = redact(url)
         self._session = session
+        path = ipc_path(url)
+        self._ipc = None if path is None else Ipc(path, cap_bytes=limits.body_cap_bytes)
         self._limits = limits
         self._chain_id = chain_id
         self._counts = counts
@@ -133,6 +102,8 @@ class Provider:
         self._latency_s: float | None = None
         self.rests_until = 0.0
         """Monotonic; in the past for a node that is relied on."""
+        self._alone_until = 0.0
+        """Monotonic: until then it asked to be left alone, whatever else happens."""
         self.head: int | None = None
         """The last block number it said that it has."""
         self.lagging = False
@@ -143,7 +114,7 @@ class Provider:
     @property
     def resting(self) -> bool:
         """Whether the node failed lately: it is asked after the others."""
-        return self.rests_until > time.monotonic()
+        return self.limited or self.rests_until > time.monotonic()
 
     @property
     def healthy(self) -> bool:
@@ -153,7 +124,12 @@ class Provider:
     @property
     def limited(self) -> bool:
         """Whether it asked to be left alone and that time is not over."""
-        return self.resting and self._trouble is NodeState.RATE_LIMITED
+        return self.limited_for_s > 0
+
+    @property
+    def limited_for_s(self) -> float:
+        """How much longer it wants to be left alone."""
+        return max(0.0, self._alone_until - time.monotonic())
 
     @property
     def health(self) -> NodeHealth:
@@ -168,6 +144,11 @@ class Provider:
         return NodeHealth(
             name=self.name, state=state, reason=reason, head=self.head, latency_s=self._latency_s
         )
+
+    async def close(self) -> None:
+        """Close the connections of its own: those over HTTP are the session's."""
+        if self._ipc is not None:
+            await self._ipc.close()
 
     def outrun(self) -> None:
         """Note that another node was asked too, and was faster."""
@@ -261,6 +242,8 @@ class Provider:
         if limited and self._failures > 1:  # its wish, and more where it is not enough
             rest = max(rest, min(RETRY_AFTER_CAP_S, doubled))
         self.rests_until = time.monotonic() + rest
+        if retry_after_s is not None:
+            self._alone_until = max(self._alone_until, time.monotonic() + retry_after_s)
         if self._failures == 1:
             log.warning("rpc.failed", node=self.name, reason=what, rest_s=rest)
         return NoAnswer(f"{self.name} {what}.", retry_after_s=retry_after_s)
@@ -304,7 +287,7 @@ class Provider:
         try:
             envelope = msgspec.json.decode(body, type=Envelope)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.failed(f"answered {method} with {_kind(body)}") from error
+            raise self.failed(f"answered {method} with {kind(body)}") from error
         if envelope.id != id_ and not (envelope.id is None and envelope.error is not None):
             raise self.failed(f"answered {method} with the id of another request")
         return envelope
@@ -313,7 +296,7 @@ class Provider:
         try:
             answers = msgspec.json.decode(body, type=list[Envelope] | Envelope)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.failed(f"answered a batch with {_kind(body)}") from error
+            raise self.failed(f"answered a batch with {kind(body)}") from error
         if isinstance(answers, Envelope):
             raise self._refusal("a batch", answers.error or RpcFault())
         by_id: dict[int, Envelope] = {}
@@ -324,27 +307,21 @@ class Provider:
         return by_id
 
     async def _post(self, payload: bytes, methods: Sequence[str], *, urgent: bool = False) -> bytes:
-        """Return the body of a usable HTTP answer.  Raises NoAnswer."""
+        """Return the body of a usable answer.  Raises NoAnswer."""
         if not urgent:
             async with self._turn:  # one waiter polls the throttle, the rest queue
                 for _ in methods:
                     await self._throttler.acquire()  # type: ignore[no-untyped-call]
+            if self.limited:  # it said so while this one waited for its turn
+                raise NoAnswer(f"{self.name} asked for a pause.", retry_after_s=self.limited_for_s)
         self._counts.update(methods)
         asked_at = time.monotonic()
         what = methods[0] if len(methods) == 1 else f"a batch of {len(methods)}"
         try:
-            async with self._session.post(
-                self._url,
-                data=payload,
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
-            ) as response:
-                body = await self._body(response, what)
-                if response.status == HTTPStatus.OK:
-                    self._latency_s = time.monotonic() - asked_at
-                    return body
-                raise self._http_failure(response, body, what)
+            if self._ipc is None:
+                body = await self._over_http(payload, what)
+            else:
+                body = await self._over_ipc(self._ipc, payload, what)
         except TimeoutError as error:
             raise self.failed(
                 f"did not answer {what} within {self._limits.timeout_s:g} s"
@@ -352,6 +329,29 @@ class Provider:
         except (aiohttp.ClientError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise self.failed(f"cannot be reached ({self._scrub(str(reason))})") from error
+        self._latency_s = time.monotonic() - asked_at
+        return body
+
+    async def _over_ipc(self, ipc: Ipc, payload: bytes, what: str) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                return await ipc.exchange(payload)
+        except TooLong as error:
+            cap = self._limits.body_cap_bytes
+            raise self.failed(f"answered {what} with more than {cap:,} bytes") from error
+
+    async def _over_http(self, payload: bytes, what: str) -> bytes:
+        async with self._session.post(
+            self._url,
+            data=payload,
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
+        ) as response:
+            body = await self._body(response, what)
+            if response.status == HTTPStatus.OK:
+                return body
+            raise self._http_failure(response, body, what)
 
     async def _body(self, response: aiohttp.ClientResponse, what: str) -> bytes:
         cap = self._limits.body_cap_bytes
@@ -366,37 +366,16 @@ class Provider:
 
     def _http_failure(self, response: aiohttp.ClientResponse, body: bytes, what: str) -> RpcError:
         """Return what an HTTP status other than 200 means."""
-        retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
+        wait_s = retry_after_s(response.headers.get("Retry-After"))
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             return self.failed(
                 "asks to be called less often (429)",
-                retry_after_s=1.0 if retry_after_s is None else retry_after_s,
+                retry_after_s=1.0 if wait_s is None else wait_s,
             )
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             envelope = msgspec.json.decode(body, type=Envelope)
             if envelope.error is not None:  # some nodes say no with a status as well
                 return self._refusal(what, envelope.error)
         return self.failed(
-            f"answered {what} with HTTP status {response.status}", retry_after_s=retry_after_s
+            f"answered {what} with HTTP status {response.status}", retry_after_s=wait_s
         )
-
-
-def _kind(body: bytes) -> str:
-    head = body[:64].lstrip()
-    if not head:
-        return "nothing"
-    return "HTML" if head.startswith(b"<") else "something that is not JSON-RPC"
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, between 0 and the cap; None without one."""
-    if value is None:
-        return None
-    try:
-        wanted = float(value)
-    except ValueError:
-        try:
-            wanted = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return min(max(wanted, 0.0), RETRY_AFTER_CAP_S) if wanted == wanted else None  # noqa: PLR0124 - NaN is not equal to itself

@@ -1,23 +1,24 @@
 """Packed reads: what several `Steps` want to know of one block, in as few eth_calls as fit.
 
-    batches of all steps -> merged, equal calls once -> chunks -> lens -> results back in order
+    batches of all steps -> merged, equal calls once -> chunks -> a node -> results back in order
 
 All calls of one `run` are pinned to the block's hash.  A typical block is one eth_call.  A contract
 that reverts, loops or answers megabytes costs its own call (`Failed`); a node that refuses a chunk
-gets half of it; a node that cannot answer the block at all fails the whole run.
+gets half of it, one that refuses the lens is asked in another way (`keeper.chain.ways`); a node
+that cannot answer the block at all fails the whole run.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
-from keeper.chain import lens, wire
+from keeper.chain import lens
 from keeper.chain.lens import Shares
-from keeper.chain.provider import NoAnswer
+from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.rpc import Rpc
-from keeper.chain.wire import at_block
+from keeper.chain.ways import Way, Ways
 from keeper.errors import BadAnswer, KeeperError, ObservationError, RpcError
 from keeper.model import BlockRef, Call, CallResult, Failed
 from keeper.ports import Steps
@@ -26,9 +27,10 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-ZERO_ADDRESS: Final = "0x" + "00" * 20
 MOST_CALLS: Final = 700
 """Of one packed read; Aave reads of 15,000 to 40,000 gas fit 30 million so."""
+BEHIND_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
+"""How long a node may be behind the head that another backend announced."""
 BEHIND_MOST: Final = 3
 """How often a chunk waits for a node that is behind before its size is blamed."""
 GROW_AFTER: Final = 64
@@ -36,7 +38,7 @@ GROW_AFTER: Final = 64
 
 
 class LensReader:
-    """`ports.Reader` over the deployless lens."""
+    """`ports.Reader` over the deployless lens, or whatever a node allows instead."""
 
     def __init__(
         self,
@@ -53,6 +55,12 @@ class LensReader:
         self._fitting = most_calls
         self._good = 0
         self._slots = asyncio.Semaphore(concurrency)
+        self._ways = Ways(shares, rpc.expected_chain_id)
+
+    @property
+    def ways(self) -> dict[str, Way]:
+        """How each node is read that was read at all, by its name."""
+        return self._ways.by_node
 
     async def run(self, steps: Steps[T], block: BlockRef) -> T:
         """Drive `steps` to its end, every call pinned to ``block.hash``.
@@ -205,13 +213,20 @@ class LensReader:
         self, calls: Sequence[Call], block: BlockRef, *, patiently: bool = False
     ) -> tuple[CallResult, ...]:
         """Run one packed read: the results of its first calls, all of them where gas allows."""
-        code = lens.encode(calls, self._shares)
-        request = {"from": ZERO_ADDRESS, "data": "0x" + code.hex()}
-        ask = self._rpc.call_pinned if patiently else self._rpc.call_as
-        try:
-            text = await ask("eth_call", [request, at_block(block)], Any)
-        except RpcError as error:
-            if error.data is None:
+
+        async def ask(node: Provider) -> tuple[CallResult, ...]:
+            try:
+                return await self._ways.read(node, calls, block)
+            except NoAnswer:
                 raise
-            text = error.data  # more than a contract's size is handed over as revert data
-        return lens.decode(wire.octets(text, "a packed read"), len(calls), self._shares)
+            except RpcError as error:  # without the code: what one node refuses another may do
+                raise RpcError(str(error)) from error
+
+        for pause_s in BEHIND_PAUSES_S if patiently else ():
+            try:
+                return await self._rpc.ask(ask)
+            except NoAnswer:
+                raise
+            except RpcError:
+                await asyncio.sleep(pause_s)
+        return await self._rpc.ask(ask)

@@ -12,27 +12,27 @@ read by a hash that nodes agreed on is believed.
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 import msgspec
-import stamina
 import structlog
 
 from keeper.chain import wire
 from keeper.chain.bloom import Blooms
-from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, NodeHealth, Provider, Request
-from keeper.chain.race import Race, is_final, pause_after
+from keeper.chain.compare import compare_branches, compare_heads
+from keeper.chain.health import NodeHealth
+from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider, Request
+from keeper.chain.race import is_final
+from keeper.chain.state import StateReads
+from keeper.chain.turns import Turns
 from keeper.chain.urls import GuardedResolver, check_url
-from keeper.chain.wire import BlockTag, at_block
+from keeper.chain.wire import BlockTag
 from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
-from keeper.model import Address, BlockRef, Hash, Receipt
-from keeper.units import Wei
+from keeper.model import BlockRef, Hash
 
 T = TypeVar("T")
 _MAYBE_HEADER: Final[Any] = wire.Header | None
@@ -49,17 +49,7 @@ HISTORY_HEDGE_S: Final = 2.0
 """Before a second node is asked for a long range of logs as well."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GasFees:
-    """What a transaction would have to pay now, wei per gas."""
-
-    base_fee_wei: Wei
-    """Of the next block."""
-    priority_fee_wei: Wei
-    """The median tip of the last five blocks, or the node's suggestion when they were empty."""
-
-
-class Rpc:
+class Rpc(StateReads):
     """JSON-RPC to one chain.  Make it with `open`; close it, or use it as a context."""
 
     def __init__(
@@ -75,8 +65,7 @@ class Rpc:
     ) -> None:
         self._providers = tuple(providers)
         self._session = session
-        self._attempts = attempts
-        self._hedge_s = hedge_s
+        self._turns = Turns(providers, attempts=attempts, hedge_s=hedge_s)
         self._lag_blocks = lag_blocks
         self.blooms: Final = Blooms()
         """What recent headers say of their logs."""
@@ -129,6 +118,8 @@ class Rpc:
 
     async def close(self) -> None:
         """Close the connections."""
+        for provider in self._providers:
+            await provider.close()
         await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -234,7 +225,7 @@ class Rpc:
                 for answer in answers
             ]
 
-        return await self._retried(ask, self._attempts, self._hedge_s)
+        return await self._turns.ask(ask)
 
     async def each(
         self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
@@ -275,39 +266,10 @@ class Rpc:
                 provider.head = max(answer.number, known)
             elif answer is None and isinstance(at, int):
                 provider.head = min(provider.head or 0, at - 1)
-        self._compare_heads()
+        compare_heads(self._providers, self._lag_blocks)
         if isinstance(at, int):
-            self._compare_branches(answers)
+            compare_branches(self._providers, answers)
         return answers
-
-    def _compare_branches(self, answers: Sequence[BlockRef | RpcError | None]) -> None:
-        """Mark the nodes that have another block than at least two agree on."""
-        votes = Counter(answer.hash for answer in answers if isinstance(answer, BlockRef))
-        if not votes:
-            return
-        [(hash_, count)] = votes.most_common(1)
-        for provider, answer in zip(self._providers, answers, strict=True):
-            if isinstance(answer, BlockRef):
-                apart = count >= 2 and answer.hash != hash_
-                if apart and not provider.apart:
-                    log.warning("node.apart", node=provider.name, number=answer.number)
-                provider.apart = apart
-
-    def _compare_heads(self) -> None:
-        """Mark the nodes that are too far behind what at least two have, or the one other."""
-        heads = sorted((p.head for p in self._providers if p.head is not None), reverse=True)
-        if len(heads) < 2:
-            return
-        common = heads[1] if len(heads) > 2 else heads[0]
-        for provider in self._providers:
-            if provider.head is None:
-                continue
-            lagging = common - provider.head >= self._lag_blocks
-            if lagging and not provider.lagging:
-                log.warning("node.lagging", node=provider.name, head=provider.head, others=common)
-            elif provider.lagging and not lagging:
-                log.info("node.caught_up", node=provider.name, head=provider.head)
-            provider.lagging = lagging
 
     async def send_raw(self, raw: bytes) -> Hash:
         """Send a signed transaction once, to the first node that is up; return the node's hash.
@@ -316,7 +278,7 @@ class Rpc:
         transaction may be on its way.
         """
         failure: RpcError | None = None
-        for provider in self._ordered():
+        for provider in self._turns.ordered():
             try:
                 await provider.verify()
             except RpcError as error:  # nothing was sent: the next may try
@@ -380,79 +342,7 @@ class Rpc:
         self.blooms.note(header)
         return block
 
-    async def receipt(self, tx_hash: Hash) -> Receipt | None:
-        """Return what became of a transaction; None while the node knows of no block with it."""
-        answer = await self.call_as("eth_getTransactionReceipt", [tx_hash], wire.WireReceipt | None)
-        if answer is None or answer.block_hash is None:
-            return None
-        return wire.receipt(answer)
-
-    async def nonce(self, address: Address, at: BlockTag = "latest") -> int:
-        """Return the number of transactions of `address` in the state at `at`."""
-        answer = await self.call("eth_getTransactionCount", [address, at_block(at)])
-        return wire.quantity(answer, "eth_getTransactionCount")
-
-    async def balance(self, address: Address, at: BlockTag = "latest") -> Wei:
-        """Return the balance in wei."""
-        answer = await self.call("eth_getBalance", [address, at_block(at)])
-        return Wei(wire.amount(answer, "eth_getBalance"))
-
-    async def code(self, address: Address, at: BlockTag = "latest") -> bytes:
-        """Return the deployed code; empty for an account without."""
-        return wire.octets(await self.call("eth_getCode", [address, at_block(at)]), "eth_getCode")
-
-    async def eth_call(
-        self,
-        to: Address,
-        data: bytes,
-        at: BlockTag = "latest",
-        *,
-        sender: Address | None = None,
-        value_wei: Wei = Wei(0),  # noqa: B008 - a NewType of int is immutable
-        gas: int | None = None,
-    ) -> bytes:
-        """Return what a call answers.  Raises RpcError with the revert data when it reverts."""
-        request: dict[str, str] = {"to": to, "data": "0x" + data.hex()}
-        if sender is not None:
-            request["from"] = sender
-        if value_wei:
-            request["value"] = hex(value_wei)
-        if gas is not None:
-            request["gas"] = hex(gas)
-        ask = self.call_pinned if isinstance(at, BlockRef) else self.call_as
-        return wire.octets(await ask("eth_call", [request, at_block(at)], Any), "eth_call")
-
-    async def gas_fees(self) -> GasFees:
-        """Return the next block's base fee and a tip that is usual."""
-        history: wire.FeeHistory = await self.call_as(
-            "eth_feeHistory", ["0x5", "latest", [50]], wire.FeeHistory
-        )
-        if not history.base_fee_per_gas:
-            raise BadAnswer(f"{self.names[0]} answered eth_feeHistory without a base fee.")
-        base_fee = wire.amount(history.base_fee_per_gas[-1], "eth_feeHistory")
-        tips = sorted(
-            tip
-            for row in history.reward or ()
-            for reward in row
-            if (tip := wire.amount(reward, "eth_feeHistory"))
-        )
-        if tips:
-            tip = tips[len(tips) // 2]
-        else:
-            tip = wire.amount(await self.call("eth_maxPriorityFeePerGas"), "the suggested tip")
-        return GasFees(base_fee_wei=Wei(base_fee), priority_fee_wei=Wei(tip))
-
     # --- how --------------------------------------------------------------------------------
-
-    def _ordered(self) -> list[Provider]:
-        """Return the nodes to ask: the lagging after the others, those that failed lately last.
-
-        One that asked for a pause is left out, unless it is the only one.
-        """
-        asked = [p for p in self._providers if not p.limited] or list(self._providers)
-        return sorted(
-            asked, key=lambda provider: (provider.resting, provider.apart or provider.lagging)
-        )
 
     async def read(
         self,
@@ -472,48 +362,17 @@ class Rpc:
             except BadAnswer as error:
                 raise provider.failed(f"answered {method} in a shape that is wrong") from error
 
-        return await self._retried(ask, attempts or self._attempts, hedge_s or self._hedge_s)
+        return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
 
-    async def _retried(
-        self, ask: Callable[[Provider], Awaitable[T]], attempts: int, hedge_s: float
+    async def ask(
+        self,
+        ask: Callable[[Provider], Awaitable[T]],
+        *,
+        attempts: int | None = None,
+        hedge_s: float | None = None,
     ) -> T:
-        """Go round the nodes; go round again, after a pause, as long as none answered."""
-        async for attempt in stamina.retry_context(
-            on=pause_after, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=2.0,
-            wait_jitter=0.1,
-        ):  # fmt: skip
-            with attempt:
-                return await self._round(ask, hedge_s)
-        raise AssertionError("stamina returns or raises")
-
-    async def _round(self, ask: Callable[[Provider], Awaitable[T]], hedge_s: float) -> T:
-        """Return the first answer, the next node being asked when one fails or is slow."""
-        left = self._ordered()
-        if len(left) == 1:
-            return await self._patient(left[0], ask)
-        race: Race[T] = Race()
-        try:
-            while left or race.running:
-                if left:
-                    provider = left.pop(0)
-                    race.running[asyncio.ensure_future(ask(provider))] = provider
-                rest_s = left[0].rests_until - time.monotonic() if left else 0.0
-                patience = max(hedge_s, rest_s) if left else None
-                done, _ = await asyncio.wait(
-                    race.running, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    if race.has(task):
-                        return task.result()
-            raise race.failure()
-        finally:
-            await race.end()
-
-    async def _patient(self, provider: Provider, ask: Callable[[Provider], Awaitable[T]]) -> T:
-        """Ask the only node there is; one that asked for a pause gets the rest of it first."""
-        if provider.limited:
-            await asyncio.sleep(max(0.0, provider.rests_until - time.monotonic()))
-        return await ask(provider)
+        """Return what `ask` has of one node: the others are asked as for any read."""
+        return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
 
 
 async def _chain_id_of(provider: Provider) -> int | RpcError:

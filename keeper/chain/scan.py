@@ -7,7 +7,7 @@ that is laid out in any other way is not read at all (None): it is a matter for 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,9 +31,11 @@ _NEEDED: Final = frozenset(
 _MOST_LAYOUTS: Final = 64
 _TOPIC_STRIDE: Final = 69
 """From one topic to the next: 64 digits and ``","0x``."""
-_NIBBLE: Final[Bytes] = np.full(256, 255, np.uint8)
-for _digit in b"0123456789abcdef":
-    _NIBBLE[_digit] = int(chr(_digit), 16)
+_NO_DIGIT: Final = 255
+_NIBBLES: Final = bytes(
+    int(chr(byte), 16) if byte in b"0123456789abcdef" else _NO_DIGIT for byte in range(256)
+)
+"""What each byte is worth as a lower-case hex digit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +61,11 @@ class LogPage:
         """Return them one by one, without those that were removed."""
         return tuple(self._logs(range(len(self))))
 
-    def distinct(self) -> tuple[Log, ...]:
-        """Return the first log of each address and topics: the others say nothing new of whom."""
+    def distinct(self, but: Container[bytes] = frozenset()) -> dict[bytes, int]:
+        """Return the row of the first log of each address and topics, in order, by a key for them.
+
+        `but`: keys that are not wanted.  Rows of logs that were removed do not count.
+        """
         count, topics = len(self), self.topics.shape[1]
         rows = np.empty((count, 20 + 32 * topics), np.uint8)
         rows[:, :20] = self.address
@@ -69,9 +74,18 @@ class LogPage:
         last_first = range(count - 1, -1, -1)
         kept = [at for at in last_first if not self.removed[at]] if self.removed.any() else None
         first = dict(zip((keys[at] for at in kept or last_first), kept or last_first, strict=True))
-        return tuple(self._logs(sorted(first.values())))
+        new = sorted((at, key) for key, at in first.items() if key not in but)
+        return {key: at for at, key in new}
 
-    def _logs(self, rows: "range | list[int]") -> Iterator[Log]:
+    def logs_at(self, rows: Iterable[int]) -> tuple[Log, ...]:
+        """Return the logs of these rows."""
+        return tuple(self._logs(rows))
+
+    def same_places(self, other: "LogPage") -> bool:
+        """Whether both have logs of the same blocks and indices, in whatever order."""
+        return _places(self) == _places(other)
+
+    def _logs(self, rows: Iterable[int]) -> Iterator[Log]:
         topics = self.topics.shape[1]
         for at in rows:
             if self.removed[at]:
@@ -85,6 +99,13 @@ class LogPage:
                 block_hash=Hash("0x" + self.block_hash[at].tobytes().hex()),
                 log_index=int(self.log_index[at]),
             )
+
+
+def _places(page: LogPage) -> set[bytes]:
+    rows = np.empty((len(page), 40), np.uint8)
+    rows[:, :32] = page.block_hash
+    rows[:, 32:] = page.log_index.astype(">u8").view(np.uint8).reshape(len(page), 8)
+    return set(rows.view("V40").ravel().tolist())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,17 +132,18 @@ def scan(page: bytes) -> LogPage | None:
     if (buffer[ends[:-1] + 1] != ord(",")).any() or (buffer[starts] != ord("{")).any():
         return None
     lengths = ends - starts + 1
+    digits = np.frombuffer(page.translate(_NIBBLES), np.uint8)
     parts: list[tuple[NDArray[np.intp], LogPage]] = []
     for length in np.unique(lengths):
         left = np.flatnonzero(lengths == length)
         windows = np.lib.stride_tricks.sliding_window_view(buffer, int(length))
+        worth = np.lib.stride_tricks.sliding_window_view(digits, int(length))
         while len(left):
             layout = _layout(page[starts[left[0]] : starts[left[0]] + length])
             if layout is None or len(parts) >= _MOST_LAYOUTS:
                 return None
-            rows = windows[starts[left]]
-            fits = _fitting(rows, layout)
-            part = _read(rows if fits.all() else rows[fits], layout)
+            fits = _fitting(windows[starts[left]], layout)
+            part = _read(worth[starts[left[fits]]], layout)
             if part is None:
                 return None
             parts.append((left[fits], part))
@@ -188,14 +210,13 @@ def _fitting(rows: Bytes, layout: _Layout) -> NDArray[np.bool_]:
     return same
 
 
-def _read(rows: Bytes, layout: _Layout) -> LogPage | None:
-    """Return the values of `rows`, or None where a digit is none."""
-    nibbles = np.take(_NIBBLE, rows)
+def _read(nibbles: Bytes, layout: _Layout) -> LogPage | None:
+    """Return the values of rows of digits, or None where one is none."""
     others = np.count_nonzero(nibbles[0][~layout.values] > 15)
-    if np.count_nonzero(nibbles > 15) != others * len(rows):
+    if np.count_nonzero(nibbles > 15) != others * len(nibbles):
         return None
     start, _ = layout.spans[b"topics"]
-    topics = np.empty((len(rows), layout.topics, 32), np.uint8)
+    topics = np.empty((len(nibbles), layout.topics, 32), np.uint8)
     for topic in range(layout.topics):
         at = start + topic * _TOPIC_STRIDE
         topics[:, topic] = _octets(nibbles[:, at : at + 64])
@@ -211,7 +232,7 @@ def _read(rows: Bytes, layout: _Layout) -> LogPage | None:
         block_hash=_octets(column(b"blockHash")),
         block_number=_quantity(column(b"blockNumber")),
         log_index=_quantity(column(b"logIndex")),
-        removed=np.full(len(rows), layout.removed),
+        removed=np.full(len(nibbles), layout.removed),
     )
 
 

@@ -1,5 +1,9 @@
 """Which URLs a node may have, and what of them may be shown.
 
+    https://HOST, http://HOST       JSON-RPC over HTTP
+    wss://HOST, ws://HOST           new heads
+    ipc:///path/geth.ipc            JSON-RPC over a Unix socket of this machine
+
 A provider's key is usually in the path, the query or the user part of its URL, so only scheme and
 host are ever printed.  Addresses that cloud machines serve credentials from are refused, as
 written and again after a name was resolved.
@@ -27,8 +31,21 @@ METADATA_ADDRESSES: Final = frozenset(
 """Those that are not link-local: Alibaba, Azure, Oracle, AWS and Google over IPv6."""
 
 
+IPC: Final = "ipc://"
+
+
+def ipc_path(url: str) -> str | None:
+    """Return the path of the Unix socket that `url` names, or None for another URL."""
+    return url.removeprefix(IPC) if url.startswith(IPC) else None
+
+
 def redact(url: str) -> str:
-    """Return scheme, host and port of `url`: all of it that may be logged or shown."""
+    """Return scheme, host and port of `url`: all of it that may be logged or shown.
+
+    The path of a socket is no secret.
+    """
+    if (path := ipc_path(url)) is not None:
+        return IPC + path
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -56,6 +73,10 @@ def check_url(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
 
     Raises ConfigError for another scheme, a missing host, and metadata addresses.
     """
+    if "http" in schemes and (path := ipc_path(url)) is not None:
+        if not path.startswith("/"):
+            raise ConfigError(f"The RPC URL {redact(url)} must have a whole path: ipc:///PATH.")
+        return url
     wanted = " or ".join(f"{scheme}://" for scheme in schemes)
     try:
         parts: SplitResult = urlsplit(url)

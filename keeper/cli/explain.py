@@ -132,10 +132,11 @@ def _print(out: "Console", chain: str, found: "Explained") -> None:
             old = f", {age(max(ages))} old" if ages else ""
             state = price.reason or "usable"
             say(f"price of {price.asset.symbol} {_price(price.price)}{old}: {state}")
-    if found.liquidation_prices:
+    points = _points(found)
+    if points:
         say()
-        for point in found.liquidation_prices:
-            say(_point(point.leg.asset.symbol, point.leg.price, point.price))
+    for line in points:
+        say(line)
     if found.remedies is not None:
         say()
         ways = [
@@ -173,6 +174,29 @@ def _point(symbol: str, now: int, price: int | None) -> str:
     sign = "-" if change < 0 else "+"
     by = f"{sign}{abs(change) // 10}.{abs(change) % 10} %"
     return f"liquidation price of {symbol}: {_price(price)} ({by} from {_price(now)})"
+
+
+def _points(found: "Explained") -> list[str]:
+    """At which prices, and when by interest alone, it comes to 1; nothing of what is unknown."""
+    from keeper.alerts.numbers import duration_text  # noqa: PLC0415
+    from keeper.units import WAD  # noqa: PLC0415
+
+    lines = [
+        _point(point.leg.asset.symbol, point.leg.price, point.price)
+        for point in found.liquidation_prices
+    ]
+    if found.price_factor:
+        # a fall is floored and a rise that is needed rounded up: towards the worse
+        permille = -(-found.price_factor * 1_000 // WAD) - 1_000
+        sign = "-" if permille < 0 else "+"
+        by = f"{sign}{abs(permille) // 10}.{abs(permille) % 10} %"
+        lines.append(f"all collateral together: health 1 at {by}")
+    seconds = found.seconds_to_liquidation
+    if seconds:
+        lines.append(f"by interest alone, at today's rates and prices: in {duration_text(seconds)}")
+    elif seconds is None and found.price_factor:
+        lines.append("by interest alone, at today's rates and prices: not within ten years")
+    return lines
 
 
 def _agreement(found: "Explained") -> list[str]:
@@ -218,6 +242,8 @@ def _entry(found: "Explained") -> dict[str, Any]:
             }
             for point in found.liquidation_prices
         ],
+        "price_factor_wad": None if found.price_factor is None else str(found.price_factor),
+        "seconds_to_liquidation": found.seconds_to_liquidation,
         "remedies": [
             {
                 "kind": str(way.kind),

@@ -128,7 +128,9 @@ JOBS: Final[tuple[Job, ...]] = (
         name="devnet",
         compiler="solc0827",
         settings=OWN_SETTINGS,
-        entries=_entries("devnet", "FixedPrice", "RatioAdapter", "RatioProvider"),
+        entries=_entries(
+            "devnet", "Aggregate3", "FixedPrice", "RatioAdapter", "RatioProvider", "SlotWriter"
+        ),
         own=True,
     ),
 )

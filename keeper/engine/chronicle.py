@@ -1,5 +1,6 @@
 """What is left of a pass: who is told what, and what is kept, in one database transaction."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,24 @@ class Telling:
     """Of the configuration; people's own are read with every pass."""
     gas_wei: Callable[[], Wei | None] = lambda: None
     """What the keeper's account has for gas, as last read."""
+
+
+async def checkpoint_of(market: WatchedMarket[Any, Any], block: BlockRef) -> Checkpoint:
+    """Return what is known of `market`, claiming `block`: one deep enough to stay.
+
+    Gathers a great book in parts, letting others go first.
+    """
+    gathered: list[Holdings] = []
+    for some in market.kept():
+        gathered += some
+        await asyncio.sleep(0)
+    return Checkpoint(
+        market=market.id,
+        block=block,
+        accounts=market.known(),
+        holdings=market.untouched(gathered),
+        layout=market.layout,
+    )
 
 
 class Chronicle:
@@ -161,9 +180,7 @@ class Chronicle:
         """Save who is in each book, as known at `block`: one that is deep enough to stay."""
         self._since_checkpoint = 0
         for market in self._markets.values():
-            await self._records.save_checkpoint(
-                Checkpoint(market=market.id, block=block, accounts=market.known())
-            )
+            await self._records.save_checkpoint(await checkpoint_of(market, block))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,24 +2,36 @@
 
 A checkpoint says "every borrower up to this block is in this list".  The list may hold more than
 that, so a checkpoint may always claim an older block than it could: ours claim one that is buried
-deep enough not to be reorganised away.  It is a cache: when its block is no longer canonical or its
-checksum is wrong, history is read again from the market's deployment.
+deep enough not to be reorganised away.  It is a cache: when its block is no longer canonical, its
+checksum is wrong, or a sample of its balances is not what the chain says, history is read again
+from the market's deployment.
+
+The balances in it are those that nothing had touched since its block, so that with everything
+touched since left out they are those of now.  They are put into the book at once and not believed:
+everybody is read again, 2,000 a block; whoever seems to be in danger before that, at the next block
+and before anything is decided about him.
 """
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 
-from keeper.engine.market import WatchedMarket
+from keeper.engine.market import KEPT_AT_ONCE, WatchedMarket
 from keeper.errors import ObservationError
 from keeper.model import Address, BlockRef, Checkpoint, Log, LogFilter, MarketId
-from keeper.ports import Records
+from keeper.ports import Reader, Records
 
 log = structlog.get_logger()
 
 SAVE_EVERY_RANGES = 25
+SAMPLE = 64
+"""Accounts of a checkpoint that are read again before any of it is used."""
+MOST_MISSED_BLOCKS = 100_000
+"""Balances of an older checkpoint are not used: too many were touched since."""
 
 
 class History(Protocol):
@@ -71,13 +83,18 @@ async def cover(
     upto: BlockRef,
     start_block: int | None,
     on_progress: Callable[[Progress], None],
+    reader: Reader | None = None,
 ) -> Progress:
     """Admit every account that ever borrowed in `market` up to and including `upto`.
 
     `start_block`: the market's deployment, or None to find it by bisection of `eth_getCode`.
+    `reader`: verifies a checkpoint's balances at `upto`; without one they are not used.
     """
     found: set[Address] = set()
     checkpoint = await _canonical(await records.checkpoint(market.id), history, upto)
+    balances = _Balances(market, checkpoint, reader, upto)
+    if checkpoint is not None and await balances.falsified(history):
+        checkpoint = None
     if checkpoint is not None:
         found |= set(checkpoint.accounts)
         market.admit(checkpoint.accounts)
@@ -115,8 +132,86 @@ async def cover(
             ranges += 1
             if ranges % SAVE_EVERY_RANGES == 0:
                 await _save(market.id, records, await history.block(last), found)
-    await _save(market.id, records, upto, found)
+    if not await balances.restore():
+        await _save(market.id, records, upto, found)
     return progress
+
+
+class _Balances:
+    """What a checkpoint says that accounts hold, on its way into the book."""
+
+    def __init__(
+        self,
+        market: WatchedMarket[Any, Any],
+        checkpoint: Checkpoint | None,
+        reader: Reader | None,
+        upto: BlockRef,
+    ) -> None:
+        self._market = market
+        self._reader = reader
+        self._upto = upto
+        self._since = 0 if checkpoint is None else checkpoint.block.number
+        usable = (
+            checkpoint is not None
+            and reader is not None
+            and checkpoint.layout == market.layout
+            and upto.number - self._since <= MOST_MISSED_BLOCKS
+        )
+        self._kept = checkpoint.holdings if checkpoint is not None and usable else ()
+
+    async def falsified(self, history: History) -> bool:
+        """Leave out whom blocks since touched; say whether a sample of the others is wrong.
+
+        Where that cannot be read, no balance is used, and the accounts are as good as before.
+        """
+        if not self._kept or self._reader is None:
+            return False
+        try:
+            await self._leave_out_touched(history)
+            wrong = await self._sampled(self._reader)
+        except ObservationError as error:
+            log.warning("checkpoint.unverified", market=self._market.id.name, reason=str(error))
+            self._kept = ()
+            return False
+        if wrong is None:
+            return False
+        log.warning(
+            "checkpoint.discarded",
+            reason="an account does not hold what it says",
+            market=self._market.id.name,
+            account=wrong,
+        )
+        self._kept = ()
+        return True
+
+    async def _leave_out_touched(self, history: History) -> None:
+        market, touched = self._market, set[Address]()
+        if self._since < self._upto.number:
+            async for _, _, logs in history.backfill(
+                market.log_filter, self._since + 1, self._upto.number
+            ):
+                said = market.adapter.touched(market.market, logs)
+                touched |= said.accounts | said.borrowers
+        self._kept = tuple(h for h in self._kept if h.account not in touched)
+
+    async def _sampled(self, reader: Reader) -> Address | None:
+        """Return an account that does not hold what is said; None if all of the sample do."""
+        chance = random.SystemRandom()
+        sample = chance.sample(self._kept, min(SAMPLE, len(self._kept)))
+        said = {holdings.account: holdings for holdings in sample}
+        steps = self._market.adapter.observe(self._market.market, tuple(said), said.get)
+        seen = await reader.run(steps, self._upto)
+        return next((h.account for h in seen.holdings if h != said[h.account]), None)
+
+    async def restore(self) -> int:
+        """Put them into the book, some at a time; return how many it took."""
+        put = 0
+        for at in range(0, len(self._kept), KEPT_AT_ONCE):
+            put += self._market.restore(self._kept[at : at + KEPT_AT_ONCE])
+            await asyncio.sleep(0)
+        if self._kept:
+            log.info("checkpoint.restored", market=self._market.id.name, accounts=put)
+        return put
 
 
 async def _save(

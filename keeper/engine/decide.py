@@ -149,7 +149,7 @@ def doubted(decisions: Sequence[Decision], doubt: str) -> tuple[Submission, ...]
 def _assessed(market: WatchedMarket[Any, Any], reading: Reading) -> Iterator[Assessment]:
     view, unread = reading.view, dict(reading.unreadable)
     danger = frozenset(endangered(market.book, view.weights(), WAD))
-    for account in (market.watched | danger).difference(unread):
+    for account in market.believed((market.watched | danger).difference(unread)):
         if (holdings := market.book.get(account)) is not None:
             yield view.assess(holdings)
     for account, why in unread.items():

@@ -8,6 +8,7 @@ made up for at the next block: whom it would have read stays on the list.  What 
 looked after all the same.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ import structlog
 from keeper.alerts.measures import Gauges
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
-from keeper.engine.market import Reading, WatchedMarket
+from keeper.engine.market import KEPT_AT_ONCE, Reading, WatchedMarket
 from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
 from keeper.engine.passes import Pass
@@ -90,6 +91,7 @@ class Engine:
         self._wall = wall
         self._behind_after_s = behind_after_s
         self._watches: tuple[Watch, ...] = ()
+        self._saving: asyncio.Task[None] | None = None
 
     async def start(self, block: BlockRef) -> None:
         """Reconcile what was on its way, and learn every market, before the first block.
@@ -147,7 +149,7 @@ class Engine:
         )
         self.last = done = replace(done, messages=messages)
         if self._chronicle.checkpoint_due:
-            await self.save_checkpoints()
+            await self._save_beside()
         return done
 
     async def _submit(
@@ -180,6 +182,14 @@ class Engine:
         submission = await self._executor.submit(intent, reading.view)
         self._pace.began(submission, reading.block.number)
         return submission
+
+    async def _save_beside(self) -> None:
+        """Save small books at once, great ones beside the passes that follow."""
+        if self._saving is not None:
+            await self._saving
+        self._saving = asyncio.create_task(self.save_checkpoints())
+        if all(len(market.book) <= KEPT_AT_ONCE for market in self.markets):
+            await self._saving
 
     async def save_checkpoints(self) -> None:
         """Save every market's checkpoint now; nothing happens before history is covered."""

@@ -5,8 +5,9 @@ read all markets of a chain in one packed read, and `take` puts the answers wher
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 from keeper.engine.oracles import (
@@ -40,6 +41,10 @@ REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
 DISCOVER_EVERY_BLOCKS = 1_000
 """Parameters are learnt again now and then although no log spoke of them."""
+KEPT_AT_ONCE = 200
+"""Accounts whose balances are gathered for a checkpoint, or put back, in one go."""
+MOST_KEPT = 250_000
+"""A book of more is saved without balances: they would take a gigabyte while they are gathered."""
 DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
@@ -62,6 +67,8 @@ class Reading:
     protecting: LendingView
     """The same arithmetic for protections, which may go by a doubted price where the stance on its
     cause says so; `view` itself where no price is doubted."""
+    distrusted: int = 0
+    """Accounts of a checkpoint that were given up because one of them was not as it said."""
     rotated: tuple[Rotated, ...] = ()
     """Feeds with another aggregator than before: they are traced again at the next block."""
 
@@ -106,6 +113,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
+        self._restored: set[Address] = set()
 
     @property
     def id(self) -> MarketId:
@@ -162,6 +170,7 @@ class WatchedMarket(Generic[M, Obs]):
         while len(self._heard) > REMEMBERED_BLOCKS:
             del self._heard[next(iter(self._heard))]
         self._to_read |= self._known(touched) | touched.borrowers
+        self._restored -= touched.accounts | touched.borrowers
 
     def unhear(self, block: BlockRef) -> None:
         """Take back an orphaned block: whom it touched is read again on the branch that won.
@@ -182,11 +191,67 @@ class WatchedMarket(Generic[M, Obs]):
 
     def admit(self, accounts: Iterable[Address]) -> None:
         """Queue accounts found in history: at most `READ_PER_BLOCK` of them enter at each block."""
-        self._backlog.extend(a for a in accounts if self.book.get(a) is None)
+        self._backlog.extend(a for a in accounts if a not in self.book)
+
+    def restore(self, kept: Iterable[Holdings]) -> int:
+        """Put balances of a checkpoint into the book where nothing newer is; return how many.
+
+        Whoever was touched meanwhile is left to be read.  Nobody restored is believed before he
+        was read: `admit` them too, so that all are, and ask `believed`.
+        """
+        if len(self._heard) >= REMEMBERED_BLOCKS:
+            return 0  # blocks were forgotten that may have touched somebody
+        put = 0
+        recent: set[Address] = set(self.watched)
+        for touched in self._heard.values():
+            recent |= touched.accounts | touched.borrowers
+        for holdings in kept:
+            if holdings.account not in self.book and holdings.account not in recent:
+                self.book.put(holdings)
+                self._restored.add(holdings.account)
+                put += 1
+        return put
+
+    def believed(self, accounts: Iterable[Address]) -> tuple[Address, ...]:
+        """Return those that were read since the start; the others are read at the next block."""
+        asked = set(accounts)
+        self._to_read |= asked & self._restored
+        return tuple(asked - self._restored)
+
+    def kept(self) -> Iterator[tuple[Holdings, ...]]:
+        """Yield, some at a time, the balances that nothing has touched in the blocks remembered.
+
+        The book may change in between: keep of them what is `untouched` at the end.  Of a book of
+        more than `MOST_KEPT` there are none.
+        """
+        if len(self.book) > MOST_KEPT:
+            return
+        some: list[Holdings] = []
+        for account in tuple(self.book.accounts()):
+            if (holdings := self.holdings(account)) is not None:
+                some.append(holdings)
+            if len(some) == KEPT_AT_ONCE:
+                yield tuple(some)
+                some = []
+        yield tuple(some)
+
+    def untouched(self, kept: Iterable[Holdings]) -> tuple[Holdings, ...]:
+        """Return those whom no block remembered touched and nothing else makes doubtful."""
+        doubtful = set(self._to_read) | self._restored | set(self._unreadable)
+        doubtful.update(self._quarantined)
+        for touched in self._heard.values():
+            doubtful |= touched.accounts | touched.borrowers
+        return tuple(h for h in kept if h.account not in doubtful)
+
+    @property
+    def layout(self) -> str:
+        """A digest of the contracts that balances are read from."""
+        addresses = ",".join(sorted(self.log_filter.addresses))
+        return "0x" + sha256(addresses.encode()).hexdigest()
 
     @property
     def backlog(self) -> int:
-        """Accounts found in history that are not in the book yet."""
+        """Accounts found in history that were not read since the start."""
         return len(self._backlog)
 
     def watch(self, accounts: frozenset[Address]) -> None:
@@ -210,10 +275,13 @@ class WatchedMarket(Generic[M, Obs]):
 
     def take(self, block: BlockRef, seen: Obs, rounds: OracleRead) -> Reading:
         """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
+        was_restored = self._restored & {h.account for h in seen.holdings}
         repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
             self.book.put(holdings)
             self._unreadable.pop(holdings.account, None)
+        self._restored -= was_restored
+        distrusted = self._distrust() if not was_restored.isdisjoint(repaired) else 0
         self._unreadable.update(seen.unreadable)
         self._to_read = set(self._unreadable) | set(self._quarantined)
 
@@ -237,6 +305,7 @@ class WatchedMarket(Generic[M, Obs]):
             feeds=judged.feeds,
             prices=judged.prices,
             repaired=repaired,
+            distrusted=distrusted,
             unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
         )
@@ -250,13 +319,21 @@ class WatchedMarket(Generic[M, Obs]):
         repaired = []
         for holdings in read:
             account = holdings.account
-            checked = account in self._swept or account in self._quarantined
+            checked = any(account in of for of in (self._swept, self._quarantined, self._restored))
             if checked and self.book.get(account) != holdings:
                 repaired.append(account)
                 self._quarantined[account] = DIFFERED
             else:
                 self._quarantined.pop(account, None)
         return tuple(repaired)
+
+    def _distrust(self) -> int:
+        """Give up what is left of a checkpoint: it is in the backlog and is read from there."""
+        given_up = len(self._restored)
+        for account in self._restored:
+            self.book.remove(account)
+        self._restored.clear()
+        return given_up
 
     def _next_swept(self) -> frozenset[Address]:
         """Return the sweep's share of the book, going round row by row."""
@@ -269,8 +346,8 @@ class WatchedMarket(Generic[M, Obs]):
         return frozenset(swept)
 
     def holdings(self, account: Address) -> Holdings | None:
-        """What the book holds of `account`; None if nobody ever looked."""
-        return self.book.get(account)
+        """What the book holds of `account`; None if nobody looked since the start."""
+        return None if account in self._restored else self.book.get(account)
 
     def assets_of(self, account: Address) -> frozenset[Address]:
         """Return the assets that `account` has entries in."""

@@ -171,6 +171,13 @@ def _report(head: BlockRef, readings: Mapping[str, Reading], unread: Mapping[str
     for name, reading in readings.items():
         for account in reading.repaired:
             log.warning("book.repaired", market=name, account=account, block=head.number)
+        if reading.distrusted:
+            log.warning(
+                "checkpoint.discarded",
+                reason="an account does not hold what it says",
+                market=name,
+                accounts=reading.distrusted,
+            )
         for found in reading.rotated:
             log.warning(
                 "feed.rotated",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keeper.model.chain import Address, BlockRef
 from keeper.model.decisions import Decision
 from keeper.model.health import Assessment
-from keeper.model.market import MarketId
+from keeper.model.market import Holdings, MarketId
 from keeper.model.oracles import PriceVerdict
 from keeper.model.people import AlertState, AuditEvent, HeldLine, Message
 
@@ -35,3 +35,8 @@ class Checkpoint:
     market: MarketId
     block: BlockRef
     accounts: tuple[Address, ...]
+    holdings: tuple[Holdings, ...] = ()
+    """What those of `accounts` held whom nothing touched since `block`; the others are only named.
+    Never believed as it is: see `keeper.engine.coverage`."""
+    layout: str = ""
+    """Which contracts `holdings` were read from, as a digest; empty without `holdings`."""

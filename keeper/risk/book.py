@@ -12,49 +12,13 @@ from numpy.typing import NDArray
 from keeper.model import Address, Entry, Holdings, Side
 from keeper.risk.hot import Hot
 from keeper.risk.index import AddressIndex
-from keeper.risk.shapes import GROWTH, STRETCH, Places, Shape, split, width_for
+from keeper.risk.kinds import FREE_KIND, Kinds
+from keeper.risk.product import Places
+from keeper.risk.shapes import GROWTH, STRETCH, Shape, split, width_for
 
 SCALED_BOUND = 1 << 128
-KINDS_BOUND = 1 << 16
-FREE_KIND = 0
 
 Rows = NDArray[np.int64]
-
-Kind = tuple[int, int]
-"""(e-mode, reserve) as it numbers entries; kind 0 is that of columns not used."""
-
-
-class Kinds:
-    """Numbers the (e-mode, reserve) pairs that occur: weights are then looked up by one gather."""
-
-    def __init__(self) -> None:
-        """Number 0 is taken by columns not used."""
-        self._number: dict[Kind, int] = {}
-        self._kinds: list[Kind] = [(0, 0)]
-        self._table: NDArray[np.int64] = np.zeros((2, 1), dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._kinds)
-
-    def __getitem__(self, number: int) -> Kind:
-        return self._kinds[number]
-
-    def number(self, kind: Kind) -> int:
-        """Return the number of `kind`, a new one if it has none."""
-        found = self._number.get(kind)
-        if found is None:
-            found = len(self._kinds)
-            if found >= KINDS_BOUND:
-                raise ValueError(f"more than {KINDS_BOUND - 1} pairs of e-mode and reserve")
-            self._number[kind] = found
-            self._kinds.append(kind)
-        return found
-
-    def table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the e-modes and the reserves by number."""
-        if self._table.shape[1] != len(self._kinds):
-            self._table = np.array(self._kinds, dtype=np.int64).T.copy()
-        return self._table[0], self._table[1]
 
 
 class Book:
@@ -70,8 +34,9 @@ class Book:
         self._great: dict[int, Holdings] = {}
         self.shapes: list[Shape] = []
         """Accounts by how many collaterals and debts they have; `place_of` says who is where."""
-        self.collateral_kinds = Kinds()
-        self.debt_kinds = Kinds()
+        self.most = 0
+        """The most columns that any shape has or had."""
+        self.kinds = Kinds()
         self.edited: set[int] = set()
         """Rows put or removed since `hot` was made; nobody is noted down while there is none."""
         self.hot: Hot | None = None
@@ -87,11 +52,6 @@ class Book:
     def rows(self) -> int:
         """How many rows there are, those of removed accounts included."""
         return self._index.rows
-
-    @property
-    def most(self) -> int:
-        """The most columns that any shape has."""
-        return max((s.collaterals + s.debts for s in self.shapes), default=0)
 
     @property
     def great(self) -> Mapping[int, Holdings]:
@@ -118,11 +78,8 @@ class Book:
                 raise ValueError(
                     f"{holdings.account}: {entry.scaled} in reserve {entry.reserve} is not uint128"
                 )
-            if entry.side is Side.COLLATERAL:
-                number = self.collateral_kinds.number((e_mode, entry.reserve))
-                collateral.append((number, entry.scaled))
-            else:
-                debt.append((self.debt_kinds.number((e_mode, entry.reserve)), entry.scaled))
+            number = self.kinds.number(entry.side, e_mode, entry.reserve)
+            (debt if entry.side is Side.DEBT else collateral).append((number, entry.scaled))
         row, shape = self._seat(holdings.account, len(collateral), len(debt))
         self._e_mode[row] = e_mode
         kinds, scaled, rest, exact = _columns(shape, collateral, debt)
@@ -145,20 +102,19 @@ class Book:
             entries = list(self._great[row].entries)
         else:
             columns = zip(
-                shape.kind[:, place].tolist(),
-                shape.scaled[:, place].tolist(),
-                shape.rest[:, place].tolist(),
+                shape.kind[place].tolist(),
+                shape.scaled[place].tolist(),
+                shape.rest[place].tolist(),
                 strict=True,
             )
             entries = [
                 Entry(
-                    reserve=(self.collateral_kinds if collateral else self.debt_kinds)[kind][1],
-                    side=Side.COLLATERAL if collateral else Side.DEBT,
+                    reserve=self.kinds.reserve(kind),
+                    side=Side.DEBT if kind % 2 else Side.COLLATERAL,
                     scaled=int(short * STRETCH) + rest,
                 )
-                for number, (kind, short, rest) in enumerate(columns)
+                for kind, short, rest in columns
                 if kind != FREE_KIND
-                for collateral in (number < shape.collaterals,)
             ]
         entries.sort(key=lambda e: (e.reserve, e.side is Side.DEBT))
         return Holdings(
@@ -233,6 +189,7 @@ class Book:
         if number is None:
             number = self._numbers[collaterals, debts] = len(self.shapes)
             self.shapes.append(Shape(collaterals, debts))
+            self.most = max(self.most, collaterals + debts)
         return number
 
 

@@ -1,44 +1,78 @@
 """Who can be endangered by a small move: the rest is left out by a certificate, not looked at.
 
-The certificate.  At the weights of its making every account left out had, for a bound B::
+The claim.  A certificate of band b that spares r slacks says that at the weights of its making
+every account left out had, for a bound B on the health factor::
 
-    C0 >= band * B * D0 + 2 * slack0        C, D: its two sums; slack0: more than its own
+    C0 >= b * B * D0 + r * slack0        C, D: its two sums; slack0: not less than its own
 
-Let m be the least ratio of a collateral weight to what it was then, and M the greatest of a debt
-weight.  All terms are positive, so ``C >= m * C0`` and ``D <= M * D0``, and as long as
-``m * band >= M`` and no slack has outgrown ``2 * m`` times what it was::
+or no debt at all: it can become unknown, but never endangered.
 
-    C - B * D >= B * D0 * (m * band - M) + 2 * m * slack0 >= slack
+What follows.  Let m be the least ratio of a collateral weight to what it was then, and M the
+greatest of a debt weight.  All terms are positive, so ``C >= m * C0`` and ``D <= M * D0``; hence
+for any b' with ``m * b >= M * b'``::
 
-which is what `keeper.risk.screen` asks of an account before it leaves it out.  Weights hold price,
-index, decimals and threshold, so accrual and governance count like any price.  When it does not
-hold, or a weight has lost or found its price, it has expired.  Accounts edited since are
-nobody's: who uses this asks about them apart.
+    C - b' * B * D >= B * D0 * (m * b - M * b') + r * m * slack0 >= r * m * slack0
+
+An account's slack is the sum of its entries' slacks, so it is at most k times what it was, for the
+greatest ratio k of a kind's slack to what it was.
+
+* With b' = 1 and ``r * m >= k`` the account has at least its slack to spare, which is what
+  `keeper.risk.screen` asks before it leaves anybody out: the certificate *holds*.
+* With b' = 1.01 and ``r * m >= 2 * k`` it has what a new certificate of band 1.01 that spares two
+  slacks claims: whom the outer tier left out, the certificate of an inner tier made of it speaks
+  for too.  So only that one is checked at a block.
+
+A tier is in rings, the accounts nearest the line first, each ring with the band that those beyond
+it had.  The same inequality with that band for b: as long as ``m * band >= M``, nobody beyond the
+ring is asked.
+
+What counts as a move.  A weight holds price, index, decimals and liquidation threshold: accrual,
+governance, an e-mode's parameters and a price source that is replaced all count like any price.
+A weight that was zero takes no part in the ratios, so it must have stayed zero.  One that was NaN,
+without a price, is of accounts that were not left out, so it does not matter what became of it; one
+that is NaN now ends the certificate, since those who use it are of unknown health now.  Accounts
+edited since are nobody's, and kinds numbered since are theirs alone: who uses this asks about them
+apart.
+
+How much the floats are off.  A ratio is a product with a reciprocal: three roundings, 4e-16; the
+margin of 1e-12 is far more.  Beyond `MOST_RISE` float32 sums could overflow, and it ends too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keeper.risk.shapes import Floats, Shape
+from keeper.risk.kinds import COLLATERALS, DEBTS, ByKind
+from keeper.risk.product import Floats32, Matrix, nbytes
+from keeper.risk.shapes import Floats
 from keeper.units import Wad
 
-SLACK_TIMES: Final = 2.0
 MARGIN: Final = 1e-12
-"""Far more than the float64 ratios can be off by."""
+MOST_RISE: Final = 2.0**20
+LIMIT_SLACKS: Final = 2.0
+LEAST_SLACK: Final = 1e-9
+"""Base units of an entry: what a ratio of slacks is taken to where there was none."""
 
 Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sides:
-    """One number for each kind, collateral and debt; NaN where there is no price."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """How far weights have moved: ratios to what they were."""
 
-    collateral: Floats
-    debt: Floats
+    least_collateral: float
+    most_collateral: float
+    least_debt: float
+    most_debt: float
+    slack: float
+    """The greatest ratio of a slack."""
+
+    @property
+    def risen(self) -> float:
+        """By what factor health factors have risen, at the most."""
+        return self.most_collateral / self.least_debt if self.least_debt > 0 else np.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,57 +80,131 @@ class Certificate:
     """What was true of all accounts left out, and of which weights."""
 
     band: float
-    collateral: Floats
-    debt: Floats
-    """float64[kinds] at its making; kinds that are numbered later only occur in edited accounts."""
-    collateral_slack: float
-    debt_slack: float
-    """The greatest of one entry at its making."""
+    spares: float
+    """How many times their slack they had to spare."""
+    collaterals: int
+    """How many of `kinds` are collateral; they come first."""
+    kinds: NDArray[np.intp]
+    """Those that had a weight that is not zero."""
+    reciprocal: Floats
+    """float64[kinds]: of their weights."""
+    nothing: NDArray[np.intp]
+    """Kinds whose weight was zero."""
+    slack_kinds: NDArray[np.intp]
+    """Those that had a weight."""
+    slack_reciprocal: Floats
+    """float64[slack_kinds]: of their slacks, or of `LEAST_SLACK` where that is greater."""
 
-    def holds(self, weights: Sides, collateral_slack: float, debt_slack: float) -> bool:
-        """Return whether those left out are still to be left out at these weights and slacks."""
-        collateral = weights.collateral[: len(self.collateral)]
-        debt = weights.debt[: len(self.debt)]
-        if _changed(collateral, self.collateral) or _changed(debt, self.debt):
-            return False
-        with np.errstate(divide="ignore", invalid="ignore"):
-            least = float(np.fmin.reduce(collateral / self.collateral, initial=np.inf))
-            most = float(np.fmax.reduce(debt / self.debt, initial=0.0))
-        spare = SLACK_TIMES * least
-        return (
-            least * self.band * (1 - MARGIN) >= most
-            and spare * self.collateral_slack >= collateral_slack
-            and spare * self.debt_slack >= debt_slack
+    @classmethod
+    def of(
+        cls,
+        weights: ByKind,
+        used: NDArray[np.bool_],
+        *,
+        band: float,
+        spares: float,
+    ) -> Self:
+        """Remember `weights`; `used`: which numbers are of a kind."""
+        numbers = np.flatnonzero(used)
+        values = weights.values[numbers]
+        some = numbers[values > 0]
+        kinds = np.concatenate((some[some % 2 == 0], some[some % 2 == 1]))
+        known = numbers[values >= 0]
+        with np.errstate(over="ignore"):  # of a subnormal: infinite, and it ends at once
+            reciprocal = 1.0 / weights.values[kinds]
+        return cls(
+            band=band,
+            spares=spares,
+            collaterals=int((some % 2 == 0).sum()),
+            kinds=kinds,
+            reciprocal=reciprocal,
+            nothing=numbers[values == 0],
+            slack_kinds=known,
+            slack_reciprocal=1.0 / np.maximum(weights.slack[known], LEAST_SLACK),
         )
 
-    def risen(self, weights: Sides) -> float:
-        """Return by what factor health factors may have risen since, at the most."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            most = float(
-                np.fmax.reduce(
-                    weights.collateral[: len(self.collateral)] / self.collateral, initial=0.0
-                )
-            )
-            least = float(
-                np.fmin.reduce(weights.debt[: len(self.debt)] / self.debt, initial=np.inf)
-            )
-        return most / least if least > 0 else np.inf
+    def moved(self, weights: ByKind) -> Moved | None:
+        """Return how far weights have moved; None where a price has gone or a zero counts now."""
+        values = weights.values
+        if self.nothing.size and not np.maximum.reduce(values.take(self.nothing)) <= 0:
+            return None
+        ratios = values.take(self.kinds)
+        ratios *= self.reciprocal
+        slacks = weights.slack.take(self.slack_kinds)
+        slacks *= self.slack_reciprocal
+        collateral, debt = ratios[: self.collaterals], ratios[self.collaterals :]
+        moved = Moved(
+            least_collateral=float(np.minimum.reduce(collateral, initial=np.inf)),
+            most_collateral=float(np.maximum.reduce(collateral, initial=0.0)),
+            least_debt=float(np.minimum.reduce(debt, initial=np.inf)),
+            most_debt=float(np.maximum.reduce(debt, initial=0.0)),
+            slack=float(np.maximum.reduce(slacks, initial=0.0)),
+        )
+        # NaN is propagated, and is not at least or at most anything
+        return moved if moved.least_collateral > 0 and moved.most_debt <= MOST_RISE else None
+
+    def holds(self, moved: Moved) -> bool:
+        """Return whether those left out are still to be left out, and `Tier.limits` suffice."""
+        return moved.slack <= LIMIT_SLACKS and self.reaches(moved, 1.0, 1.0)
+
+    def reaches(self, moved: Moved, band: float, spares: float) -> bool:
+        """Return whether a certificate of `band` that spares so many would be true of them now."""
+        least = moved.least_collateral * (1 - MARGIN)
+        return (
+            least * self.band >= moved.most_debt * band
+            and least * self.spares >= moved.slack * spares
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ring:
+    """Accounts up to some distance from the line, those of nearer rings included."""
+
+    band: float
+    matrix: Matrix
+    """The first rows of the tier's."""
+
+    def clears_beyond(self, moved: Moved) -> bool:
+        """Return whether a move leaves everybody out who is beyond this ring."""
+        return moved.least_collateral * self.band * (1 - MARGIN) >= moved.most_debt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tier:
-    """The accounts that one certificate does not leave out."""
+    """The accounts that one certificate does not leave out, copied so that they lie together."""
 
     certificate: Certificate
-    shapes: Sequence[Shape]
-    """Copies, so that they lie side by side."""
+    row: Rows
+    """int64[places]: whose place it is."""
+    matrix: Matrix
+    """float32[places, kinds]: scaled amounts times 2**-64."""
+    rings: tuple[Ring, ...]
+    """From the line outwards; beyond the last of them is the rest, by the certificate."""
+    signs: Floats
+    """float64[kinds]: what a weight is multiplied by for the signed sums."""
+    slack: Floats
+    """float64[places]: not less than each account's own, base units."""
+    limits: Floats32
+    """float32[places]: `LIMIT_SLACKS` times as much, in the unit of the signed sums."""
     sunk: Rows
     """Rows that were below already: taken as they are, not asked again."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def within(self, moved: Moved | None) -> Matrix:
+        """Return the rows that must be asked after this move: the first so many of all."""
+        if moved is not None:
+            for ring in self.rings:
+                if ring.clears_beyond(moved):
+                    return ring.matrix
+        return self.matrix
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return self.sunk.nbytes + sum(s.nbytes for s in self.shapes)
+        beside = self.sunk.nbytes + self.row.nbytes + self.signs.nbytes
+        return beside + self.slack.nbytes + self.limits.nbytes + nbytes(self.matrix)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -113,9 +221,9 @@ class Hot:
         return self.outer.nbytes + self.inner.nbytes
 
 
-def _changed(now: Floats, then: Floats) -> bool:
-    """Return whether a price came or went, or a weight that was zero counts now.
-
-    A collateral that counts now does no harm; to a debt it does, and one rule is enough.
-    """
-    return bool((np.isnan(now) != np.isnan(then)).any() or (now[then == 0] > 0).any())
+def signs(width: int, collateral: float, debt: float) -> Floats:
+    """Return a vector by kind with `collateral` and the negative of `debt`."""
+    made = np.empty(width)
+    made[COLLATERALS] = collateral
+    made[DEBTS] = -debt
+    return made

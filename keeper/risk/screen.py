@@ -12,23 +12,31 @@ integer rounding then moves them by at most the slack of each entry.  Hence::
     health factor >= (C (1 - gamma) - slack) / (D (1 + gamma) + slack) - 1 wad unit
 
 First everybody in float32, both sums in one: with collateral weights lowered and debt weights
-raised by gamma, ``S = sum(weight * scaled)``, debts negative, is never more than ``C - bound * D``
-however it was rounded, so that S at or above a slack that is enough for anybody clears an account.
-Gamma of float32 is about 1e-6; whom it cannot tell apart is asked about in float64, with his own
-slack.  Products may underflow: each is then off by at most 2**-150, which the slack takes in.
+raised by gamma and then rounded down, ``S = sum(weight * scaled)``, debts negative, is never more
+than ``C - bound * D``, so that S at or above a slack that is enough for anybody clears an account.
+That holds in whatever order the terms are added, and where a product and an addition are fused into
+one rounding instead of two: gamma only counts roundings, and there are then fewer.  Gamma of
+float32 is about 1e-6; whom it cannot tell apart is asked about in float64, with his own slack.
+Products may underflow: each is then off by at most 2**-150, which the slack takes in.
+
+NaN clears nobody: every comparison asks whether an account is at or above, never whether below.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keeper.model import Side, Weights
-from keeper.risk.book import Book, Kinds
-from keeper.risk.hot import SLACK_TIMES, Certificate, Hot, Sides, Tier
-from keeper.risk.shapes import SHRINK, Floats, Floats32, Shape
+from keeper.risk.book import Book
+from keeper.risk.hot import LEAST_SLACK, LIMIT_SLACKS, Certificate, Hot, Moved, Ring, Tier, signs
+from keeper.risk.kinds import COLLATERALS, DEBTS
+from keeper.risk.product import Floats32, Matrix, Places, head, stacked
+from keeper.risk.shapes import SHRINK, Floats, Shape
 from keeper.units import WAD, Wad
 
 UNIT_ROUNDOFF: Final = 2.0**-53
@@ -38,6 +46,14 @@ EXTRA_ROUNDINGS: Final = 16
 UNDERFLOW: Final = 2.0**-148
 OUTER_BAND: Final = 1.05
 INNER_BAND: Final = 1.01
+RINGS: Final = (1.001, 1.002, 1.005)
+"""Within the inner tier: most updates of a price are smaller than the band."""
+FEW: Final = 12
+"""So many are asked exactly in less time than float64 takes to tell them apart."""
+OUTER_SPARES: Final = 4.0
+INNER_SPARES: Final = 2.0
+MOST_EXPONENT: Final = 1000
+DOWN: Final = np.float32(-np.inf)
 
 Rows = NDArray[np.int64]
 _NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
@@ -51,6 +67,21 @@ class Found:
     unknown: Rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Near:
+    """Accounts of one shape that are not cleared."""
+
+    shape: Shape
+    places: Places
+    sums: Floats32
+    limit: np.float32
+
+    @property
+    def rows(self) -> Rows:
+        """Whose places these are."""
+        return self.shape.row[self.places].astype(np.int64)
+
+
 class Screen:
     """One book at the weights of one block; each threshold is one pass.  Made by `screen`."""
 
@@ -58,26 +89,26 @@ class Screen:
         """Look the weights up by kind; nothing is summed yet."""
         self.book = book
         self.weights = weights
-        self.sides = Sides(
-            collateral=_by_kind(book.collateral_kinds, weights.collateral),
-            debt=_by_kind(book.debt_kinds, weights.debt),
-        )
-        self._slack = Sides(
-            collateral=_by_kind(book.collateral_kinds, weights.collateral_slack, missing=0.0),
-            debt=_by_kind(book.debt_kinds, weights.debt_slack, missing=0.0),
-        )
-        self._most_collateral_slack = float(self._slack.collateral.max())
-        self._most_debt_slack = float(self._slack.debt.max())
-        self._unpriced = bool(
-            np.isnan(self.sides.collateral).any() or np.isnan(self.sides.debt).any()
-        )
+        self.by_kind = book.kinds.by_kind(weights)
         self._gamma = _gamma(book.most, UNIT_ROUNDOFF)
+        self._unpriced = math.isnan(float(np.maximum.reduce(self.by_kind.values)))
+        self._moved: tuple[Certificate, Moved | None] | None = None
 
     # --- everybody ----------------------------------------------------------------------------
 
     def found(self, threshold: Wad) -> Found:
         """Return what can be below `threshold` and what is unknown, in one pass over the book."""
-        return self._found(self.book.shapes, threshold)
+        surely, unclear = [_NO_ROWS], [_NO_ROWS]
+        for near in self._near(threshold, 1.0, 1.0):
+            under = near.sums < -near.limit
+            if under.all():
+                surely.append(near.rows)
+            else:
+                rows = near.rows
+                surely.append(rows[under])
+                unclear.append(rows[~under])
+        seen = self._trimmed(np.concatenate(unclear), threshold)
+        return Found(below=np.concatenate([*surely, seen.below]), unknown=seen.unknown)
 
     def can_be_below(self, threshold: Wad) -> Rows:
         """Return the rows whose exact health factor can be below `threshold`: a superset.
@@ -108,9 +139,7 @@ class Screen:
         """Return collateral (base units times threshold) and debt of `rows` in float64."""
         collateral, debt = np.zeros(len(rows)), np.zeros(len(rows))
         for shape, which, places in self.book.by_shape(rows):
-            collateral[which], debt[which] = shape.sums(
-                places, self.sides.collateral, self.sides.debt
-            )
+            collateral[which], debt[which] = shape.sums(places, self.by_kind.values)
         if self.book.great:
             for at in np.flatnonzero([int(row) in self.book.great for row in rows]):
                 collateral[at], debt[at] = self._great_sums(int(rows[at]))
@@ -124,7 +153,12 @@ class Screen:
         Who was below when its inner tier was made is found again; a health factor that has come
         back since is at most the inner band above the threshold.
         """
-        seen = self.found_in(hot.inner, hot.threshold)
+        rows, surely = self._asked(hot.inner)
+        if len(rows) - np.count_nonzero(surely) > FEW:
+            seen = self._trimmed(rows[~surely], hot.threshold)
+            seen = Found(below=np.concatenate([rows[surely], seen.below]), unknown=seen.unknown)
+        else:
+            seen = self._known(rows, hot.threshold)
         edited = self.book.edited
         below = np.concatenate([hot.inner.sunk, seen.below])
         if not edited:
@@ -139,112 +173,181 @@ class Screen:
     def found_in(self, tier: Tier, threshold: Wad) -> Found:
         """Return what a pass over the accounts of `tier` finds; who has sunk is not among them.
 
-        In float32 alone: to ask the few it cannot tell apart in float64 costs more than to ask
-        them exactly.
+        Its certificate must hold.  In float32 alone where nothing is unknown.
         """
+        return self._known(self._asked(tier)[0], threshold)
+
+    def _asked(self, tier: Tier) -> tuple[Rows, NDArray[np.bool_]]:
+        """Return whom float32 does not clear, and which of them it is sure of."""
+        matrix = tier.within(self._moved_since(tier.certificate))
+        limits = tier.limits[: matrix.shape[0]]
+        places, sums = _not_cleared(matrix @ self._weights(tier.signs, matrix), limits)
+        return tier.row.take(places), sums < -limits.take(places)
+
+    def _known(self, rows: Rows, threshold: Wad) -> Found:
+        """Tell the unknown among `rows` apart; without any, nothing more is asked."""
         if self._unpriced:
-            return self._found(tier.shapes, threshold)
-        near = [s.row[places] for s, places, _, _ in self._near(tier.shapes, threshold, 1.0, 1.0)]
-        below = np.concatenate([_NO_ROWS, *near])
-        return Found(below=below, unknown=_NO_ROWS)
+            return self._trimmed(rows, threshold)
+        return Found(below=rows, unknown=_NO_ROWS)
 
     def heat(self, threshold: Wad) -> Hot:
         """Return a hot set of the book at these weights.  Whoever keeps it forgets the edits."""
-        outer = self._tier(self.book.shapes, threshold, OUTER_BAND)
-        return Hot(
-            threshold=threshold,
-            outer=outer,
-            inner=self._tier(outer.shapes, threshold, INNER_BAND, sink=True),
-        )
+        outer = self._outer(threshold)
+        return Hot(threshold=threshold, outer=outer, inner=self._inner(outer, threshold, 1.0))
 
     def current(self, hot: Hot) -> bool:
         """Return whether `hot` can be used at these weights; its inner tier is made anew for it."""
-        if not self._holds(hot.outer.certificate):
-            return False
         inner = hot.inner.certificate
-        if not self._holds(inner) or inner.risen(self.sides) > INNER_BAND:
-            hot.inner = self._tier(hot.outer.shapes, hot.threshold, INNER_BAND, sink=True)
+        moved = self._moved_since(inner)
+        if moved is not None and moved.risen <= INNER_BAND and inner.holds(moved):
+            return True
+        outer = hot.outer.certificate
+        moved = self._moved_since(outer)
+        if moved is None or not outer.reaches(moved, INNER_BAND, INNER_SPARES):
+            return False
+        hot.inner = self._inner(hot.outer, hot.threshold, moved.slack)
         return True
 
-    def _holds(self, certificate: Certificate) -> bool:
-        return certificate.holds(self.sides, self._most_collateral_slack, self._most_debt_slack)
+    def holds(self, certificate: Certificate) -> bool:
+        """Return whether those that `certificate` left out are still to be left out."""
+        moved = self._moved_since(certificate)
+        return moved is not None and certificate.holds(moved)
+
+    def _moved_since(self, certificate: Certificate) -> Moved | None:
+        """Return how far weights have moved; that of the last certificate asked is remembered."""
+        if self._moved is None or self._moved[0] is not certificate:
+            self._moved = (certificate, certificate.moved(self.by_kind))
+        return self._moved[1]
+
+    def _outer(self, threshold: Wad) -> Tier:
+        found = list(self._near(threshold, OUTER_BAND, OUTER_SPARES))
+        row = np.concatenate([_NO_ROWS, *(n.rows for n in found)])
+        own_collateral, own_debt = self._own_slack(row)
+        return self._tier(
+            threshold,
+            OUTER_BAND,
+            OUTER_SPARES,
+            row=row,
+            matrix=stacked(
+                [(n.shape.kind[n.places], n.shape.scaled[n.places]) for n in found],
+                self.book.kinds.width,
+            ),
+            slack=own_collateral + _bound(threshold) * own_debt + self.book.most * LEAST_SLACK,
+        )
+
+    def _inner(self, outer: Tier, threshold: Wad, grown: float) -> Tier:
+        """Return those of `outer` within the inner band, ring by ring.
+
+        Who is below already is only a row.  `grown`: how many times their slack is at the most.
+        """
+        slack = outer.slack * max(grown, 1.0)
+        near = self._within(outer.matrix, slack, threshold, INNER_BAND)
+        matrix, row, slack = outer.matrix[near], outer.row[near], slack[near]
+        factors, unit = self._signs(_bound(threshold))
+        under = matrix @ self._weights(factors, matrix) < -self._limits(slack * unit)
+        kept = np.flatnonzero(~under)
+        sunk, row, matrix, slack = row[under], row[kept], matrix[kept], slack[kept]
+        ring = np.full(len(row), len(RINGS))
+        for number, band in reversed(tuple(enumerate(RINGS))):
+            ring[self._within(matrix, slack, threshold, band)] = number
+        order = np.argsort(ring, kind="stable")
+        matrix = matrix[order]
+        return self._tier(
+            threshold,
+            INNER_BAND,
+            INNER_SPARES,
+            row=row[order],
+            matrix=matrix,
+            slack=slack[order],
+            sunk=sunk,
+            rings=tuple(
+                Ring(band=band, matrix=head(matrix, int(np.count_nonzero(ring <= number))))
+                for number, band in enumerate(RINGS)
+            ),
+        )
+
+    def _within(self, matrix: Matrix, slack: Floats, threshold: Wad, band: float) -> Places:
+        """Return which rows `band` does not clear with `INNER_SPARES` slacks to spare."""
+        factors, unit = self._signs(_bound(threshold) * band)
+        limits = self._limits(slack * (INNER_SPARES * unit))
+        return _not_cleared(matrix @ self._weights(factors, matrix), limits)[0]
+
+    def _weights(self, factors: Floats, matrix: Matrix) -> Floats32:
+        """Return the weights for `matrix`, which may be older than the latest kinds."""
+        width = matrix.shape[1]
+        return _short(self.by_kind.values[:width] * factors[:width])
+
+    def _limits(self, slack: Floats) -> Floats32:
+        """Return a sum for each at or above which it has that much to spare."""
+        limits: Floats32 = (slack + self.book.most * UNDERFLOW).astype(np.float32)
+        return np.nextafter(limits, np.float32(np.inf), out=limits)
 
     def _tier(
-        self, shapes: Sequence[Shape], threshold: Wad, band: float, *, sink: bool = False
+        self,
+        threshold: Wad,
+        band: float,
+        spares: float,
+        *,
+        row: Rows,
+        matrix: Matrix,
+        slack: Floats,
+        sunk: Rows = _NO_ROWS,
+        rings: tuple[Ring, ...] = (),
     ) -> Tier:
-        """Return those of `shapes` that cannot be left out by `band`.
-
-        `sink`: who is below already is only remembered by row.
-        """
-        picked, sunk = [], [_NO_ROWS]
-        for shape, places, _, _ in self._near(shapes, threshold, band, SLACK_TIMES):
-            copy = shape.picked(places)
-            if sink:
-                under = np.zeros(copy.size, dtype=np.bool_)
-                for _, at, sums, limit in self._near([copy], threshold, 1.0, 1.0):
-                    under[at[sums < -limit]] = True
-                sunk.append(copy.row[under].astype(np.int64))
-                copy = copy.picked(np.flatnonzero(~under))
-            picked.append(copy)
+        factors, unit = self._signs(_bound(threshold))
         return Tier(
-            certificate=Certificate(
-                band=band,
-                collateral=self.sides.collateral,
-                debt=self.sides.debt,
-                collateral_slack=self._most_collateral_slack,
-                debt_slack=self._most_debt_slack,
+            certificate=Certificate.of(
+                self.by_kind, self.book.kinds.used(), band=band, spares=spares
             ),
-            shapes=picked,
-            sunk=np.concatenate(sunk),
+            row=row,
+            matrix=matrix,
+            rings=rings,
+            signs=factors[: matrix.shape[1]],
+            slack=slack,
+            limits=self._limits(slack * (LIMIT_SLACKS * unit)),
+            sunk=sunk,
         )
 
     # --- the two steps ------------------------------------------------------------------------
 
-    def _found(self, shapes: Sequence[Shape], threshold: Wad) -> Found:
-        """Ask in float32; in float64 only of those near the line."""
-        surely, unclear = [_NO_ROWS], [_NO_ROWS]
-        for shape, places, sums, limit in self._near(shapes, threshold, 1.0, 1.0):
-            rows = shape.row[places].astype(np.int64)
-            under = sums < -limit
-            surely.append(rows[under])
-            unclear.append(rows[~under])
-        seen = self._trimmed(np.concatenate(unclear), threshold)
-        return Found(below=np.concatenate([*surely, seen.below]), unknown=seen.unknown)
-
-    def _near(
-        self, shapes: Iterable[Shape], threshold: Wad, band: float, slack_times: float
-    ) -> Iterable[tuple[Shape, NDArray[np.intp], Floats32, np.float32]]:
-        """Yield, where there are any, the places not cleared, their signed sums and the slack."""
+    def _near(self, threshold: Wad, band: float, slack_times: float) -> Iterator[_Near]:
+        """Yield, where there are any, the accounts of the book that are not cleared."""
         bound = _bound(threshold)
-        collateral, debt, unit = self._signed(bound * band)
-        for shape in shapes:
+        factors, unit = self._signs(bound * band)
+        weights = _short(self.by_kind.values * factors)
+        collateral, debt = self._most(COLLATERALS), self._most(DEBTS)
+        for shape in self.book.shapes:
             if shape.debts:
-                slack = (
-                    shape.collaterals * self._most_collateral_slack
-                    + bound * shape.debts * self._most_debt_slack
-                )
+                slack = shape.collaterals * collateral + bound * shape.debts * debt
                 limit = _up(slack * slack_times * unit + self.book.most * UNDERFLOW)
             elif self._unpriced:
-                limit = np.float32(-np.inf)
+                limit = DOWN
             else:
                 continue
-            places, sums = shape.short_of(limit, collateral, debt)
-            if places.size:
-                yield shape, places, sums, limit
+            for start, sums in shape.signed(weights):
+                places, near = _not_cleared(sums, limit)
+                if places.size:
+                    yield _Near(shape=shape, places=places + start, sums=near, limit=limit)
 
-    def _signed(self, bound: float) -> tuple[Floats32, Floats32, float]:
-        """Return float32 weights by kind, debts negative, and what a base unit is in their sums.
+    def _signs(self, bound: float) -> tuple[Floats, float]:
+        """Return what weights are multiplied by, debts negative, and what a base unit is then.
 
         In units of the greatest weight, so that nothing overflows.
         """
         gamma = _gamma(self.book.most, SHORT_ROUNDOFF)
-        collateral = self.sides.collateral * (1 - gamma)
-        debt = self.sides.debt * (bound * (1 + gamma))
-        top = max(np.fmax.reduce(collateral), np.fmax.reduce(debt))
-        scale = float(np.ldexp(1.0, -int(np.frexp(top)[1])))
-        low = np.nextafter((collateral * scale).astype(np.float32), np.float32(-np.inf))
-        high = np.nextafter((debt * scale).astype(np.float32), np.float32(np.inf))
-        return low, -high, scale * SHRINK
+        factors = signs(self.book.kinds.width, 1 - gamma, bound * (1 + gamma))
+        top = float(np.fmax.reduce(np.abs(self.by_kind.values * factors)))
+        scale = math.ldexp(1.0, -max(-MOST_EXPONENT, min(MOST_EXPONENT, math.frexp(top)[1])))
+        return factors * scale, scale * SHRINK
+
+    def _most(self, side: slice) -> float:
+        """Return the greatest slack of one entry whose weight is known."""
+        slack = self.by_kind.slack[side]
+        most = float(np.maximum.reduce(slack))
+        if math.isnan(most):
+            known = ~np.isnan(self.by_kind.values[side])
+            most = float(np.maximum.reduce(slack, where=known, initial=0.0))
+        return math.inf if math.isnan(most) else most
 
     def _trimmed(self, rows: Rows, threshold: Wad) -> Found:
         """Return what float64 and each row's own slack leave of `rows`."""
@@ -255,15 +358,13 @@ class Screen:
         unknown = np.isnan(collateral) | np.isnan(debt)
         low = collateral * (1 - self._gamma) - own_collateral
         high = debt * (1 + self._gamma) + own_debt
-        below = (low < bound * high) & (debt > 0) & ~unknown
+        below = ~(low >= bound * high) & (debt > 0) & ~unknown
         return Found(below=rows[below], unknown=rows[unknown])
 
     def _own_slack(self, rows: Rows) -> tuple[Floats, Floats]:
         collateral, debt = np.zeros(len(rows)), np.zeros(len(rows))
         for shape, which, places in self.book.by_shape(rows):
-            collateral[which], debt[which] = shape.counts(
-                places, self._slack.collateral, self._slack.debt
-            )
+            collateral[which], debt[which] = shape.counts(places, self.by_kind.slack)
         widen = 1 + self._gamma
         return collateral * widen, debt * widen
 
@@ -271,12 +372,12 @@ class Screen:
         held, book = self.book.great[row], self.book
         collateral = debt = 0.0
         for entry in held.entries:
-            kind = (held.e_mode, entry.reserve)
+            kind = book.kinds.number(entry.side, held.e_mode, entry.reserve)
+            value = float(self.by_kind.values[kind]) * entry.scaled
             if entry.side is Side.COLLATERAL:
-                weight = self.sides.collateral[book.collateral_kinds.number(kind)]
-                collateral += float(weight) * entry.scaled
+                collateral += value
             else:
-                debt += float(self.sides.debt[book.debt_kinds.number(kind)]) * entry.scaled
+                debt += value
         return collateral, debt
 
 
@@ -285,6 +386,20 @@ def screen(book: Book, weights: Weights) -> Screen:
     return Screen(book, weights)
 
 
+def _not_cleared(sums: Floats32, limit: np.float32 | Floats32) -> tuple[Places, Floats32]:
+    """Return where `sums` are not at least `limit`, and those; NaN is not at least anything."""
+    cleared = sums >= limit
+    places = np.flatnonzero(np.logical_not(cleared, out=cleared))
+    return places, sums[places]
+
+
+def _short(weights: Floats) -> Floats32:
+    """Return float32 weights that are lower: collateral is worth less, debt costs more."""
+    short: Floats32 = weights.astype(np.float32)
+    return np.nextafter(short, DOWN, out=short)
+
+
+@lru_cache(maxsize=8)
 def _bound(threshold: Wad) -> float:
     return float(np.nextafter((threshold + 1) / WAD, np.inf))
 
@@ -300,20 +415,3 @@ def _up(value: float) -> np.float32:
 
 def _without(rows: Rows, left_out: Rows) -> Rows:
     return rows[~np.isin(rows, left_out)]
-
-
-def _by_kind(kinds: Kinds, table: Floats, missing: float = np.nan) -> Floats:
-    """Return the table's value of each kind; `missing` for what it lacks, 0 for unused columns."""
-    e_modes, reserves = kinds.table()
-    bound = table.shape[-1]
-    if table.ndim == 2:
-        known = (reserves < bound) & (e_modes < table.shape[0])
-        values: Floats = table.ravel().take(e_modes * bound + reserves, mode="clip")
-    else:
-        known = reserves < bound
-        values = table.take(reserves, mode="clip")
-    values[~known] = missing
-    if not np.isnan(missing):
-        values[np.isnan(values)] = missing
-    values[0] = 0.0
-    return values

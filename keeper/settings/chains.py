@@ -16,7 +16,7 @@ from keeper.model import MarketId
 from keeper.settings.section import Section
 from keeper.settings.values import (
     AddressValue,
-    HttpUrls,
+    NodeUrls,
     OptionalAddress,
     OptionalInt,
     WsUrls,
@@ -59,8 +59,10 @@ class Chain(Section):
 
     name: str = Field("", description="The key of the table; not set by hand.")
     chain_id: PositiveInt = Field(description="What eth_chainId must answer.")
-    rpc_urls: HttpUrls = Field(
-        repr=False, description="HTTP endpoints, best first; the others are for when it fails."
+    rpc_urls: NodeUrls = Field(
+        repr=False,
+        description="HTTP endpoints, or ipc:///path of a node's socket, best first; the others "
+        "are for when it fails.",
     )
     ws_urls: WsUrls = Field(
         (), repr=False, description="WebSocket endpoints for new heads; polled over HTTP without."

@@ -93,6 +93,8 @@ def _node_url(value: object, schemes: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be a URL in quotes starting with {schemes[0]}://")  # noqa: TRY004 - pydantic reports ValueError only
     text = value.strip()
+    if "ipc" in schemes and text.startswith(("/", "ipc:///")):  # a socket of this machine
+        return text if text.startswith("ipc:") else f"ipc://{text}"
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -130,8 +132,8 @@ OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_or_none)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_or_none)]
 OptionalAddress = Annotated[AddressValue | None, BeforeValidator(_or_none)]
 OptionalInt = Annotated[int | None, BeforeValidator(_or_none)]
-HttpUrls = Annotated[
-    tuple[Annotated[str, BeforeValidator(lambda v: _node_url(v, ("https", "http")))], ...],
+NodeUrls = Annotated[
+    tuple[Annotated[str, BeforeValidator(lambda v: _node_url(v, ("https", "http", "ipc")))], ...],
     BeforeValidator(_several),
 ]
 WsUrls = Annotated[

@@ -69,3 +69,10 @@ async def devnet_v3_0(devnet: Devnet, toolchain: Toolchain) -> Devnet:
     old = await deploy_v3_0(devnet.deployer, devnet.deployment)
     borrowers = await seed(devnet.anvil, devnet.artifacts, old, 40, 7)
     return Devnet(devnet.anvil, replace(old, borrowers=borrowers), toolchain)
+
+
+@pytest.fixture(params=["devnet", "devnet_v3_0"])
+def either(request: pytest.FixtureRequest) -> Devnet:
+    """Both ends of the arithmetic by revision: 3.6 with 60 accounts, 3.0.2 with 40."""
+    found: Devnet = request.getfixturevalue(request.param)
+    return found

@@ -195,6 +195,34 @@ async def test_an_explanation_ends_with_the_pool_s_own_numbers(
     assert int(mine["pool"]["health_factor_wad"]) == answer[5]
     assert {way["kind"] for way in mine["remedies"]} <= {"repay", "top_up"}
     assert mine["liquidation_prices"]
+    # bob: health 1.24..; at this fraction of all his collateral's prices it is 1
+    factor = int(mine["price_factor_wad"])
+    assert factor == -(-(10**36) // answer[5])
+    assert f"all collateral together: health 1 at -{(10**18 - factor) // 10**15 / 10} %" in said.out
+
+
+async def test_an_explanation_says_when_interest_alone_leads_to_liquidation(
+    typed: Typed, devnet: Devnet
+) -> None:
+    """At the second that it says, the Pool's health factor falls below 1."""
+    price = await devnet.price("ETH/USD")
+    await devnet.push_price("ETH/USD", (price * Decimal("0.7983")).quantize(Decimal("1e-8")))
+    alice = devnet.deployment.account("alice").address
+
+    said = await typed("explain", alice)
+    [mine] = (await typed("explain", alice, "--json")).json["positions"]
+    seconds = mine["seconds_to_liquidation"]
+    at = await devnet.anvil.timestamp() + seconds
+    below = []
+    for then in (at - 1, at):
+        snapshot = await devnet.anvil.snapshot()
+        await devnet.anvil.set_time(then)
+        await devnet.anvil.mine()
+        below.append((await devnet.account_data(alice))[5] < WAD)
+        await devnet.anvil.revert(snapshot)
+
+    assert f"by interest alone, at today's rates and prices: in {seconds // 86_400} d" in said.out
+    assert below == [False, True]
 
 
 async def test_an_account_without_a_position_is_told_so(typed: Typed, devnet: Devnet) -> None:

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from keeper.chain.logs import LogReader, backfill, deployment_block
+from keeper.chain.history import backfill, deployment_block
+from keeper.chain.logs import LogReader
 from keeper.errors import ObservationError, RpcError
 from keeper.model import Address, Hash, Log, LogFilter
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil

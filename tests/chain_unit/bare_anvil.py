@@ -38,6 +38,39 @@ def free_port() -> int:
         return port
 
 
+class Gate:
+    """Lets reads through together and blocks through alone.
+
+    While Anvil mines it answers a call pinned to the hash of its head with the state of the block
+    that is being made.  No node does that, so whoever stands in for one waits here.
+    """
+
+    def __init__(self) -> None:
+        self._reading = 0
+        self._free = asyncio.Condition()
+        self._alone = asyncio.Lock()
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """Read the state, not while a block is made."""
+        async with self._alone:
+            self._reading += 1
+        try:
+            yield
+        finally:
+            self._reading -= 1
+            async with self._free:
+                self._free.notify_all()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Make a block, not while the state is read."""
+        async with self._alone:
+            async with self._free:
+                await self._free.wait_for(lambda: not self._reading)
+            yield
+
+
 class Anvil:
     """One Anvil process that can be stopped and started again on its port."""
 
@@ -45,6 +78,7 @@ class Anvil:
         self.port = free_port()
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
+        self.gate = Gate()
         self.rpc: Rpc
 
     @property
@@ -93,11 +127,13 @@ class Anvil:
 
     async def mine(self, count: int = 1) -> None:
         """Mine `count` blocks."""
-        await self.rpc.call("anvil_mine", [hex(count), "0x1"])
+        async with self.gate.alone():
+            await self.rpc.call("anvil_mine", [hex(count), "0x1"])
 
     async def reorg(self, depth: int) -> None:
         """Replace the last `depth` blocks."""
-        await self.rpc.call("anvil_reorg", [depth, []])
+        async with self.gate.alone():
+            await self.rpc.call("anvil_reorg", [depth, []])
 
     async def set_code(self, address: Address, code: str) -> None:
         """Put runtime code at `address`."""

@@ -9,6 +9,7 @@ from keeper.chain.doctor import Finding, Grade, examine
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
 from tests.chain_unit.standin import Chain, Node, Refusal
+from tests.chain_unit.test_reader import said
 
 QUICK = Limits(calls_per_second=100_000, timeout_s=0.5)
 NOW = 1_700_000_000.0 + 12 * 20 + 3
@@ -20,12 +21,28 @@ def able(chain: Chain) -> Node:
     node.final = 10
     node.answers |= {
         "eth_getLogs": lambda _: [],
-        "eth_call": lambda _: "0x01",
+        "eth_call": lambda params: reads(chain, params),
+        "eth_getCode": lambda _: "0x",
         "eth_getBalance": lambda _: "0x0",
         "eth_getBlockReceipts": lambda _: [],
         "eth_syncing": lambda _: False,
     }
     return node
+
+
+def reads(chain: Chain, params: list[Any], *, at: int | None = None, results: int = 1) -> str:
+    """Answer the lens, run at the block asked for or `at` another, and the plain call."""
+    if "to" in params[0]:
+        return str(params[0]["data"])
+    [asked] = [block for block in chain.blocks if block.hash == params[1]["blockHash"]]
+    block = asked if at is None else chain.blocks[at]
+    return "0x" + said(*[(1, b"k")] * results, at=block).hex()
+
+
+def no_lens(params: list[Any]) -> Any:
+    if "to" not in params[0]:
+        raise Refusal(-32602, "missing field: to")
+    return params[0]["data"]
 
 
 async def told(*nodes: Node, now: float = NOW, ws: bool = True) -> tuple[Finding, ...]:
@@ -54,7 +71,25 @@ def _no(_: list[Any]) -> Any:
     ("method", "answer", "grade", "words"),
     [
         ("eth_getLogs", _no, Grade.WARNING, "takes no block hash for logs"),
-        ("eth_call", _no, Grade.FAILED, "runs no packed read"),
+        ("eth_call", _no, Grade.FAILED, "reads nothing pinned to a block hash: it cannot be used"),
+        (
+            "eth_call",
+            no_lens,
+            Grade.WARNING,
+            "refuses the packed read and has no Multicall3: every value is an eth_call of its own",
+        ),
+        (
+            "eth_call",
+            lambda params: reads(Chain(21), params, results=0),
+            Grade.WARNING,
+            "runs an eth_call with too little gas for packed reads",
+        ),
+        (
+            "eth_call",
+            lambda params: reads(Chain(21), params, at=19),
+            Grade.FAILED,
+            "answers reads of a block from another one (it was run in a block 19 of the time",
+        ),
         ("eth_getBalance", _no, Grade.WARNING, "has no old state: set deployment_block"),
         ("eth_getBlockReceipts", _no, Grade.WARNING, "gives no receipts"),
         ("eth_syncing", lambda _: {"currentBlock": "0x1"}, Grade.FAILED, "is still syncing"),
@@ -70,6 +105,17 @@ async def test_what_a_node_cannot_do_is_said_with_its_cost(
 
         [complaint] = [finding for finding in found if finding.grade is not Grade.OK]
         assert (complaint.grade, complaint.says[: len(words)]) == (grade, words)
+
+
+async def test_a_node_without_the_lens_is_read_through_multicall3_where_that_is() -> None:
+    async with able(Chain(21)) as node:
+        node.answers["eth_call"] = no_lens
+        node.answers["eth_getCode"] = lambda _: "0x6080"
+
+        [found, _] = await told(node)
+
+        assert found.grade is Grade.WARNING
+        assert found.says.startswith("refuses the packed read: it is read through Multicall3")
 
 
 async def test_old_news_an_old_fork_and_no_websocket_are_said() -> None:

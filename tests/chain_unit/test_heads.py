@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from keeper import ports
 from keeper.chain.branch import Advance, BranchLost
@@ -17,6 +18,7 @@ from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.errors import ConfigError
 from keeper.model import BlockRef, LogFilter
+from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node, header
 
 FREELY = Limits(calls_per_second=100_000, timeout_s=1.0)
@@ -410,3 +412,16 @@ def test_the_shell_fits_its_ports() -> None:
     wanted = LogFilter(addresses=(), topics0=())
 
     assert fits(HeadFollower(rpc), LensReader(rpc), LogReader(rpc, wanted)) == 3
+
+
+async def test_a_head_that_cannot_be_asked_for_is_said_ever_more_rarely() -> None:
+    async with Node(Chain(3)) as node, following(node, ws=False, poll_s=0.005) as follower:
+        with capture_logs() as said:
+            node.next_answers += [standin.status(503)] * 60
+            await follower.until(lambda: not node.next_answers)
+            node.chain.grow()
+            await follower.reaches(node.chain.head)
+
+        times = [line["times"] for line in said if line["event"] == "head.unread"]
+        assert times == [2**n for n in range(len(times))]
+        assert len(times) >= 4

@@ -6,7 +6,8 @@ import pytest
 
 from keeper.app.service import last_node
 from keeper.chain.heads import HeadFollower
-from keeper.chain.provider import NoAnswer, NodeHealth, NodeState
+from keeper.chain.health import NodeHealth, NodeState
+from keeper.chain.provider import NoAnswer
 from keeper.chain.quorum import Agreed, Answers, Doubted, Outvoted, judge
 from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef

@@ -13,12 +13,13 @@ from keeper.chain.lens import Shares
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
-from keeper.errors import BadAnswer, ObservationError, RpcError
-from keeper.model import Address, Call, CallResult, Failed, Returned
+from keeper.errors import BadAnswer, RpcError
+from keeper.model import Address, BlockRef, Call, CallResult, Failed, Returned
 from keeper.ports import Steps
-from tests.chain_unit.standin import Node, Refusal
+from tests.chain_unit.standin import Chain, Node, Refusal
 
 SHARES = Shares()
+GENESIS = Chain().head
 FREELY = Limits(calls_per_second=100_000, timeout_s=1.0)
 
 
@@ -26,10 +27,12 @@ def call(index: int, size: int = 4) -> Call:
     return Call(to=Address(f"0x{index + 1:040x}"), data=index.to_bytes(size, "big"))
 
 
-def said(*results: tuple[int, bytes]) -> bytes:
+def said(*results: tuple[int, bytes], at: BlockRef = GENESIS) -> bytes:
     """Return what the lens would say."""
-    return b"\x01" + b"".join(
-        bytes([state]) + len(data).to_bytes(3, "big") + data for state, data in results
+    place = at.number.to_bytes(8, "big") + at.timestamp.to_bytes(8, "big")
+    return b"".join(
+        [b"\x02", place, bytes.fromhex(at.parent_hash[2:])]
+        + [bytes([state]) + len(data).to_bytes(3, "big") + data for state, data in results]
     )
 
 
@@ -108,19 +111,15 @@ async def test_an_answer_as_revert_data_is_an_answer() -> None:
         assert node.count("eth_call") == 1
 
 
-async def test_too_little_gas_for_a_single_call_says_so() -> None:
-    async with reading(lambda _: "0x01") as (reader, node):
-        with pytest.raises(ObservationError, match="raise its RPC gas cap"):
-            await reader.call([call(1), call(2)], node.chain.head)
-
-
 @pytest.mark.parametrize(
     "answer",
     [
         "0x",
         "0x00",
-        "0x" + (b"\x01\x01\x00\x00\x05abc").hex(),
-        "0x" + (b"\x01\x01\x00").hex(),
+        "0x" + said()[:48].hex(),
+        "0x" + b"\x01".hex() + said()[1:].hex(),
+        "0x" + (said() + b"\x01\x00\x00\x05abc").hex(),
+        "0x" + (said() + b"\x01\x00").hex(),
         "0x" + said((9, b"")).hex(),
         "0x" + said((1, b""), (1, b""), (1, b"")).hex(),
         "0x1",
@@ -209,15 +208,17 @@ def test_what_the_lens_said_is_read_exactly_and_a_cut_never_is(
 ) -> None:
     answer = said(*results)
 
-    decoded = lens.decode(answer, len(results), SHARES)
+    place, decoded = lens.decode(answer, len(results), SHARES)
 
+    assert (place.number, place.timestamp) == (GENESIS.number, GENESIS.timestamp)
+    assert place.parent_hash == GENESIS.parent_hash
     assert [isinstance(result, Returned) for result in decoded] == [s == 1 for s, _ in results]
     assert [r.data for (s, _), r in zip(results, decoded, strict=True) if s < 2] == [
         payload for state, payload in results if state < 2
     ]
     cut = answer[: data.draw(st.integers(0, len(answer) - 1))]
     try:
-        fewer = lens.decode(cut, len(results), SHARES)
+        _, fewer = lens.decode(cut, len(results), SHARES)
     except BadAnswer:
         return
     assert fewer == decoded[: len(fewer)]
@@ -231,7 +232,7 @@ def test_shares_that_the_lens_could_not_hold_to_are_refused() -> None:
 
 
 def test_a_failure_says_why() -> None:
-    results = lens.decode(said((0, b"\xde\xad"), (2, b""), (3, b"")), 3, SHARES)
+    _, results = lens.decode(said((0, b"\xde\xad"), (2, b""), (3, b"")), 3, SHARES)
 
     assert results == (
         Failed("reverted", b"\xde\xad"),

@@ -1,5 +1,6 @@
 """What comes back from broken nodes: one plain sentence, never a wrong value."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.provider import Limits, NoAnswer, NodeState
+from keeper.chain.health import NodeState
+from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import at_block
 from keeper.errors import ConfigError, ObservationError, RpcError
@@ -134,6 +136,68 @@ async def test_retry_after_is_honoured() -> None:
         assert 0.35 < time.monotonic() - began_at < 2.0
 
 
+async def test_where_all_nodes_ask_for_a_pause_the_shortest_is_kept() -> None:
+    async with Node() as first, Node() as second, opened(first, second) as rpc:
+        first.next_answers.append(standin.status(429, "", **{"Retry-After": "3"}))
+        second.next_answers.append(standin.status(429, "", **{"Retry-After": "0.4"}))
+        with pytest.raises(NoAnswer):
+            await rpc.block_number()
+        asked = first.count("eth_blockNumber"), second.count("eth_blockNumber")
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert time.monotonic() - began_at > 0.3
+        assert first.count("eth_blockNumber") == asked[0]
+        assert second.count("eth_blockNumber") == asked[1] + 1
+
+
+async def test_a_pause_is_kept_though_requests_under_way_fail_or_are_answered() -> None:
+    async with Node() as node, opened(node, attempts=1) as rpc:
+        [provider] = rpc._providers
+        provider.failed("asks to be called less often", retry_after_s=0.4)
+        provider.failed("cannot be reached")
+        provider._answered()
+        before = node.count("eth_blockNumber")
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert time.monotonic() - began_at > 0.3
+        assert node.count("eth_blockNumber") == before + 1
+
+
+async def test_a_node_that_asks_for_pauses_again_and_again_is_asked_when_its_pause_is_over() -> (
+    None
+):
+    async with Node() as first, Node() as second, opened(first, second) as rpc:
+        for provider in rpc._providers:
+            for _ in range(6):  # it rests for ten seconds by now, but its wish is shorter
+                provider.failed("asks to be called less often", retry_after_s=0.2)
+            assert provider.rests_until - time.monotonic() > 5
+        began_at = time.monotonic()
+
+        await rpc.block_number()
+
+        assert time.monotonic() - began_at > 0.15
+        assert first.count("eth_blockNumber") + second.count("eth_blockNumber") == 1
+        assert rpc._providers[1].rests_until - time.monotonic() > 3
+
+
+async def test_what_waits_for_its_turn_is_not_sent_into_a_pause() -> None:
+    limits = Limits(calls_per_second=4, timeout_s=1.0)
+    async with Node() as node, await Rpc.open([node.url], 31337, limits=limits, attempts=1) as rpc:
+        [provider] = rpc._providers
+        waiting = [asyncio.create_task(rpc.block_number()) for _ in range(8)]
+        await asyncio.sleep(0.3)
+        provider.failed("asks to be called less often", retry_after_s=5.0)
+        asked = node.count("eth_blockNumber")
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert node.count("eth_blockNumber") == asked < 8
+        assert sum(isinstance(result, NoAnswer) for result in results) == 8 - asked
+
+
 async def test_the_second_node_answers_when_the_first_does_not_and_the_first_comes_back() -> None:
     async with Node(Chain(1)) as first, Node(Chain(8)) as second, opened(first, second) as rpc:
         first.next_answers.append(standin.status(500))
@@ -158,7 +222,7 @@ async def test_a_node_behind_is_passed_over_for_one_that_knows() -> None:
 async def test_a_slow_node_is_not_waited_for_and_counts_as_silent_after_three_times() -> None:
     async with Node(Chain(1)) as slow, Node(Chain(8)) as quick, opened(slow, quick) as rpc:
         slow.next_answers += [standin.drip(5.0)] * 3
-        rpc._hedge_s = 0.05
+        rpc._turns._hedge_s = 0.05
 
         for _ in range(3):
             began = time.monotonic()

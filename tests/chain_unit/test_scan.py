@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeper.chain import wire
-from keeper.chain.logs import distinct_logs, every_log
+from keeper.chain.history import Distinct, every_log, read_answer
 from keeper.chain.scan import scan
 from keeper.model import Log
 
@@ -58,7 +58,7 @@ def test_columns_say_what_is_read_one_by_one(
     seen: dict[Any, Log] = {}
     for log in one_by_one(page):
         seen.setdefault((log.address, log.topics), log)
-    assert scanned.distinct() == tuple(seen.values())
+    assert scanned.logs_at(scanned.distinct().values()) == tuple(seen.values())
 
 
 @given(st.randoms(use_true_random=False), st.data())
@@ -98,11 +98,27 @@ def test_pages_of_several_events_are_read_the_slow_way_and_whole() -> None:
     logs = [*made(random.Random(3), 5, removed=False), *others]
     raw = msgspec.Raw(page_of(logs))
 
-    found = every_log(raw)
+    answer = read_answer(raw)
 
-    assert found.logs == one_by_one(bytes(raw))
-    assert (found.lowest, found.highest) == (4_090, 4_091)
-    assert distinct_logs(raw).count == found.count
+    assert answer.page is None
+    assert every_log(answer) == one_by_one(bytes(raw))
+    assert (answer.lowest, answer.highest, answer.count) == (4_090, 4_091, len(every_log(answer)))
+
+
+def test_whoever_was_handed_on_is_not_handed_on_again() -> None:
+    first, second = made(random.Random(5), 40, removed=False), made(random.Random(6), 40)
+    pages = [msgspec.Raw(page_of(logs)) for logs in (first, [*first[:20], *second], first)]
+    distinct, forgetful = Distinct(), Distinct(most=0)
+
+    found = [distinct(read_answer(page)) for page in pages]
+
+    whom = [(log.address, log.topics) for logs in found for log in logs]
+    assert len(whom) == len(set(whom))
+    assert set(whom) == {
+        (log.address, log.topics) for page in pages for log in one_by_one(bytes(page))
+    }
+    assert found[2] == ()
+    assert [len(forgetful(read_answer(pages[0]))) for _ in range(2)] == [len(found[0])] * 2
 
 
 @pytest.mark.parametrize("field", ["address", "data", "blockHash", "transactionHash", "logIndex"])

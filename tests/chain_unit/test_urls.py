@@ -45,6 +45,15 @@ def test_an_unusable_url_is_refused_without_showing_its_path(url: str) -> None:
     assert "meta-data" not in str(caught.value)
 
 
+def test_a_socket_of_this_machine_is_taken_for_requests_by_its_whole_path() -> None:
+    assert check_url("ipc:///var/lib/geth/geth.ipc") == "ipc:///var/lib/geth/geth.ipc"
+    assert redact("ipc:///var/lib/geth/geth.ipc") == "ipc:///var/lib/geth/geth.ipc"
+    with pytest.raises(ConfigError, match="must have a whole path: ipc:///PATH"):
+        check_url("ipc://geth.ipc")
+    with pytest.raises(ConfigError, match="it must be wss:// or ws://HOST"):
+        check_url("ipc:///var/lib/geth/geth.ipc", schemes=("wss", "ws"))
+
+
 def test_a_websocket_url_is_taken_where_one_is_wanted() -> None:
     assert check_url("wss://node.example.com/key", schemes=("ws", "wss"))
 

@@ -307,6 +307,9 @@ class View:
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
         return None
 
+    def price_factor(self, holdings: Holdings) -> Wad | None:
+        return None
+
     def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
         return 90 * 86_400
 
@@ -475,7 +478,7 @@ class Reader:
                 for call in calls:
                     word, _, account = call.data.decode(errors="replace").partition(" ")
                     if word == "account" and call.to == POOL:
-                        self.accounts[-1].add(Address(account))
+                        (self.accounts or [set()])[-1].add(Address(account))
                 calls = steps.send(tuple(self.chain.answer(call, block) for call in calls))
         except StopIteration as done:
             result: T = done.value

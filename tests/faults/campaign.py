@@ -45,11 +45,22 @@ class Result:
     figures: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, trial: Trial) -> None:
-        self.trials += 1
-        self.violations += [f"{trial.seed}: {violation}" for violation in trial.violations]
-        for name, count in trial.suffered.items():
+        self.join(
+            Result(
+                trials=1,
+                violations=[f"{trial.seed}: {violation}" for violation in trial.violations],
+                suffered=trial.suffered,
+                figures=trial.figures,
+            )
+        )
+
+    def join(self, other: "Result") -> None:
+        """Add what another one has."""
+        self.trials += other.trials
+        self.violations += other.violations
+        for name, count in other.suffered.items():
             self.suffered[name] = self.suffered.get(name, 0) + count
-        for name, values in trial.figures.items():
+        for name, values in other.figures.items():
             self.figures.setdefault(name, []).extend(values)
 
 
@@ -76,8 +87,11 @@ async def _run(
     for number in range(first, first + count):
         seed = f"{campaign.id}:{number}"
         trial = Trial(seed=seed, chance=random.Random(seed))
-        with bug():
-            await campaign.run(stage, trial)
+        try:
+            with bug():
+                await campaign.run(stage, trial)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+            trial.violations.append(f"crashed: {type(error).__name__}: {error}")
         result.add(trial)
         if until_caught and result.violations:
             break

@@ -12,15 +12,17 @@ import msgspec
 from keeper.chain import lens as lens_module
 from keeper.chain import logs as logs_module
 from keeper.chain.branch import Branch
+from keeper.chain.history import backfill
 from keeper.chain.lens import Shares
-from keeper.chain.logs import LogReader, backfill
-from keeper.chain.provider import Provider
+from keeper.chain.logs import LogReader
+from keeper.chain.place import Places
+from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.quorum import Agreed, Quorum
 from keeper.chain.reader import LensReader
-from keeper.chain.rpc import Rpc
+from keeper.chain.turns import Turns
 from keeper.chain.wire import Envelope
-from keeper.errors import ObservationError
-from keeper.model import Address, BlockRef, Call, Failed, Log, Returned
+from keeper.errors import BadAnswer, ObservationError
+from keeper.model import Address, BlockRef, Call, CallResult, Failed, Log, Returned
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil
 from tests.faults.campaign import Campaign, Trial
 from tests.faults.proxy import BROKEN, SILENT, Fault, Proxy, Socket
@@ -65,8 +67,6 @@ async def _note(
     truth: Truth, trial: Trial, seen: Client, proxies: Sequence[Proxy], since: BlockRef
 ) -> None:
     trial.violations += await truth.violations(seen, since)
-    if truth.raced:
-        trial.suffered["reads raced by mining"] = truth.raced
     done = sum((proxy.done for proxy in proxies), Counter[str]())
     trial.suffered |= dict(done)
     trial.figures["usable_s"] = truth.delays_s(seen)
@@ -112,10 +112,10 @@ def _bad(chance: random.Random) -> dict[Fault, float]:
 
 @contextmanager
 def no_fail_over() -> Iterator[None]:
-    def first_only(self: Rpc) -> list[Provider]:
-        return [self._providers[0]]
+    def first_only(self: Turns) -> list[Provider]:
+        return [self.providers[0]]
 
-    with planted(Rpc, "_ordered", first_only):
+    with planted(Turns, "ordered", first_only):
         yield
 
 
@@ -144,7 +144,7 @@ def any_id_will_do() -> Iterator[None]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.failed("answered with something that is not JSON-RPC") from error
 
-    with planted(Provider, "_one", careless):
+    with planted(Provider, "_one", careless), planted(Places, "contradiction", lambda *_: ""):
         yield
 
 
@@ -152,7 +152,7 @@ def any_id_will_do() -> Iterator[None]:
 
 
 async def c3(anvil: Anvil, trial: Trial) -> None:
-    """One of three nodes is behind, denies logs it does not have, or follows a fork."""
+    """One of three nodes is behind, denies logs, reads other blocks, or follows a fork."""
     truth = Truth(anvil)
     await truth.prepare()
     async with (
@@ -160,18 +160,20 @@ async def c3(anvil: Anvil, trial: Trial) -> None:
         _fork(anvil, trial.chance) as fork,
     ):
         liar = trial.chance.choice(proxies[:2])
-        ws = trial.chance.choice(([], [liar], [proxies[2]]))
+        ws = trial.chance.choice(([], [liar], [liar], [liar], [proxies[2]]))
         async with client(proxies, ws=ws, quorum=2) as seen:
 
             async def turn() -> None:
                 await _mine_fork(fork, trial.chance)
-                lie = trial.chance.choice(("lag", "lag", "fork", "fork", "none"))
+                lie = trial.chance.choice(("lag", "lag", "fork", "fork", "fork", "elsewhere"))
                 trial.suffered[lie] = trial.suffered.get(lie, 0) + 1
                 liar.calm()
                 liar.upstream = fork.url if lie == "fork" else anvil.url
                 if lie == "fork":
                     liar.lies.forked = True
                     await liar.close_sockets()
+                if lie == "elsewhere":
+                    liar.lies.elsewhere_blocks = trial.chance.randint(1, 4)
                 if lie == "lag":
                     liar.lies.lag_blocks = trial.chance.randint(1, 6)
                     liar.lies.empty_logs = trial.chance.random() < 0.7
@@ -256,8 +258,8 @@ async def c6(anvil: Anvil, trial: Trial) -> None:
     quorum = trial.chance.choice((1, 2))
     async with nodes(anvil, trial.chance, 2) as proxies, client(proxies, quorum=quorum) as seen:
         first = seen.chain[-1].number + 1
+        liar = trial.chance.choice(proxies)
         if quorum == 2:  # one of the two leaves some out
-            liar = trial.chance.choice(proxies)
             liar.lies.drop_logs = 0.4
         else:  # both deny all of them, as backends do that are not indexed yet
             for proxy in proxies:
@@ -270,15 +272,23 @@ async def c6(anvil: Anvil, trial: Trial) -> None:
             proxy.lies.most_logs = trial.chance.randint(6, 12)
             proxy.lies.most_blocks = trial.chance.randint(1, 5)
             proxy.lies.duplicate_logs = 0.3
-            proxy.weather = {Fault.DROP: 0.1, Fault.TOO_MANY: 0.05}
+            if quorum == 1:
+                proxy.weather = {Fault.DROP: 0.1, Fault.TOO_MANY: 0.05}
+            elif proxy is liar:  # what it leaves out of history the other makes up for
+                proxy.lies.drop_logs = 0.4
         last = await anvil.rpc.block_number()
         got: list[tuple[int, int]] = []
         covered: list[int] = []
-        async for start, end, found in backfill(
-            seen.rpc, WANTED, first, last, first_range_blocks=64
-        ):
-            covered += range(start, end + 1)
-            got += [(log.block_number, log.log_index) for log in found]
+        while not covered or covered[-1] < last:
+            try:
+                resumed = covered[-1] + 1 if covered else first
+                async for start, end, found in backfill(
+                    seen.rpc, WANTED, resumed, last, first_range_blocks=64, nodes=quorum
+                ):
+                    covered += range(start, end + 1)
+                    got += [(log.block_number, log.log_index) for log in found]
+            except NoAnswer:  # as the keeper does: go on later from where it ended
+                proxies[0].done["history resumed"] += 1
         if covered != list(range(first, last + 1)):
             trial.violations.append("history has a hole or a part twice")
         if sorted(got) != await _all_logs(anvil, first, last):
@@ -360,13 +370,15 @@ async def c17(anvil: Anvil, trial: Trial) -> None:
 
 
 @contextmanager
-def no_gas_share() -> Iterator[None]:
-    good = lens_module.encode
+def one_fails_all() -> Iterator[None]:
+    good = lens_module._result
 
-    def encode(calls: Sequence[Call], _shares: Shares) -> bytes:
-        return good(calls, Shares(call_gas=2**32 - 1))
+    def strict(state: int, data: bytes, shares: Shares) -> CallResult:
+        if state == 3:
+            raise BadAnswer("a call used all of its gas")
+        return good(state, data, shares)
 
-    with planted(lens_module, "encode", encode):
+    with planted(lens_module, "_result", strict):
         yield
 
 
@@ -385,11 +397,11 @@ NODES: Final = (
         stage="anvil",
         run=c2,
         bug=any_id_will_do,
-        bug_is="an answer to another request is taken",
+        bug_is="an answer to another request is taken, wherever it was read",
     ),
     Campaign(
         id="C3",
-        what="a backend that is behind, denies logs, or follows a fork",
+        what="a backend that is behind, denies logs, reads other blocks, or follows a fork",
         stage="anvil",
         run=c3,
         bug=believes_anyone,
@@ -416,7 +428,7 @@ NODES: Final = (
         what="contracts that return 10 MB, never end, recurse, or revert with much data",
         stage="anvil",
         run=c17,
-        bug=no_gas_share,
-        bug_is="a single call may use all the gas",
+        bug=one_fails_all,
+        bug_is="a call that uses all of its gas fails the whole read",
     ),
 )

@@ -26,11 +26,17 @@ from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
+from tests.chain_unit.bare_anvil import Gate
+
 TIMEOUT_S = 1.0
 """Of the clients under test: what stalls, stalls for longer."""
 
-UNDER_WAY_S = 0.1
+UNDER_WAY_S = 0.25
 """What comes so soon after a 429 was sent before it was read."""
+
+
+STATE = frozenset({"eth_call", "eth_getBalance", "eth_getCode", "eth_getTransactionCount"})
+"""Methods that read the state of a block."""
 
 
 class Fault(StrEnum):
@@ -78,6 +84,21 @@ class Lies:
     most_logs: int | None = None
     most_blocks: int | None = None
     no_receipts: bool = False
+    no_lens: bool = False
+    """It runs no eth_call without `to`."""
+    most_gas: int | None = None
+    """It runs an eth_call with no more, and says nothing."""
+    no_batches: bool = False
+    no_log_hashes: bool = False
+    """It takes no block hash for logs."""
+    no_subscriptions: bool = False
+    syncing: bool = False
+    pruned_blocks: int | None = None
+    """It has no state older than so many blocks."""
+    elsewhere_blocks: int = 0
+    """Its eth_calls are answered from so many blocks before the one asked for."""
+    elsewhere_calls: int | None = None
+    """So many of them; all where it is None."""
     forked: bool = False
     """Its node is on a fork: it refuses blocks of other branches, which Anvil does not."""
 
@@ -105,6 +126,8 @@ class Proxy:
     too_soon: int = 0
     """Requests that came before a Retry-After was over."""
     port: int = 0
+    gate: Gate | None = None
+    """Of the Anvil behind it, where that mines while it is read."""
     _rests_from: float = 0.0
     _rests_until: float = 0.0
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -178,6 +201,9 @@ class Proxy:
         self.done["requests"] += 1
         if self._rests_from < time.monotonic() < self._rests_until:
             self.too_soon += 1
+        if self.lies.no_batches and isinstance(body, list):
+            self.done["batch refused"] += 1
+            return web.json_response(_error({"id": None}, -32600, "batches are not supported"))
         fault = self._drawn()
         if fault is not None:
             self.done[fault] += 1
@@ -219,7 +245,7 @@ class Proxy:
             case Fault.STATUS_5XX:
                 return web.Response(status=self.chance.choice((500, 502, 503, 504)), text="oops")
             case Fault.TOO_MANY:
-                rest_s = self.chance.choice((0.3, 0.6))
+                rest_s = self.chance.choice((0.5, 0.8))
                 self._rests_from = time.monotonic() + UNDER_WAY_S
                 self._rests_until = time.monotonic() + rest_s
                 return web.Response(status=429, headers={"Retry-After": str(rest_s)})
@@ -273,6 +299,14 @@ class Proxy:
         lies = self.lies
         if method == "eth_chainId" and lies.chain_id is not None:
             return _result(asked, hex(lies.chain_id))
+        if method == "eth_syncing" and lies.syncing:
+            return _result(asked, {"currentBlock": "0x10", "highestBlock": "0xffff"})
+        if method == "eth_getLogs" and lies.no_log_hashes and "blockHash" in params[0]:
+            return _error(asked, -32602, "invalid argument 0: unknown field blockHash")
+        if lies.pruned_blocks is not None and method in STATE:
+            head = int(await self._ask("eth_blockNumber"), 16)
+            if await self._number_of(params[-1], head) < head - lies.pruned_blocks:
+                return _error(asked, -32000, "missing trie node")
         if method == "eth_getBlockReceipts" and lies.no_receipts:
             return _error(asked, -32601, "the method eth_getBlockReceipts does not exist")
         if lies.forked and (hash_ := _pin(method, params)) and not await self._canonical(hash_):
@@ -283,13 +317,38 @@ class Proxy:
                 return stale
         if method == "eth_getLogs":
             return await self._logs(asked, params[0])
+        if method == "eth_call":
+            return await self._call(asked, params)
         if method == "eth_sendRawTransaction":
             refusal = self._replacement(params[0])
             if refusal:
                 return _error(asked, -32000, refusal)
         return await self._forward(asked)
 
+    async def _call(self, asked: dict[str, Any], params: list[Any]) -> dict[str, Any]:
+        """An eth_call as this node runs it."""
+        lies, request, at = self.lies, params[0], params[1]
+        if lies.no_lens and "to" not in request:
+            self.done["lens refused"] += 1
+            return _error(asked, -32602, "missing value for required argument 'to'")
+        if lies.most_gas is not None:
+            gas = min(lies.most_gas, int(request.get("gas", "0x7fffffff"), 16))
+            request = request | {"gas": hex(gas)}
+        if lies.elsewhere_blocks and isinstance(at, dict) and lies.elsewhere_calls != 0:
+            self.done["answered from elsewhere"] += 1
+            if lies.elsewhere_calls is not None:
+                lies.elsewhere_calls -= 1
+            block = await self._ask("eth_getBlockByHash", at["blockHash"], False)
+            at = hex(max(0, int(block["number"], 16) - lies.elsewhere_blocks))
+        return await self._forward(asked | {"params": [request, at, *params[2:]]})
+
     async def _forward(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if self.gate is None or asked["method"] not in STATE:
+            return await self._forwarded(asked)
+        async with self.gate.shared():
+            return await self._forwarded(asked)
+
+    async def _forwarded(self, asked: dict[str, Any]) -> dict[str, Any]:
         assert self._session is not None
         async with self._session.post(self.upstream, json=asked) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
@@ -328,6 +387,13 @@ class Proxy:
             if at == "latest":
                 return await self._forward(asked | {"params": [*params[:-1], hex(head)]})
         return None
+
+    async def _number_of(self, at: Any, head: int) -> int:
+        """The number of the block that a read is of."""
+        if isinstance(at, dict):
+            block = await self._ask("eth_getBlockByHash", at["blockHash"], False)
+            return head if block is None else int(block["number"], 16)
+        return int(at, 16) if isinstance(at, str) and at.startswith("0x") else head
 
     async def _canonical(self, hash_: str) -> bool:
         block = await self._ask("eth_getBlockByHash", hash_, False)
@@ -402,6 +468,9 @@ class Proxy:
                         asked = json.loads(frame.data)
                         if asked["method"] == "eth_chainId" and self.lies.chain_id is not None:
                             await socket.send_json(_result(asked, hex(self.lies.chain_id)))
+                        elif asked["method"] == "eth_subscribe" and self.lies.no_subscriptions:
+                            words = "notifications not supported"
+                            await socket.send_json(_error(asked, -32601, words))
                         else:
                             await upstream.send_str(frame.data)
                 finally:

@@ -63,8 +63,8 @@ class BookMachine(RuleBasedStateMachine):
     def the_columns_hold_what_the_accounts_hold_and_nothing_else(self) -> None:
         held = []
         for shape in self.book.shapes:
-            scaled = shape.scaled[:, : shape.size].astype(float) * STRETCH
-            scaled += shape.rest[:, : shape.size]
+            scaled = shape.scaled[: shape.size].astype(float) * STRETCH
+            scaled += shape.rest[: shape.size]
             held += scaled[scaled > 0].tolist()
         amounts = [
             pytest.approx(e.scaled, rel=2**-23)

@@ -142,8 +142,8 @@ def test_a_small_move_asks_only_those_near_the_line() -> None:
     # 0.975 to 1.015 are below 1 / 0.985 = 1.0152..; the inner tier was made anew from the outer one
     assert sorted(found.below.tolist()) == [0, 1, 2, 3, 4]
     assert book.hot is made
-    assert sum(shape.size for shape in made.outer.shapes) == 8  # 0.975 to 1.045
-    assert sum(shape.size for shape in made.inner.shapes) + len(made.inner.sunk) == 6
+    assert len(made.outer) == 8  # 0.975 to 1.045
+    assert len(made.inner) + len(made.inner.sunk) == 6
 
 
 def test_a_fall_beyond_the_band_ends_the_certificate() -> None:

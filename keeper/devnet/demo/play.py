@@ -212,7 +212,9 @@ async def _stay(
         f"                ./run keeper --config {house.config} explain {house.carol}",
         f"                ./run keeper --config {house.config} oracles",
         f"                ./run keeper --config {house.config} actions",
+        "What the keeper logs from now on goes to standard error.",
     )
+    log.set_up(style="text", level="info")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
     stop = asyncio.Event()

@@ -9,7 +9,7 @@ from typing import Final
 
 from keeper.protocols.aave_v3.math import percent_div, percent_mul
 from keeper.protocols.aave_v3.rules import CLOSE_FACTOR_BPS, Rules
-from keeper.units import Base, Bps, Raw, Rounding, Wad, mul_div
+from keeper.units import BPS, Base, Bps, Raw, Rounding, Wad, mul_div
 
 CLOSE_FACTOR_HEALTH: Final = Wad(950_000_000_000_000_000)
 """At or below it everything may be liquidated."""
@@ -89,6 +89,19 @@ def seizure(rules: Rules, pair: Pair, debt_to_cover: Raw) -> Seizure:
         bonus = taken - percent_div(taken, pair.bonus)
         fee = percent_mul(bonus, pair.protocol_fee, rules.protocol_fee)
     return Seizure(debt=Raw(debt), seized=Raw(taken - fee), fee=Raw(fee))
+
+
+def least_limited(rules: Rules, pair: Pair) -> Raw:
+    """Return the least debt for which `seizure` is limited by the collateral there is.
+
+    From it on the Pool takes no more of what is passed; just below it, it may take all of that for
+    the same collateral, or leave a raw unit of it.
+    """
+    base = max(0, pair.collateral * BPS // pair.bonus - 1)
+    while percent_mul(base, pair.bonus, rules.bonus) <= pair.collateral:
+        base += 1
+    worth = base * pair.collateral_price * pair.debt_unit
+    return Raw(-(-worth // (pair.debt_price * pair.collateral_unit)))
 
 
 def leaves_dust(rules: Rules, pair: Pair, of: Seizure, leftover: Base = MIN_LEFTOVER_BASE) -> bool:

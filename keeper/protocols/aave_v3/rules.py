@@ -5,8 +5,9 @@ Aave v3's rounding and its liquidation rules changed several times under the sam
 else in this folder asks for the revision.
 
 Source: facts collected from the releases 3.0 to 3.7, believed after a differential run against the
-deployed contract: 3.6 (revision 10) and 3.0.2 on Anvil (tests/chain).  3.7 is from the written
-rules alone.
+deployed contract: 3.6 (revision 10) and 3.0.2 (revision 1) on Anvil (tests/chain).  No other
+revision is on npm: every `@aave/core-v3` from 1.16.2 to 1.19.3 says 1.  They are held against a
+second writing of the rules (tests/protocols/aave_v3/second.py); 3.7 is from the rules alone.
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ class Rules:
     """Collateral values are floored in every revision."""
     supply_scaled: Rounding
     repay_scaled: Rounding
+    withdraw_scaled: Rounding
 
     one_division_health: bool
     """3.5+: ``sum(value * threshold)`` is divided by the debt once; before, the average threshold
@@ -70,6 +72,7 @@ _V3_0: Final = Rules(
     debt_value=_DOWN,
     supply_scaled=_HALF,
     repay_scaled=_HALF,
+    withdraw_scaled=_HALF,
     one_division_health=False,
     counts_collateral_without_threshold=False,
     e_mode_bitmaps=False,
@@ -98,6 +101,7 @@ _V3_5: Final = replace(
     debt_value=_UP,
     supply_scaled=_DOWN,
     repay_scaled=_DOWN,
+    withdraw_scaled=_UP,
     one_division_health=True,
     debt_needed=_UP,
 )

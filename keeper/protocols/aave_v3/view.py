@@ -44,11 +44,13 @@ from keeper.protocols.aave_v3.liquidation import (
     Pair,
     Seizure,
     largest,
+    least_limited,
     most_debt,
 )
 from keeper.protocols.aave_v3.market import Market, Observed
-from keeper.protocols.aave_v3.math import collateral_value
+from keeper.protocols.aave_v3.math import collateral_value, scaled_for
 from keeper.protocols.aave_v3.reach import least, repay_to_reach, supply_to_reach
+from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.weights import weights
 from keeper.units import WAD, Base, Raw, Rounding, Wad, mul_div
 
@@ -272,7 +274,7 @@ class View:
     ) -> Liquidation | None:
         pair = _pair(collateral, debt)
         taken = largest(self.of.rules, pair, limit, LEFTOVER)
-        if taken is None:
+        if taken is None or _burns_nothing(self.of.rules, collateral, debt, taken):
             return None
         gained = collateral_value(taken.seized, pair.collateral_price, pair.collateral_unit)
         paid = mul_div(taken.debt, pair.debt_price, pair.debt_unit, Rounding.UP)
@@ -280,7 +282,7 @@ class View:
             collateral=collateral.leg,
             debt=debt.leg,
             debt_to_cover=taken.debt,
-            amount=_to_pass(pair, taken, at_most),
+            amount=_to_pass(self.of.rules, pair, taken, at_most),
             seized=taken.seized,
             profit=Base(gained - paid),
         )
@@ -354,10 +356,24 @@ def _pair(collateral: Held, debt: Held) -> Pair:
     )
 
 
-def _to_pass(pair: Pair, taken: Seizure, at_most: Raw | None) -> Raw:
+def _burns_nothing(rules: Rules, collateral: Held, debt: Held, taken: Seizure) -> bool:
+    """Whether it comes to no scaled unit at all of one of the two: the tokens refuse that."""
+    repaid = scaled_for(taken.debt, debt.now.debt_index, rules.repay_scaled)
+    withdrawn = scaled_for(taken.seized, collateral.now.liquidity_index, rules.withdraw_scaled)
+    return repaid == 0 or withdrawn == 0
+
+
+def _to_pass(rules: Rules, pair: Pair, taken: Seizure, at_most: Raw | None) -> Raw:
     """A little more where all of the debt or all of the collateral goes: the Pool takes what it
-    needs, while a wei too little would leave dust."""
+    needs, while a wei too little would leave dust.
+
+    Of collateral it takes what it needs from the amount on that would buy more than there is: where
+    that is a few raw units each worth much, that is further away than a little more.
+    """
     amount = int(taken.debt)
-    if taken.debt >= pair.debt or taken.seized + taken.fee >= pair.collateral:
+    if taken.debt >= pair.debt:
+        amount += amount // SPARE + 1
+    elif taken.seized + taken.fee >= pair.collateral:
+        amount = max(amount, least_limited(rules, pair))
         amount += amount // SPARE + 1
     return Raw(amount if at_most is None else max(taken.debt, min(amount, at_most)))

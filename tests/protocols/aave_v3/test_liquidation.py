@@ -12,6 +12,7 @@ from keeper.protocols.aave_v3.liquidation import (
     Pair,
     Seizure,
     largest,
+    least_limited,
     leaves_dust,
     most_debt,
     seizure,
@@ -180,3 +181,50 @@ def test_nothing_is_legal_at_a_price_or_a_bonus_of_zero(broken: str) -> None:
     zero: dict[str, Any] = {broken: 0}
 
     assert largest(V3_6, replace(BIG, **zero), BIG.debt) is None
+
+
+@given(
+    collateral=st.integers(1, 10**20),
+    prices=st.tuples(st.integers(1, 10**13), st.integers(1, 10**13)),
+    bonus=st.integers(10_000, 11_500),
+    revision=st.sampled_from((1, 7, 10, 11)),
+)
+def test_from_the_least_limited_debt_on_the_collateral_is_all_and_the_debt_the_same(
+    collateral: int, prices: tuple[int, int], bonus: int, revision: int
+) -> None:
+    rules = rules_for(revision)
+    pair = replace(
+        BIG,
+        collateral=Raw(collateral),
+        collateral_price=Base(prices[0]),
+        debt_price=Base(prices[1]),
+        bonus=Bps(bonus),
+    )
+    least = least_limited(rules, pair)
+    at, later = (seizure(rules, pair, Raw(amount)) for amount in (least, 2 * least + 1))
+
+    assert at == later
+    assert at.seized + at.fee == collateral
+    just_below = seizure(rules, pair, Raw(least - 1))
+    assert just_below.debt == least - 1  # not limited: all of what is passed is taken
+
+
+def test_of_thirty_raw_units_a_thousandth_more_is_not_enough_to_be_limited() -> None:
+    # found on the deployed v3.6: a unit of collateral is worth 3 % of it
+    pair = replace(
+        BIG,
+        collateral=Raw(30),
+        collateral_price=Base(1_291_852_571_903),
+        collateral_unit=10**6,
+        bonus=Bps(10_000),
+        protocol_fee=Bps(10_000),
+        debt=Raw(208_438_542_667_776_783),
+        debt_price=Base(4_282_908),
+        debt_unit=10**12,
+    )
+    needed = seizure(V3_6, pair, pair.debt).debt
+
+    assert needed == 9_048_893_218_600
+    assert seizure(V3_6, pair, Raw(needed + needed // 1_000)).debt > needed
+    assert seizure(V3_6, pair, least_limited(V3_6, pair)).debt == needed
+    assert least_limited(V3_6, pair) > needed * 103 // 100

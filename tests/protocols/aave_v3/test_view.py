@@ -455,3 +455,18 @@ def test_sides_are_kept_apart_in_one_reserve() -> None:
     holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.WETH, 10**17))
 
     assert [leg.side for leg in of(b.view(), holdings).legs] == [Side.COLLATERAL, Side.DEBT]
+
+
+@pytest.mark.parametrize(("debt_scaled", "owed", "legal"), [(1, 2, False), (3, 7, True)])
+def test_what_comes_to_no_scaled_unit_of_debt_is_not_liquidated(
+    debt_scaled: int, owed: int, legal: bool
+) -> None:
+    # half of the 2 raw that are owed is 1, which rounds to no scaled unit at an index of 2.2
+    usdc = b.state(b.USDC, b.CONFIGURATIONS[b.USDC], debt_index=RAY * 22 // 10, debt_rate=0)
+    of = b.view(revision=1, states={b.USDC: usdc})
+    held = b.holdings(b.collateral(b.WETH, 322_500_000 * owed), b.debt(b.USDC, debt_scaled))
+    assessed = of.assess(held)
+
+    assert isinstance(assessed, Assessed)
+    assert WAD * 95 // 100 < assessed.health_factor < WAD
+    assert bool(of.liquidations(held)) is legal
