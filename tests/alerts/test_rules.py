@@ -250,6 +250,7 @@ def test_a_rule_fires_once_gets_worse_and_resolves_once() -> None:
             (48, 2030),  # within 2 % of the first bound: what stands stays
             (60, 2100),
             (400, 2100),
+            (655, 2100),  # not yet ten minutes since the 2 100 of 60
             (660, 2100),
             (672, 2100),
         )
@@ -263,6 +264,7 @@ def test_a_rule_fires_once_gets_worse_and_resolves_once() -> None:
         [],
         [],
         [],
+        [],
         ["🟢 price of WETH: $2 100 again, after 10 min."],
         [],
     ]
@@ -272,6 +274,7 @@ def test_a_stale_price_neither_fires_nor_clears_a_rule() -> None:
     house = House("price WETH < 2000")
     assert said(house.take(0, at_price(1000, stale=True))) == []
     house.take(12, at_price(1990))
+    house.take(18, at_price(9000))  # above, for six seconds only
     for after in (24, 1000, 2000):
         assert said(house.take(after, at_price(9000, stale=True))) == []
     assert len(house.states) == 1
