@@ -37,6 +37,8 @@ GROUPS = {
     },
     "execution": {
         "L1": "latency",
+        "E1": "storm",
+        "E2": "storm",
     },
     "faults": {
         "C": "faults",

@@ -8,6 +8,7 @@
   + ExecutionError         this intent is abandoned; the position stays watched
     - PolicyViolation      the signing policy does not allow the transaction
     - SimulationReverted   the transaction would fail
+    - Unprofitable         what it would leave is not worth its gas
   + JournalError           the database cannot be trusted: nothing is signed
   + UnknownOutcome         nothing more is sent from this signer until it is resolved
   + DeliveryError          a message did not reach its channel; it stays in the outbox
@@ -52,6 +53,10 @@ class PolicyViolation(ExecutionError):  # noqa: N818 - named for what happened
 
 class SimulationReverted(ExecutionError):  # noqa: N818 - named for what happened
     """The transaction would revert; nothing was signed."""
+
+
+class Unprofitable(ExecutionError):  # noqa: N818
+    """What is left after gas is below what the operator asks for."""
 
 
 class JournalError(KeeperError):

@@ -7,6 +7,7 @@ from keeper.errors import KeeperError
 from keeper.model import (
     Address,
     AlertState,
+    Allowance,
     Assessment,
     Asset,
     Attempt,
@@ -17,11 +18,13 @@ from keeper.model import (
     Checkpoint,
     ContractHealth,
     Decision,
+    Deleverage,
     Holdings,
     Intent,
     IntentKind,
     Inventory,
     Leg,
+    Liquidated,
     Liquidation,
     Log,
     LogFilter,
@@ -41,7 +44,7 @@ from keeper.model import (
     Watch,
     Weights,
 )
-from keeper.units import Base, Raw, Wad
+from keeper.units import Base, Bps, Raw, Wad
 
 T = TypeVar("T")
 
@@ -187,6 +190,33 @@ class LendingView(MarketView, Protocol):
         ...
 
 
+@runtime_checkable
+class TokenView(Protocol):
+    """A view of a market that keeps what is supplied and owed as tokens."""
+
+    def tokens(self, asset: Address) -> tuple[Address, Address] | None:
+        """The token of what is supplied of `asset`, and of what is owed; None if not listed."""
+        ...
+
+
+@runtime_checkable
+class DeleverageView(Protocol):
+    """A view that also knows what a position is after it sold collateral to repay debt."""
+
+    def deleverage_to_reach(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, target: Wad, cost: Bps
+    ) -> Deleverage | None:
+        """The least that reaches `target`; None where nothing does.  `cost`: how much dearer than
+        the market's prices the exchange may be."""
+        ...
+
+    def deleveraged(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, repay: Raw, cost: Bps
+    ) -> Deleverage | None:
+        """What repaying `repay` takes and leaves; None where the account has not that much."""
+        ...
+
+
 class Observation(Protocol):
     """What one read of one market brought."""
 
@@ -234,6 +264,12 @@ class LendingAdapter(Protocol[M, Obs]):
 
     def touched(self, market: M, logs: Sequence[Log]) -> Touched:
         """Whom and what the logs speak of."""
+        ...
+
+    def liquidations(
+        self, market: M, block: BlockRef, logs: Sequence[Log]
+    ) -> tuple[Liquidated, ...]:
+        """Every liquidation that the logs of `block` tell of, whoever did it."""
         ...
 
     def observe(
@@ -305,8 +341,13 @@ class Wallet(Protocol):
 class Journal(Protocol):
     """Rows written before the key is touched.  Each method is one durable transaction."""
 
-    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+    async def claim(
+        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+    ) -> OpenPlan:
         """Take a nonce and write the plan as CLAIMED.
+
+        `within`: what is reserved in the same transaction; raises `PolicyViolation` where this plan
+        would go beyond it, whoever else claimed what is gone.
 
         The nonce is the greater of `chain_nonce` (pending) and one past the last unfinished
         claim.  Raises `JournalError` when the position has an open plan or the intent id is known.

@@ -237,6 +237,20 @@ def test_a_watch_without_a_chat_is_heard_by_every_operator(loaded: Load) -> None
             "keeper.toml: [protect.a] target must be above below",
         ),
         (
+            (
+                f'[protect.a]\naccount="{ADDRESS}"\nbelow=1.2\ntarget=1.205\nmax_per_tx_usd=1\n'
+                'strategy=["top_up", "deleverage"]\n'
+            ),
+            "keeper.toml: [protect.a] target must be 0.01 above below, or a sale would not be",
+        ),
+        (
+            (
+                f'[protect.a]\naccount="{ADDRESS}"\nbelow=1.2\ntarget=1.3\nmax_per_tx_usd=1\n'
+                'strategy=["sell"]\n'
+            ),
+            "strategy must be top_up or repay or deleverage or alert, not 'sell'",
+        ),
+        (
             "[signing]\narmed_chain_ids = [1]\n" + ETHEREUM,
             (
                 "keeper.toml: [signing] arms a chain but names no key: set keystore and "

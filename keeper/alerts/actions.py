@@ -29,11 +29,12 @@ from keeper.units import Raw, Wad, Wei
 _NOUN: Final = {
     IntentKind.TOP_UP: "Top-up",
     IntentKind.REPAY: "Repayment",
+    IntentKind.DELEVERAGE: "Deleverage",
     IntentKind.LIQUIDATE: "Liquidation",
     IntentKind.APPROVE: "Approval",
     IntentKind.DEPLOY: "Deployment",
 }
-PROTECTION: Final = frozenset({IntentKind.TOP_UP, IntentKind.REPAY})
+PROTECTION: Final = frozenset({IntentKind.TOP_UP, IntentKind.REPAY, IntentKind.DELEVERAGE})
 """What is done for the owner: who watches the account hears about it."""
 
 
@@ -153,10 +154,12 @@ def _done_line(intent: Intent, name: str, done: Done, *, owner: bool) -> str:
             return f"✅ Added {spent} for {name}{change}"
         case IntentKind.REPAY:
             return f"✅ Repaid {spent} for {name}{change}"
+        case IntentKind.DELEVERAGE:
+            return f"✅ Deleveraged {name}: repaid {spent}{_sold(intent)}{change}"
         case IntentKind.APPROVE:
             return f"✅ Approved {spent}"
         case IntentKind.DEPLOY:
-            return f"✅ Deployed the liquidator at {short(intent.position.account)}"
+            return f"✅ Deployed the {intent.asset.symbol} at {short(intent.position.account)}"
         case IntentKind.LIQUIDATE:
             moved = f"repaid {spent}{_seized(intent, done)}{change}"
             return (
@@ -172,10 +175,12 @@ def _act(intent: Intent, name: str) -> str:
             return f"add {spent} for {name}"
         case IntentKind.REPAY:
             return f"repay {spent} for {name}"
+        case IntentKind.DELEVERAGE:
+            return f"deleverage {name}: repay {spent}{_sold(intent)}"
         case IntentKind.APPROVE:
             return f"approve {spent}"
         case IntentKind.DEPLOY:
-            return f"deploy the liquidator at {short(intent.position.account)}"
+            return f"deploy the {intent.asset.symbol} at {short(intent.position.account)}"
         case IntentKind.LIQUIDATE:
             return f"liquidate {name}: repay {spent}{_seized(intent, Done())}"
 
@@ -188,6 +193,12 @@ def _spent(intent: Intent, done: Done) -> str:
         return f"all {symbol_text(intent.asset.symbol)}"
     cap = "up to " if intent.kind is IntentKind.LIQUIDATE else ""
     return cap + asset_text(intent.asset, intent.amount)
+
+
+def _sold(intent: Intent) -> str:
+    if intent.collateral is None:
+        return ""
+    return f" with at most {asset_text(intent.collateral, intent.seized)} of its own"
 
 
 def _seized(intent: Intent, done: Done) -> str:

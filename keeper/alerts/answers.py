@@ -188,9 +188,9 @@ def offer_text(name: str, offer: Offer) -> str:
     amount = asset_text(intent.asset, intent.amount, rounding=ROUND_CEILING)
     coin = native_symbol(intent.position.market.chain_id)
     gas = f"at most {gas_text(Wei(plan.gas_limit * plan.max_fee_wei))} {coin}"
-    about = offer.rehearsed.gas_wei
-    if about is not None:
-        gas = f"about {gas_text(about)} {coin}, {gas}"
+    cost = offer.rehearsed.cost
+    if cost is not None:
+        gas = f"about {gas_text(cost.wei)} {coin}, {gas}"
     after = offer.rehearsed.health_after
     shown = "unknown" if after is None else health_text(after)
     ending = (

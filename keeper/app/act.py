@@ -15,11 +15,12 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.app.chain import OpenChain
 from keeper.app.hands import asset_named, liquidation_of
 from keeper.app.look import held_by, read_accounts
-from keeper.app.signing import executor_for, signer_for
+from keeper.app.signing import executor_for, liquidating_signer_for, signer_for
 from keeper.app.watcher import bind
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, ExecutionError, ObservationError
 from keeper.execution.executor import TxExecutor
+from keeper.execution.pair import PairedExecutor
 from keeper.execution.policy import Permission, Target
 from keeper.model import (
     Address,
@@ -221,6 +222,7 @@ async def carry_out(
     await bind(database, chain)
     journal = SqlJournal(database, chain_id=chain.config.chain_id)
     signer = await signer_for(settings, chain.config)
+    liquidating = await liquidating_signer_for(settings, chain.config)
     operators = settings.operator_chats()
 
     def settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
@@ -232,7 +234,13 @@ async def carry_out(
         return messages, (event,)
 
     executor = executor_for(
-        settings, chain, journal=journal, signer=signer, on_settled=settled, needs=planned.needs
+        settings,
+        chain,
+        journal=journal,
+        signer=signer,
+        on_settled=settled,
+        liquidating=liquidating,
+        needs=planned.needs,
     )
     if not send and executor.armed:
         executor = executor_for(
@@ -243,6 +251,7 @@ async def carry_out(
             journal=journal,
             signer=signer,
             on_settled=settled,
+            liquidating=liquidating,
         )
     submission = await executor.submit(planned.intent, planned.view)
     await journal.record_submission(submission)
@@ -275,7 +284,7 @@ def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) ->
 
 async def _settled(
     chain: OpenChain,
-    executor: TxExecutor,
+    executor: TxExecutor | PairedExecutor,
     journal: SqlJournal,
     submitted: Submitted,
     on_block: OnBlock,

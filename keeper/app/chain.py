@@ -1,7 +1,7 @@
 """One chain opened: its nodes checked, its reader ready, its markets discovered at the head."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from keeper.chain.history import Distinct, backfill, deployment_block
 from keeper.chain.logs import LogReader
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
+from keeper.chain.relay import HttpRelay
 from keeper.chain.rpc import LAG_BLOCKS, Rpc
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
@@ -59,6 +60,8 @@ class OpenChain:
     heads: HeadFollower
     head: BlockRef
     """The head the markets were discovered at."""
+    relay: HttpRelay | None = None
+    """Where some transactions go instead of the public pool."""
     markets: dict[str, WatchedMarket[Any, Any]] = field(default_factory=dict)
 
     def logs(self) -> LogReader:
@@ -115,7 +118,11 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
     does not answer.
     """
     limits = Limits(calls_per_second=chain.calls_per_second)
-    async with await _nodes(chain, limits) as rpc:
+    async with AsyncExitStack() as stack:
+        rpc = await stack.enter_async_context(await _nodes(chain, limits))
+        relay = relay_of(chain)
+        if relay is not None:
+            await stack.enter_async_context(relay)
         reader = LensReader(rpc)
         head = await rpc.block("latest")
         opened = OpenChain(
@@ -126,11 +133,24 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
                 rpc, chain.ws_urls, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
             ),
             head=head,
+            relay=relay,
         )
         for market in watched_markets(settings, chain):
             await reader.run(market.discover(), head)
             opened.markets[market.id.name] = market
         yield opened
+
+
+def relay_of(chain: Chain) -> HttpRelay | None:
+    """Return the chain's private relay, not opened; None without one.  Raises ConfigError."""
+    if chain.relay_url is None:
+        return None
+    auth = chain.relay_auth_key
+    return HttpRelay(
+        chain.relay_url.get_secret_value(),
+        method=chain.relay_method,
+        auth_key=None if auth is None else auth.get_secret_value(),
+    )
 
 
 async def _nodes(chain: Chain, limits: Limits) -> Rpc:

@@ -13,9 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from keeper.app.chain import watched_markets
+from keeper.app.chain import relay_of, watched_markets
+from keeper.app.consent import consenting, consents
 from keeper.app.registry import NATIVE
-from keeper.app.signing import signer_for
+from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
 from keeper.chain.reader import LensReader
@@ -86,6 +87,8 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
     for each in chains:
         async for finding in _chain(settings, each, genesis):
             yield finding
+        async for finding in _relay(each):
+            yield finding
     async for finding in _database(settings, genesis):
         yield finding
     async for finding in _telegram(settings):
@@ -142,7 +145,13 @@ async def _on_chain(
     reader = LensReader(rpc)
     for market in markets:
         async for finding in _market(
-            settings, chain=chain, reader=reader, market=market, head=head, owner=owner
+            settings,
+            chain=chain,
+            rpc=rpc,
+            reader=reader,
+            market=market,
+            head=head,
+            owner=owner,
         ):
             yield finding
 
@@ -199,6 +208,24 @@ async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
         yield found, url
 
 
+async def _relay(chain: Chain) -> AsyncIterator[Finding]:
+    """Ask the private relay for something harmless, where there is one."""
+    if chain.relay_url is None:
+        return
+    what = f"{chain.name}: relay"
+    try:
+        relay = relay_of(chain)
+        assert relay is not None
+        async with relay:
+            await relay.check()
+    except KeeperError as error:
+        yield failed(what, error, "correct relay_url, or leave it out")
+        return
+    after = chain.relay_public_after_blocks
+    then = "never to the public pool" if after is None else f"to all after {after} blocks"
+    yield ok(what, f"{relay.name} answers; {', '.join(chain.relay_kinds)} go there, {then}")
+
+
 # --- key and money ----------------------------------------------------------------------------
 
 
@@ -216,9 +243,18 @@ async def _key(settings: Settings, chain: Chain) -> AsyncIterator[tuple[Finding,
         return
     said = f"{signer.address}, {'armed' if armed else 'not armed: it rehearses and sends nothing'}"
     yield ok(what, said), signer.address
+    try:
+        second = await liquidating_signer_for(settings, chain)
+    except ConfigError as error:
+        yield failed(f"{chain.name}: liquidating key", error), None
+    else:
+        if second is not None:
+            yield ok(f"{chain.name}: liquidating key", second.address), None
     for name, file in (
         ("keystore", signing.keystore),
         ("passphrase_file", signing.passphrase_file),
+        ("liquidate_keystore", signing.liquidate_keystore),
+        ("liquidate_passphrase_file", signing.liquidate_passphrase_file),
     ):
         loose = None if file is None else await asyncio.to_thread(_readable_by_others, file)
         if loose:
@@ -269,6 +305,7 @@ async def _market(
     settings: Settings,
     *,
     chain: Chain,
+    rpc: Rpc,
     reader: LensReader,
     market: WatchedMarket[Any, Any],
     head: BlockRef,
@@ -277,6 +314,8 @@ async def _market(
     name = market.id.name
     try:
         await reader.run(market.discover(), head)
+        wanted = consenting(settings, name)
+        market.watch(frozenset(entry.account for entry in wanted.values()))
         seen, rounds = await reader.run_all([market.observe(), market.rounds()], head)
     except KeeperError as error:
         yield failed(f"{name}: contracts", error)
@@ -285,6 +324,11 @@ async def _market(
     yield ok(f"{name}: contracts", _described(market))
     async for finding in _prices(market, reading):
         yield finding
+    async for line in consents(
+        wanted, chain.deleverager, owner, rpc=rpc, market=market, reading=reading
+    ):
+        missing = warning(line.what, line.missing, line.remedy)
+        yield missing if line.missing else ok(line.what, line.given)
     if owner is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Putting the liquidator contract on a chain: planned, rehearsed, and only when told sent.
+"""Putting our contracts on a chain: planned, rehearsed, and only when told sent.
 
 By the same executor, journal and caps as everything else.  The contract's address follows from its
 arguments, so that it is known before anything is sent, and a second deployment of the same is
@@ -7,12 +7,14 @@ refused instead of made.
 
 from dataclasses import dataclass
 
+from eth_utils.crypto import keccak
+
 from keeper.app.act import Planned
 from keeper.app.chain import OpenChain
 from keeper.app.hands import exchange_of
 from keeper.app.look import read_accounts
 from keeper.errors import ConfigError, ExecutionError
-from keeper.execution import liquidator
+from keeper.execution import deleverager, liquidator
 from keeper.execution.policy import Permission, Target
 from keeper.model import (
     Address,
@@ -88,11 +90,16 @@ class Deployment:
     """What would be deployed."""
 
     planned: Planned
+    name: str
+    """``liquidator`` or ``deleverager``: the key of the chain that names it."""
+    version: int
+    code_hash: str
+    """keccak256 of the creation code as shipped, arguments left out."""
     contract: Address
-    owner: Address
-    caller: Address
     factory: Address
-    pools: tuple[Address, ...]
+    owner: Address | None = None
+    caller: Address | None = None
+    pools: tuple[Address, ...] = ()
 
 
 async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address) -> Deployment:
@@ -102,7 +109,6 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
     """
     exchange = exchange_of(chain.config)
     owner = settings.liquidate.profit_to or caller
-    first = next(iter(chain.markets.values()))
     pools = tuple(
         dict.fromkeys(
             to
@@ -112,19 +118,54 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
         )
     )
     call, contract = liquidator.deployment(owner, exchange.factory, (caller,), pools)
+    await _possible(chain, contract, exchange.factory, f"The liquidator of {owner}", "liquidator")
+    return Deployment(
+        planned=await _planned(chain, call, contract, "liquidator"),
+        name="liquidator",
+        version=liquidator.SPEAKS,
+        code_hash="0x" + keccak(liquidator.creation_code()).hex(),
+        contract=contract,
+        owner=owner,
+        caller=caller,
+        factory=exchange.factory,
+        pools=pools,
+    )
+
+
+async def plan_deleverager(chain: OpenChain) -> Deployment:
+    """Plan the contract by which borrowers let somebody sell for them; it has no owner.
+
+    Raises ConfigError when there is no exchange and ExecutionError when it is there already.
+    """
+    factory = exchange_of(chain.config).factory
+    call, contract = deleverager.deployment(factory)
+    await _possible(chain, contract, factory, "The deleverager", "deleverager")
+    return Deployment(
+        planned=await _planned(chain, call, contract, "deleverager"),
+        name="deleverager",
+        version=deleverager.SPEAKS,
+        code_hash="0x" + keccak(deleverager.creation_code()).hex(),
+        contract=contract,
+        factory=factory,
+    )
+
+
+async def _possible(
+    chain: OpenChain, contract: Address, factory: Address, what: str, key: str
+) -> None:
     if not await chain.rpc.code(liquidator.PROXY):
         raise ConfigError(
             f"{chain.config.name} does not have the deterministic deployment proxy at "
             f"{liquidator.PROXY}: deploy that first."
         )
     if await chain.rpc.code(contract):
-        raise ExecutionError(
-            f"The liquidator of {owner} is at {contract} already: set liquidator of the chain."
-        )
-    if not await chain.rpc.code(exchange.factory):
-        raise ConfigError(
-            f"{chain.config.name} has no contract at {exchange.factory}: set uniswap_factory."
-        )
+        raise ExecutionError(f"{what} is at {contract} already: set {key} of the chain.")
+    if not await chain.rpc.code(factory):
+        raise ConfigError(f"{chain.config.name} has no contract at {factory}: set uniswap_factory.")
+
+
+async def _planned(chain: OpenChain, call: Call, contract: Address, symbol: str) -> Planned:
+    first = next(iter(chain.markets.values()))
     reading = await read_accounts(chain, first, ())
     position = PositionId(market=first.id, account=contract)
     intent = Intent(
@@ -132,26 +173,17 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
         kind=IntentKind.DEPLOY,
         position=position,
         block=chain.head,
-        asset=Asset(address=contract, symbol="liquidator", decimals=0),
+        asset=Asset(address=contract, symbol=symbol, decimals=0),
         amount=Raw(1),
         value_at_risk=Base(0),
         health_before=Wad(0),
         reason="asked for by command",
     )
-    market = first.id.name
-    target = Target(
-        chain_id=chain.config.chain_id, to=liquidator.PROXY, selector=liquidator.SALT[:4]
-    )
-    return Deployment(
-        planned=Planned(
-            intent=intent,
-            view=Deploying(of=reading.view, call=call),
-            before=None,
-            needs=((Permission(market=market, kind=IntentKind.DEPLOY), target),),
-        ),
-        contract=contract,
-        owner=owner,
-        caller=caller,
-        factory=exchange.factory,
-        pools=pools,
+    # the proxy takes no selector: what a policy sees as one is the beginning of the salt
+    target = Target(chain_id=chain.config.chain_id, to=liquidator.PROXY, selector=call.data[:4])
+    return Planned(
+        intent=intent,
+        view=Deploying(of=reading.view, call=call),
+        before=None,
+        needs=((Permission(market=first.id.name, kind=IntentKind.DEPLOY), target),),
     )

@@ -1,14 +1,18 @@
 """From settings to what the keeper may do: strategies, signing policy, what things cost.  Pure."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from keeper.app.registry import EXCHANGES, HUBS, NATIVE
 from keeper.engine.decide import Hand
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
+from keeper.execution.deleverager import DELEVERAGE
+from keeper.execution.deleveraging import DeleverageRules, Deleverages
 from keeper.execution.exchange import Exchange
 from keeper.execution.flash import FlashLoans, FlashRules
+from keeper.execution.lenders import Lender, Lenders
 from keeper.execution.liquidator import LIQUIDATE
 from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
@@ -17,6 +21,7 @@ from keeper.model import Address, Asset, Call, Funding, Intent, IntentKind
 from keeper.ports import MarketView, Strategy
 from keeper.settings import Chain, Protect, Settings
 from keeper.strategies.alert_only import AlertOnly
+from keeper.strategies.deleverage import Deleveraging
 from keeper.strategies.liquidate import Liquidate
 from keeper.strategies.protect import Bounds
 from keeper.strategies.repay import Repay
@@ -34,7 +39,13 @@ def hand_of(settings: Settings, market: WatchedMarket[Any, Any], owner: Address 
         for entry in settings.protect.values()
         if not entry.markets or market.id.name in entry.markets
     }
-    return Hand(owner=owner, protections=protections, otherwise=_otherwise(settings, market, owner))
+    lent = settings.select(str(market.id.chain_id))[0].liquidator
+    return Hand(
+        owner=owner,
+        protections=protections,
+        otherwise=_otherwise(settings, market, owner),
+        ours=frozenset(address for address in (owner, lent) if address is not None),
+    )
 
 
 def _protection(entry: Protect, market: WatchedMarket[Any, Any]) -> Strategy:
@@ -44,9 +55,18 @@ def _protection(entry: Protect, market: WatchedMarket[Any, Any]) -> Strategy:
         assets=tuple(asset_named(name, market).address for name in entry.assets),
         max_value=entry.max_per_tx_usd,
     )
-    known: Mapping[str, Callable[..., Strategy]] = {"top_up": TopUp, "repay": Repay}
-    steps = tuple(known[name](accounts=(entry.account,), bounds=bounds) for name in entry.strategy)
-    return Waterfall(strategies=steps)
+    sell = tuple(asset_named(name, market).address for name in entry.sell)
+    known: Mapping[str, Callable[[], Strategy]] = {
+        "top_up": lambda: TopUp(accounts=(entry.account,), bounds=bounds),
+        "repay": lambda: Repay(accounts=(entry.account,), bounds=bounds),
+        "deleverage": lambda: Deleveraging(
+            accounts=(entry.account,),
+            bounds=replace(bounds, assets=sell),
+            cost=Bps(entry.max_cost_bps),
+        ),
+        "alert": AlertOnly,
+    }
+    return Waterfall(strategies=tuple(known[name]() for name in entry.strategy))
 
 
 def _otherwise(
@@ -91,26 +111,37 @@ def exchange_of(chain: Chain) -> Exchange:
     return Exchange(factory=factory, quoter=quoter)
 
 
-def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> FlashLoans | None:
-    """Return who funds liquidations; None where no liquidator is configured."""
-    if chain.liquidator is None:
+def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> Lenders | None:
+    """Return who funds what is done with borrowed money; None where no contract is configured."""
+    if chain.liquidator is None and chain.deleverager is None:
         return None
+    lenders: dict[IntentKind, Lender] = {}
 
     def hubs(view: MarketView) -> tuple[Address, ...]:
         market = markets[view.market.name]
         listed = {a.symbol: a.address for _, a, _ in market.adapter.sources(market.market)}
         return tuple(listed[symbol] for symbol in HUBS if symbol in listed)
 
-    return FlashLoans(
-        node=node,
-        exchange=exchange_of(chain),
-        rules=FlashRules(
-            contract=chain.liquidator,
-            max_slippage=Bps(settings.liquidate.max_slippage_bps),
-            min_profit=settings.liquidate.min_profit_usd,
-        ),
-        hubs=hubs,
-    )
+    exchange, slippage = exchange_of(chain), Bps(settings.liquidate.max_slippage_bps)
+    if chain.liquidator is not None:
+        lenders[IntentKind.LIQUIDATE] = FlashLoans(
+            node=node,
+            exchange=exchange,
+            rules=FlashRules(
+                contract=chain.liquidator,
+                max_slippage=slippage,
+                min_profit=settings.liquidate.min_profit_usd,
+            ),
+            hubs=hubs,
+        )
+    if chain.deleverager is not None:
+        lenders[IntentKind.DELEVERAGE] = Deleverages(
+            node=node,
+            exchange=exchange,
+            rules=DeleverageRules(contract=chain.deleverager, max_slippage=slippage),
+            hubs=hubs,
+        )
+    return Lenders(lenders)
 
 
 def asset_named(name: str, market: WatchedMarket[Any, Any]) -> Asset:
@@ -123,8 +154,16 @@ def asset_named(name: str, market: WatchedMarket[Any, Any]) -> Asset:
     raise ConfigError(f"{market.id.name} lists no asset {name!r}: it has {there}.")
 
 
-def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPolicy:
-    """Return what the key may sign on this chain; a chain that is not armed may sign nothing."""
+EVERY_KIND = frozenset(IntentKind)
+
+
+def policy_of(
+    settings: Settings, chain: Chain, markets: Markets, only: frozenset[IntentKind] = EVERY_KIND
+) -> SigningPolicy:
+    """Return what the key may sign on this chain; a chain that is not armed may sign nothing.
+
+    `only`: what this key is for, where there are two.
+    """
     signing = settings.signing
     if not signing.armed(chain.chain_id):
         return SigningPolicy()
@@ -137,7 +176,7 @@ def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPoli
         (name, kind, to, selector)
         for name, market in markets.items()
         for kind, to, selector in market.adapter.actions(market.market)
-        if kind in kinds
+        if kind in kinds & only
     ]
     if chain.liquidator is not None:
         lent = chain.liquidator
@@ -146,6 +185,18 @@ def policy_of(settings: Settings, chain: Chain, markets: Markets) -> SigningPoli
             if kind is IntentKind.LIQUIDATE
             else (name, kind, to, selector)
             for name, kind, to, selector in allowed
+        ]
+    if chain.deleverager is not None:
+        deleveraged = {
+            name
+            for entry in settings.protect.values()
+            if "deleverage" in entry.strategy
+            for name in (entry.markets or markets)
+            if name in markets
+        }
+        allowed += [
+            (name, IntentKind.DELEVERAGE, chain.deleverager, DELEVERAGE)
+            for name in sorted(deleveraged)
         ]
     return SigningPolicy(
         chain_id=chain.chain_id,

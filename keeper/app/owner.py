@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from keeper.app.signing import signer_for
+from keeper.app.signing import owner_of, signer_for
 from keeper.model import Address
 from keeper.settings import Chain, Settings
 
@@ -13,7 +13,7 @@ _MOST_BYTES = 64 * 1024
 
 
 async def owner_address(settings: Settings, chain: Chain) -> Address | None:
-    """Return the address of the configured key; None without one.
+    """Return the address of the configured key, or whose account it rehearses with.
 
     Taken from the keystore's own text where it is there: nothing is signed by its word, and a
     keystore that lies is refused when it is opened.  Raises ConfigError as `signer_for` does.
@@ -24,7 +24,7 @@ async def owner_address(settings: Settings, chain: Chain) -> Address | None:
         if named is not None:
             return named
     signer = await signer_for(settings, chain)
-    return None if signer is None else signer.address
+    return owner_of(settings, signer)
 
 
 def _named(keystore: Path) -> Address | None:

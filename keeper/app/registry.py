@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.exchange import Exchange
 from keeper.model import Address, MarketId
 from keeper.ports import LendingAdapter
@@ -41,3 +42,17 @@ NATIVE: Final[Mapping[int, str]] = {
     43114: "WAVAX",
 }
 """Symbol of the wrapped native token by chain id, where it is not WETH: prices gas."""
+
+DATA_FEES: Final[Mapping[int, DataFeeKind]] = {
+    10: DataFeeKind.OP_STACK,
+    130: DataFeeKind.OP_STACK,
+    1868: DataFeeKind.OP_STACK,
+    8453: DataFeeKind.OP_STACK,
+    34443: DataFeeKind.OP_STACK,
+    42161: DataFeeKind.ARBITRUM,
+    42170: DataFeeKind.ARBITRUM,
+    42220: DataFeeKind.OP_STACK,
+    57073: DataFeeKind.OP_STACK,
+    7777777: DataFeeKind.OP_STACK,
+}
+"""How rollups charge for data, by chain id; every other chain charges gas alone."""

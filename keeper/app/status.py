@@ -18,10 +18,12 @@ from keeper.model import (
 )
 from keeper.store.actions import SqlActions
 from keeper.store.database import Database
+from keeper.store.liquidations import SqlLiquidations
 from keeper.store.outbox import SqlOutbox
 from keeper.web.status import ActionStatus, ChainStatus, OracleStatus, PositionStatus, Status
 
 LAST_ACTIONS = 20
+LAST_LIQUIDATIONS = 20
 
 
 class HouseStatus:
@@ -38,6 +40,7 @@ class HouseStatus:
         """Remember when it started."""
         self._watchers = tuple(watchers)
         self._actions = SqlActions(database)
+        self._liquidations = SqlLiquidations(database)
         self._outbox = SqlOutbox(database)
         self._thresholds = thresholds
         self._version = version
@@ -71,6 +74,7 @@ class HouseStatus:
                 )
                 for action in actions
             ),
+            liquidations=await self._liquidations.last(LAST_LIQUIDATIONS),
         )
 
     def _chain(self, watcher: Watcher) -> ChainStatus:

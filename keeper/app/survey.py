@@ -221,10 +221,13 @@ def deed(intent: Intent) -> str:
             return f"supply {amount}"
         case IntentKind.REPAY:
             return f"repay {amount}"
+        case IntentKind.DELEVERAGE:
+            sold = f" by selling {symbol(intent.collateral)}" if intent.collateral else ""
+            return f"repay {amount}{sold}"
         case IntentKind.APPROVE:
             return f"approve {amount}"
         case IntentKind.DEPLOY:
-            return "deploy the liquidator"
+            return f"deploy the {symbol(intent.asset)}"
         case IntentKind.LIQUIDATE:
             seized = f", seize {symbol(intent.collateral)}" if intent.collateral else ""
             return f"liquidate: repay {amount}{seized}"

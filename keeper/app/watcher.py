@@ -18,7 +18,7 @@ from keeper.alerts.machine import Policy
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.oracles import board_of
-from keeper.app.signing import executor_for, signer_for
+from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
@@ -28,6 +28,7 @@ from keeper.engine.engine import Engine
 from keeper.engine.passes import Pass
 from keeper.errors import ObservationError
 from keeper.execution.executor import TxExecutor
+from keeper.execution.pair import PairedExecutor
 from keeper.model import (
     Address,
     AuditEvent,
@@ -94,7 +95,7 @@ class Watcher:
         self.config = chain
         self.chain: OpenChain | None = None
         self.engine: Engine | None = None
-        self.executor: TxExecutor | None = None
+        self.executor: TxExecutor | PairedExecutor | None = None
         self.opened = asyncio.Event()
         self.last_pass_at: float | None = None
         """Monotonic seconds of the last finished pass."""
@@ -107,11 +108,12 @@ class Watcher:
         """What undid a final block, or empty: nothing is sent until a person restarted it."""
         self._disarmed = ""
         self.gas_wei: Wei | None = None
-        """What the key has for gas, as last read; None without a key."""
+        """What the key has for gas, as last read, the poorer of two; None without a key."""
         self._database = database
         self._records = SqlRecords(database)
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
         self._owner: Address | None = None
+        self._payers: tuple[Address, ...] = ()
         self._on_pass = on_pass
         self._on_progress = on_progress
         self._clock = clock
@@ -142,6 +144,7 @@ class Watcher:
 
     async def _watch(self) -> None:
         signer = await signer_for(self.settings, self.config)
+        liquidating = await liquidating_signer_for(self.settings, self.config)
         async with open_chain(self.settings, self.config) as chain:
             await bind(self._database, chain)
             executor = executor_for(
@@ -150,12 +153,14 @@ class Watcher:
                 journal=self._journal,
                 signer=signer,
                 on_settled=self._on_settled,
+                liquidating=liquidating,
             )
             if self._disarmed:  # a chain that is opened again is not armed again
                 executor.disarm(self._disarmed)
             elif pause := await SqlPeople(self._database).paused():
                 executor.disarm(pause)
-            self._owner = owner = None if signer is None else signer.address
+            self._owner = owner = owner_of(self.settings, signer)
+            self._payers = tuple(one.address for one in (signer, liquidating) if one is not None)
             engine = Engine(
                 markets=tuple(chain.markets.values()),
                 hands={
@@ -231,8 +236,7 @@ class Watcher:
             self._taking_since = None
         if done is None:
             return
-        for submission in done.submissions:
-            await self.note(submission)
+        await self._journal.record_submission(*done.submissions)
         self.last_pass_at = self._clock()
         self._on_pass(self.name, done)
 
@@ -287,10 +291,10 @@ class Watcher:
 
     async def read_gas(self) -> None:
         """Read what the key has for gas; an unreadable node leaves the last answer."""
-        if self.chain is None or self._owner is None:
+        if self.chain is None or not self._payers:
             return
         with contextlib.suppress(ObservationError):
-            self.gas_wei = await self.chain.rpc.balance(self._owner)
+            self.gas_wei = min([await self.chain.rpc.balance(one) for one in self._payers])
 
     @property
     def behind_limit_s(self) -> float:

@@ -32,10 +32,11 @@ from keeper.chain.turns import Turns
 from keeper.chain.urls import GuardedResolver, check_url
 from keeper.chain.wire import BlockTag
 from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
-from keeper.model import BlockRef, Hash
+from keeper.model import BlockRef, Hash, Receipt
 
 T = TypeVar("T")
 _MAYBE_HEADER: Final[Any] = wire.Header | None
+_MAYBE_RECEIPT: Final[Any] = wire.WireReceipt | None
 
 log = structlog.get_logger(__name__)
 
@@ -342,6 +343,26 @@ class Rpc(StateReads):
         self.blooms.note(header)
         return block
 
+    async def receipt(self, tx_hash: Hash) -> Receipt | None:
+        """Return what became of a transaction; None while no block has it.
+
+        Where there are several nodes, two that answer must say the same: neither one's receipt nor
+        its silence is believed alone.  One that is left while the others are down is.
+        Raises ObservationError while they do not agree, as when one of them is a block behind.
+        """
+        method = "eth_getTransactionReceipt"
+
+        def decode(raw: msgspec.Raw) -> Receipt | None:
+            answer: wire.WireReceipt | None = wire.convert(raw, _MAYBE_RECEIPT, method)
+            return None if answer is None or answer.block_hash is None else wire.receipt(answer)
+
+        if len(self._providers) > 1:
+            answers = await self.each(method, [tx_hash], decode)
+            said = [answer for answer in answers if not isinstance(answer, RpcError)]
+            if said:
+                return _agreed(tx_hash, said)
+        return await self.read(method, [tx_hash], decode)
+
     # --- how --------------------------------------------------------------------------------
 
     async def read(
@@ -373,6 +394,19 @@ class Rpc(StateReads):
     ) -> T:
         """Return what `ask` has of one node: the others are asked as for any read."""
         return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
+
+
+def _agreed(tx_hash: Hash, said: Sequence[Receipt | None]) -> Receipt | None:
+    """Return what two nodes say, or the only one that answered.  Raises ObservationError."""
+    if len(said) == 1:
+        return said[0]
+    [(word, votes)] = Counter(said).most_common(1)
+    if votes < 2:
+        kinds = ("no receipt" if one is None else f"block {one.block_hash}" for one in said)
+        raise ObservationError(
+            f"The nodes do not agree on what became of {tx_hash}: {', '.join(kinds)}."
+        )
+    return word
 
 
 async def _chain_id_of(provider: Provider) -> int | RpcError:

@@ -1,4 +1,4 @@
-"""Typed reads of what the chain holds: receipts, nonces, balances, code, calls, fees."""
+"""Typed reads of what the chain holds: nonces, balances, code, calls, fees."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from keeper.chain import wire
 from keeper.chain.wire import BlockTag, at_block
 from keeper.errors import BadAnswer
-from keeper.model import Address, BlockRef, Hash, Receipt
+from keeper.model import Address, BlockRef
 from keeper.units import Wei
 
 
@@ -41,13 +41,6 @@ class StateReads(ABC):
     @abstractmethod
     async def call_pinned(self, method: str, params: Sequence[Any], type_: Any) -> Any:
         """The same for a read of a block just announced, which a node may not have yet."""
-
-    async def receipt(self, tx_hash: Hash) -> Receipt | None:
-        """Return what became of a transaction; None while the node knows of no block with it."""
-        answer = await self.call_as("eth_getTransactionReceipt", [tx_hash], wire.WireReceipt | None)
-        if answer is None or answer.block_hash is None:
-            return None
-        return wire.receipt(answer)
 
     async def nonce(self, address: Address, at: BlockTag = "latest") -> int:
         """Return the number of transactions of `address` in the state at `at`."""

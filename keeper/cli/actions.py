@@ -21,7 +21,7 @@ from keeper.cli.output import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keeper.store.actions import Action
+    from keeper.store.actions import Action, WouldHave
 
 COLUMNS = ("time", "intent", "action", "position", "health", "state", "gas", "tx", "reason")
 WIDE = 180
@@ -48,16 +48,19 @@ def actions(
 
     invocation, settings = asking(context)
 
-    async def look() -> "tuple[Action, ...]":
+    async def look() -> "tuple[tuple[Action, ...], WouldHave]":
         async with await Database.open(settings.database.url) as database:
-            return await SqlActions(database).last(limit)
+            rows = SqlActions(database)
+            return await rows.last(limit), await rows.would_have()
 
-    found = until_done(look())
+    found, would_have = until_done(look())
 
     def render(out: "Console") -> None:
         if not found:
             out.print("Nothing was done, tried or declined yet.")
             return
+        for line in _would_have(would_have):
+            out.print(escape(line))
         if out.width < WIDE:
             for action in found:
                 for line in _lines(action):
@@ -68,8 +71,54 @@ def actions(
             made.add_row(*(escape(cell) for cell in _cells(action)))
         out.print(made)
 
-    document_ = {"actions": [document(action) for action in found]}
+    document_ = {
+        "actions": [document(action) for action in found],
+        "would_have": {
+            "liquidations": would_have.liquidations,
+            "earned_base": str(would_have.earned),
+            "protections": would_have.protections,
+            "saved_base": str(would_have.saved),
+            "paid_to_protect_base": str(would_have.paid_to_protect),
+            "unpriced": would_have.unpriced,
+        },
+    }
     emit(json_ready(document_), as_json=invocation.as_json, render=render)
+
+
+def _would_have(sum_: "WouldHave") -> list[str]:
+    """Return what arming would have brought, a line for each sort; nothing without rehearsals."""
+    lines = []
+    if sum_.liquidations:
+        lines.append(
+            f"armed, {sum_.liquidations} rehearsed liquidations would have earned "
+            f"{usd(sum_.earned)} after gas"
+        )
+    if sum_.protections:
+        lines.append(
+            f"armed, {sum_.protections} rehearsed protections would have saved up to "
+            f"{usd(sum_.saved)} for {usd(sum_.paid_to_protect)} of gas"
+        )
+    if sum_.unpriced:
+        lines.append(f"the gas of {sum_.unpriced} of them is not known and counted as nothing")
+    return lines
+
+
+def _outcome(action: "Action") -> str:
+    """Return what a rehearsal would have brought, or nothing."""
+    from keeper.units import Base  # noqa: PLC0415 - commands import late
+
+    if action.state != "rehearsed" or action.cost is None:
+        return ""
+    intent, cost = action.intent, action.cost
+    gas = "gas of unknown worth" if cost.value is None else f"{usd(cost.value)} of gas"
+    match str(intent.kind):
+        case "liquidate":
+            net = Base(intent.expected_profit - (cost.value or 0))
+            return f"armed, it would have earned {usd(net)} after {gas}"
+        case "top_up" | "repay":
+            return f"armed, it would have saved up to {usd(intent.value_at_risk)} for {gas}"
+        case _:
+            return f"armed, it would have cost {gas}"
 
 
 def instant(seconds: int) -> str:
@@ -116,7 +165,7 @@ def _cells(action: "Action") -> tuple[str, ...]:
         action.state,
         _gas(action),
         "-" if action.tx_hash is None else short(action.tx_hash),
-        action.reason,
+        "; ".join(part for part in (action.reason, _outcome(action)) if part),
     )
 
 
@@ -151,6 +200,8 @@ def told(action: "Action") -> list[str]:
             f"  seizes          {intent.collateral.symbol}, expected profit "
             f"{usd(intent.expected_profit)} before gas"
         )
+    if action.cost is not None and (would := _outcome(action)):
+        lines.append(f"  rehearsed       {would}, {action.cost.gas_used:,} gas")
     if action.nonce is not None:
         lines.append(f"  nonce           {action.nonce}")
     for number, attempt in enumerate(action.attempts, 1):
@@ -198,6 +249,11 @@ def document(action: "Action") -> dict[str, Any]:
         "tx": action.tx_hash,
         "mined_block": None if receipt is None else receipt.block_number,
         "gas_used": None if receipt is None else receipt.gas_used,
+        "rehearsed_gas_used": None if action.cost is None else action.cost.gas_used,
+        "rehearsed_cost_wei": None if action.cost is None else str(action.cost.wei),
+        "rehearsed_cost_base": (
+            None if action.cost is None or action.cost.value is None else str(action.cost.value)
+        ),
         "gas_wei": None if action.gas_wei is None else str(action.gas_wei),
         "reason": action.reason,
     }

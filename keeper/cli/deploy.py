@@ -1,4 +1,4 @@
-"""``keeper deploy-liquidator``: put the contract that liquidates with borrowed money on a chain."""
+"""``keeper deploy-liquidator`` and ``deploy-deleverager``: put our contracts on a chain."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(name="deploy-liquidator")(deploy_liquidator)
+    app.command(name="deploy-deleverager")(deploy_deleverager)
 
 
 def deploy_liquidator(
@@ -32,6 +33,27 @@ def deploy_liquidator(
     Its owner, who gets the profits, is liquidate.profit_to or the key's own account; its only
     caller is the key.  Without --send it is planned and rehearsed.
     """
+    _command(context, "liquidator", send=send, wait=not no_wait)
+
+
+def deploy_deleverager(
+    context: typer.Context,
+    send: Annotated[  # noqa: FBT002
+        bool, typer.Option("--send", help="Send it and wait until it is settled.")
+    ] = False,
+    no_wait: Annotated[  # noqa: FBT002
+        bool, typer.Option("--no-wait", help="Do not wait after sending.")
+    ] = False,
+) -> None:
+    """Deploy the deleverager: a contract by which a borrower lets the key repay a debt with the
+    borrower's own collateral, within bounds that the borrower sets.
+
+    It has no owner and serves everybody on the chain.  Without --send it is planned and rehearsed.
+    """
+    _command(context, "deleverager", send=send, wait=not no_wait)
+
+
+def _command(context: typer.Context, name: str, *, send: bool, wait: bool) -> None:
     from keeper.cli.output import emit  # noqa: PLC0415
     from keeper.errors import ExecutionError  # noqa: PLC0415
     from keeper.model import Confirmed, Declined, Submitted  # noqa: PLC0415
@@ -40,7 +62,7 @@ def deploy_liquidator(
     settings = invocation.settings()
     chain = invocation.one_chain(settings)
     deployment, submission, outcome = asyncio.run(
-        _deploy(settings, chain, send=send, wait=not no_wait)
+        _deploy(settings, chain, name, send=send, wait=wait)
     )
     if isinstance(submission, Declined):
         raise ExecutionError(f"Not deployed: {submission.reason}")
@@ -57,23 +79,30 @@ def deploy_liquidator(
 
 
 async def _deploy(
-    settings: "Settings", chain: "Chain", *, send: bool, wait: bool
+    settings: "Settings", chain: "Chain", name: str, *, send: bool, wait: bool
 ) -> "tuple[Deployment, Submission, Outcome | None]":
     from keeper.app.act import carry_out  # noqa: PLC0415
     from keeper.app.chain import open_chain  # noqa: PLC0415
-    from keeper.app.deploy import plan_deployment  # noqa: PLC0415
-    from keeper.app.signing import signer_for  # noqa: PLC0415
+    from keeper.app.deploy import plan_deleverager, plan_deployment  # noqa: PLC0415
+    from keeper.app.signing import (  # noqa: PLC0415
+        liquidating_signer_for,
+        signer_for,
+    )
     from keeper.errors import ConfigError  # noqa: PLC0415
     from keeper.store.database import Database  # noqa: PLC0415
 
-    signer = await signer_for(settings, chain)
+    signer = await liquidating_signer_for(settings, chain) or await signer_for(settings, chain)
     if signer is None:
         raise ConfigError(
-            "There is no key, and the contract takes orders of one: set signing.keystore and "
+            "There is no key to deploy it with and to take orders of: set signing.keystore and "
             "signing.passphrase_file."
         )
     async with open_chain(settings, chain) as opened:
-        deployment = await plan_deployment(settings, opened, signer.address)
+        deployment = (
+            await plan_deployment(settings, opened, signer.address)
+            if name == "liquidator"
+            else await plan_deleverager(opened)
+        )
         async with await Database.open(settings.database.url) as database:
             submission, outcome = await carry_out(
                 settings, opened, database, deployment.planned, send=send, wait=wait
@@ -91,6 +120,8 @@ def _document(
     receipt = getattr(outcome, "receipt", None)
     return {
         "contract": deployment.contract,
+        "version": deployment.version,
+        "code_hash": deployment.code_hash,
         "owner": deployment.owner,
         "caller": deployment.caller,
         "pools": list(deployment.pools),
@@ -113,10 +144,18 @@ def _lines(
     from keeper.cli.output import checksummed  # noqa: PLC0415
 
     lines = [
-        f"liquidator on {chain.name}",
+        f"{deployment.name} on {chain.name}, version {deployment.version}",
         f"  address   {checksummed(deployment.contract)}",
-        f"  owner     {checksummed(deployment.owner)}  gets every profit, for good",
-        f"  caller    {checksummed(deployment.caller)}  the key",
+        f"  code      keccak256 {deployment.code_hash}, as shipped; `./run lens` makes the same",
+    ]
+    if deployment.owner is not None and deployment.caller is not None:
+        lines += [
+            f"  owner     {checksummed(deployment.owner)}  gets every profit, for good",
+            f"  caller    {checksummed(deployment.caller)}  the key",
+        ]
+    else:
+        lines.append("  owner     nobody: borrowers give mandates, and it keeps nothing")
+    lines += [
         *(f"  market    {checksummed(pool)}" for pool in deployment.pools),
         f"  exchange  {checksummed(deployment.factory)}",
     ]
@@ -127,5 +166,5 @@ def _lines(
         lines.append(f"  sent      gas at most {gas_limit:,}; see `keeper actions`")
     else:
         lines.append(f"  rehearsed it would succeed with gas of at most {gas_limit:,}; --send it")
-    lines.append(f'  then set  [chains.{chain.name}] liquidator = "{deployment.contract}"')
+    lines.append(f'  then set  [chains.{chain.name}] {deployment.name} = "{deployment.contract}"')
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from keeper.cli import (
     db,
     deploy,
     explain,
+    kill_switch,
+    misses,
     oracles,
     positions,
     watch,
@@ -79,6 +81,8 @@ for _module in (
     deploy,
     watch,
     actions,
+    misses,
+    kill_switch,
     db,
     config,
 ):

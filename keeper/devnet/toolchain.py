@@ -32,10 +32,12 @@ CONTRACTS: Final = ROOT / "contracts"
 CACHE: Final = ROOT / ".cache"
 LENS: Final = ROOT / "keeper" / "chain" / "lens.json"
 LIQUIDATOR: Final = ROOT / "keeper" / "execution" / "liquidator.json"
+DELEVERAGER: Final = ROOT / "keeper" / "execution" / "deleverager.json"
 
 ANVIL_VERSION: Final = "1.7.1"
 _NODE_MAJOR: Final = 18
 _STAMP: Final = ".keeper-stamp"
+_WHAT: Final = "bringing Anvil, solc and the protocol packages from npm"
 _NPM_TIMEOUT_S: Final = 600
 _COMPILE_TIMEOUT_S: Final = 300
 _SAID_LIMIT: Final = 400
@@ -101,6 +103,11 @@ def liquidator_document() -> str:
     return _own_document("Liquidator")
 
 
+def deleverager_document() -> str:
+    """Return the text of ``keeper/execution/deleverager.json`` as the sources make it."""
+    return _own_document("Deleverager")
+
+
 def _own_document(name: str) -> str:
     contract = compile_own().get(name)
     document = {
@@ -116,7 +123,8 @@ def build_own() -> tuple[Path, ...]:
     """Write what ships compiled, from contracts/src, and return the paths."""
     _write(LENS, lens_document().encode())
     _write(LIQUIDATOR, liquidator_document().encode())
-    return LENS, LIQUIDATOR
+    _write(DELEVERAGER, deleverager_document().encode())
+    return LENS, LIQUIDATOR, DELEVERAGER
 
 
 # --- Node and npm ---------------------------------------------------------------------------
@@ -149,38 +157,47 @@ def _major(binary: str) -> int:
         return 0
 
 
-def _lock_hash() -> str:
-    lock = (CONTRACTS / "package-lock.json").read_bytes()
+def ensure_packages(folder: Path = CONTRACTS, *, what: str = _WHAT) -> None:
+    """Install what a folder's package-lock.json pins, unless it is there.  Raises `ConfigError`."""
+    if not _installed(folder):
+        with _only_one():
+            _install(folder, what)
+
+
+def _lock_hash(folder: Path) -> str:
+    lock = (folder / "package-lock.json").read_bytes()
     return hashlib.sha256(lock).hexdigest()
 
 
-def _installed() -> bool:
+def _installed(folder: Path = CONTRACTS) -> bool:
     try:
-        return (CONTRACTS / "node_modules" / _STAMP).read_text() == _lock_hash()
+        return (folder / "node_modules" / _STAMP).read_text() == _lock_hash(folder)
     except OSError:
         return False
 
 
-def _install() -> None:
-    if _installed():
+def _install(folder: Path = CONTRACTS, what: str = _WHAT) -> None:
+    if _installed(folder):
         return
     found = node()
-    with _step("bringing Anvil, solc and the protocol packages from npm"):
-        _npm(found, ["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        if platform.machine() in {"aarch64", "arm64"} and sys.platform == "linux":
+    with _step(what):
+        _npm(found, ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+        arm = platform.machine() in {"aarch64", "arm64"} and sys.platform == "linux"
+        if folder == CONTRACTS and arm:
             # Its hash is not in the lock; npm still checks what the registry states.
             package = f"@foundry-rs/anvil-linux-arm64@{ANVIL_VERSION}"
-            _npm(found, ["install", "--ignore-scripts", "--no-save", "--no-package-lock", package])
+            words = ["install", "--ignore-scripts", "--no-save", "--no-package-lock", package]
+            _npm(found, words, folder)
     # The stamp comes last: an interrupted install has none and is done again.
-    _write(CONTRACTS / "node_modules" / _STAMP, _lock_hash().encode())
+    _write(folder / "node_modules" / _STAMP, _lock_hash(folder).encode())
 
 
-def _npm(found: Node, words: Sequence[str]) -> None:
+def _npm(found: Node, words: Sequence[str], folder: Path) -> None:
     environment = {**os.environ, "PATH": f"{found.node.parent}{os.pathsep}{os.environ['PATH']}"}
     try:
         done = subprocess.run(  # noqa: S603 - npm with words of our own
             [*found.npm, *words],
-            cwd=CONTRACTS,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -302,7 +319,13 @@ def _compile_one(found: Node, job: Job) -> None:
 # --- files ----------------------------------------------------------------------------------
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_executable(path: Path, script: str) -> None:
+    """Write a script that may be started, unless it is there as it should be."""
+    if not (path.is_file() and path.read_text() == script and os.access(path, os.X_OK)):
+        _write(path, script.encode(), mode=0o755)
+
+
+def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write all of it or nothing: a temporary file beside it, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -311,7 +334,7 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keeper.alerts.actions import Refusal, refusal
+from keeper.alerts.actions import PROTECTION, Refusal, outcome_messages, refusal
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.measures import Gauges
 from keeper.alerts.passes import pass_alerts
@@ -25,6 +25,7 @@ from keeper.model import (
     BlockRef,
     Checkpoint,
     Declined,
+    Hash,
     Holdings,
     Inventory,
     MarketId,
@@ -37,6 +38,7 @@ from keeper.model import (
     Rule,
     Thresholds,
     Unassessable,
+    Unknown,
     Watch,
 )
 from keeper.ports import LendingView, Reader, Records
@@ -112,8 +114,12 @@ class Chronicle:
         readings: Mapping[str, Reading],
         watches: tuple[Watch, ...],
         inventories: Mapping[str, Inventory],
+        orphaned: tuple[Hash, ...] = (),
     ) -> tuple[Message, ...]:
-        """Record one pass and return what people are told because of it."""
+        """Record one pass and return what people are told because of it.
+
+        `orphaned`: blocks whose liquidations did not happen after all.
+        """
         manners = await self._records.manners()
         rules = (*self._telling.rules, *manners.rules)
         self._prices |= {r.view.market: r.prices for r in readings.values()}
@@ -136,6 +142,7 @@ class Chronicle:
             rules=self._telling.rules,
             gauges=await self._surveyor.survey(done, readings, inventories, rules),
         )
+        messages = (*told.messages, *self._of_stuck(done, watches))
         self._remember(told.states)
         await self._records.record(
             PassRecord(
@@ -148,13 +155,24 @@ class Chronicle:
                 ),
                 decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
                 alerts=told.states,
-                messages=told.messages,
+                messages=messages,
                 audit=_audit(done),
                 held=told.held,
+                liquidations=done.liquidations,
+                orphaned=orphaned,
             )
         )
         self._since_checkpoint += 1
-        return told.messages
+        return messages
+
+    def _of_stuck(self, done: Pass, watches: tuple[Watch, ...]) -> tuple[Message, ...]:
+        """Return what is said of transactions that cannot get on; an intent's first time only."""
+        return tuple(
+            message
+            for outcome in done.outcomes
+            if isinstance(outcome, Unknown) and outcome.stuck
+            for message in outcome_messages(outcome, watches, self._telling.operators)
+        )
 
     def _remember(self, states: Iterable[AlertState]) -> None:
         for state in states:
@@ -221,8 +239,9 @@ def _audit(done: Pass) -> tuple[AuditEvent, ...]:
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:
-    """Refused by a strategy, or declined by the executor."""
-    return (
-        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
+    """Declined by the executor, or refused by a strategy; protections first: many are bundled."""
+    refused = (
         *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
+        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
     )
+    return tuple(sorted(refused, key=lambda one: one.kind not in PROTECTION))

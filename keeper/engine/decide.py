@@ -28,6 +28,7 @@ from keeper.model import (
     Submission,
     Unassessable,
     Watch,
+    Why,
 )
 from keeper.ports import Strategy
 from keeper.risk.exact import endangered
@@ -46,6 +47,8 @@ class Hand:
     """By protected account."""
     otherwise: Strategy
     """For everybody else."""
+    ours: frozenset[Address] = frozenset()
+    """Accounts and contracts whose liquidations are the keeper's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +146,11 @@ class Decider:
 def doubted(decisions: Sequence[Decision], doubt: str) -> tuple[Submission, ...]:
     """Decline everything; no cool-down, so that the next head that is agreed on acts."""
     reason = f"the nodes do not agree on this block: {doubt}"
-    return tuple(Declined(intent=d.intent, reason=reason) for d in decisions if isinstance(d, Act))
+    return tuple(
+        Declined(intent=d.intent, reason=reason, why=Why.HELD)
+        for d in decisions
+        if isinstance(d, Act)
+    )
 
 
 def _assessed(market: WatchedMarket[Any, Any], reading: Reading) -> Iterator[Assessment]:

@@ -10,7 +10,7 @@ looked after all the same.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from keeper.alerts.measures import Gauges
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
 from keeper.engine.market import KEPT_AT_ONCE, Reading, WatchedMarket
+from keeper.engine.misses import Misses
 from keeper.engine.observe import BlockLogs, Observer
 from keeper.engine.pace import Pace
 from keeper.engine.passes import Pass
@@ -31,6 +32,7 @@ from keeper.model import (
     Assessment,
     BlockRef,
     Decision,
+    Funding,
     Intent,
     MarketId,
     Outcome,
@@ -44,6 +46,9 @@ from keeper.strategies.queue import queue
 from keeper.units import Wad
 
 log = structlog.get_logger()
+
+AT_ONCE = 8
+"""Intents that are simulated side by side."""
 
 
 class Engine:
@@ -82,6 +87,7 @@ class Engine:
         )
         self._pace = Pace()
         self._decider = Decider(markets=by_name, hands=hands, pace=self._pace)
+        self._misses = Misses(markets=by_name, hands=hands, pace=self._pace)
         self._chronicle = Chronicle(
             records=records, markets=by_name, telling=telling, reader=reader
         )
@@ -109,6 +115,7 @@ class Engine:
     async def take(self, advance: Advance) -> Pass | None:
         """Take one change of the head; None when the block could not be observed."""
         head = advance.adopted[-1]
+        self._misses.orphan(advance.orphaned)
         self._watches = await self._records.watches()
         try:
             observed = await self._observer.observe(advance, self._decider.watched(self._watches))
@@ -129,6 +136,8 @@ class Engine:
             submissions, broadcast_at = doubted(decisions, advance.doubt), None
         else:
             submissions, broadcast_at = await self._submit(decisions, head)
+        liquidations = self._misses.reckon(self.readings)
+        self._misses.remember(head, assessments, decisions, submissions, self.readings)
         done = Pass(
             block=head,
             orphaned=len(advance.orphaned),
@@ -143,9 +152,14 @@ class Engine:
             decision_s=decided_at - advance.received_at,
             broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
             rpc_calls=observed.rpc_calls,
+            liquidations=liquidations,
         )
         messages = await self._chronicle.write(
-            done, self.readings, self._watches, observed.inventories
+            done,
+            self.readings,
+            self._watches,
+            observed.inventories,
+            self._misses.orphaned(),
         )
         self.last = done = replace(done, messages=messages)
         if self._chronicle.checkpoint_due:
@@ -157,13 +171,18 @@ class Engine:
     ) -> tuple[tuple[Submission, ...], float | None]:
         submissions: list[Submission] = []
         broadcast_at: float | None = None
-        for intent in queue(tuple(d.intent for d in decisions if isinstance(d, Act))):
-            view = self.readings[intent.position.market.name].view
-            submission = await self._executor.submit(intent, view)
-            if isinstance(submission, Submitted) and broadcast_at is None:
+        for some in _together(queue(tuple(d.intent for d in decisions if isinstance(d, Act)))):
+            done = await asyncio.gather(
+                *(
+                    self._executor.submit(i, self.readings[i.position.market.name].view)
+                    for i in some
+                )
+            )
+            if broadcast_at is None and any(isinstance(one, Submitted) for one in done):
                 broadcast_at = self._clock()
-            self._pace.began(submission, head.number)
-            submissions.append(submission)
+            for submission in done:
+                self._pace.began(submission, head.number)
+            submissions += done
         return tuple(submissions), broadcast_at
 
     async def _settle(self, advance: Advance) -> tuple[Outcome, ...]:
@@ -221,3 +240,23 @@ class Engine:
             if assessment.position == position and isinstance(assessment, Assessed):
                 return assessment.health_factor
         return None
+
+
+def _together(intents: Sequence[Intent]) -> Iterator[Sequence[Intent]]:
+    """Yield them in order, those at once that may be prepared side by side.
+
+    The first goes alone, for nothing may hold it up.  A sale of borrowed collateral is found after
+    the sales before it: such an intent goes alone too.
+    """
+    some: list[Intent] = []
+    for number, intent in enumerate(intents):
+        alone = number == 0 or intent.funding is not Funding.OWN
+        if some and (alone or len(some) == AT_ONCE):
+            yield some
+            some = []
+        some.append(intent)
+        if alone:
+            yield some
+            some = []
+    if some:
+        yield some

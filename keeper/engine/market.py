@@ -25,6 +25,7 @@ from keeper.model import (
     FeedVerdict,
     Hash,
     Holdings,
+    Liquidated,
     Log,
     LogFilter,
     MarketId,
@@ -108,6 +109,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept_to = 0
         self._takes = 0
         self._heard: dict[Hash, Touched] = {}
+        self._liquidated: list[Liquidated] = []
         self._to_read: set[Address] = set()
         self._backlog: deque[Address] = deque()
         self._swept: frozenset[Address] = frozenset()
@@ -164,7 +166,9 @@ class WatchedMarket(Generic[M, Obs]):
 
     def hear(self, block: BlockRef, logs: Iterable[Log]) -> None:
         """Take one block's logs: whom they touch is read, a change of parameters discovered."""
-        touched = self.adapter.touched(self.market, tuple(logs))
+        logs = tuple(logs)
+        touched = self.adapter.touched(self.market, logs)
+        self._liquidated += self.adapter.liquidations(self.market, block, logs)
         self.must_discover |= touched.parameters
         self._heard[block.hash] = touched
         while len(self._heard) > REMEMBERED_BLOCKS:
@@ -177,6 +181,7 @@ class WatchedMarket(Generic[M, Obs]):
 
         A block that was never heard, from before the start, may have touched anybody.
         """
+        self._liquidated = [one for one in self._liquidated if one.block.hash != block.hash]
         touched = self._heard.pop(block.hash, None)
         if touched is None:
             self._backlog.extend(self.book.accounts())
@@ -184,6 +189,11 @@ class WatchedMarket(Generic[M, Obs]):
             return
         self.must_discover |= touched.parameters
         self._to_read |= self._known(touched) | touched.borrowers
+
+    def liquidated(self) -> tuple[Liquidated, ...]:
+        """Hand over the liquidations heard of since this was last asked, oldest first."""
+        heard, self._liquidated = tuple(self._liquidated), []
+        return heard
 
     def _known(self, touched: Touched) -> set[Address]:
         """Return those touched whom the book holds or people watch."""

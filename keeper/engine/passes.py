@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keeper.engine.market import Reading
-from keeper.model import Assessment, BlockRef, Decision, Message, Outcome, Submission
+from keeper.model import Assessment, BlockRef, Decision, Message, Outcome, Reckoned, Submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +31,5 @@ class Pass:
     """From the head's arrival to the first transaction handed to the node; None without one."""
     rpc_calls: int
     """Requests that observing cost: logs and packed reads; sends and receipts left out."""
+    liquidations: tuple[Reckoned, ...] = ()
+    """Heard of at this pass, ours and others'."""

@@ -6,6 +6,7 @@ for good: only a person arms again.
 
 import os
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -13,6 +14,33 @@ from keeper.errors import ConfigError
 from keeper.execution.policy import SigningPolicy
 
 log = structlog.get_logger()
+
+
+REVERTS_S: Final = 3_600
+"""How long a revert is held against the next ones."""
+
+
+class Breaker:
+    """Counts reverts in a row: each costs gas and says that what was simulated is not what is."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._at: list[int] = []
+
+    def took(self, *, succeeded: bool, now: int) -> str:
+        """Count an outcome at chain second `now`; return why to stop, or nothing."""
+        if succeeded:
+            self._at.clear()
+            return ""
+        self._at = [at for at in self._at if now - at < REVERTS_S] + [now]
+        if len(self._at) < self._most:
+            return ""
+        count = len(self._at)
+        self._at.clear()
+        return (
+            f"{count} transactions in a row reverted within {REVERTS_S // 60} minutes: look at"
+            " them with `keeper actions`, then arm again"
+        )
 
 
 class Arming:

@@ -1,4 +1,4 @@
-"""Uniswap v3 as calls and answers: its pools, what they pay, how a path is packed.  Pure.
+"""Uniswap v3 as calls and answers: its pools, what they cost, how a path is packed.  Pure.
 
 Source: v3-core's UniswapV3Factory and v3-periphery's QuoterV2 and Path.
 """
@@ -14,8 +14,8 @@ FEES: Final = (100, 500, 3_000, 10_000)
 """Millionths; a factory's owner may enable others, which we do not look for."""
 GET_POOL: Final = bytes.fromhex("1698ee82")
 """getPool(address,address,uint24)"""
-QUOTE: Final = bytes.fromhex("c6a5026a")
-"""quoteExactInputSingle((address,address,uint256,uint24,uint160))"""
+QUOTE: Final = bytes.fromhex("bd21704a")
+"""quoteExactOutputSingle((address,address,uint256,uint24,uint160))"""
 WORD: Final = 32
 
 
@@ -51,13 +51,16 @@ def decode_pool(result: CallResult) -> bool:
 
 
 def quote_call(exchange: Exchange, hop: Hop, amount: int) -> Call:
-    """Return the call that asks what a pool pays for `amount`; it must not be a static call."""
+    """Return the call that asks what `amount` of what a pool pays out costs.
+
+    It must not be a static call.  It reverts where the pool does not have that much.
+    """
     words = _words(hop.token_in, hop.token_out, amount, hop.fee, 0)
     return Call(to=exchange.quoter, data=QUOTE + words)
 
 
 def decode_quote(data: bytes) -> int:
-    """Return the amount paid.  Raises `BadAnswer`."""
+    """Return what must be put in.  Raises `BadAnswer`."""
     if len(data) != 4 * WORD:
         raise BadAnswer("The exchange's quoter did not answer a quote: is it Uniswap's QuoterV2?")
     return int.from_bytes(data[:WORD], "big")

@@ -5,9 +5,9 @@ intent is an answer (`Declined`), not an exception.  Not armed, the same path ru
 and answers `Rehearsed`.
 
 One lock covers everything from the claim to the send and every pass over open plans, so that in
-one process nonces are signed in the order in which they were claimed.  Caveat: what is simulated
-and allowed for one intent does not know what another process with the same key is doing; nonces
-and one-plan-per-position hold between processes, the caps of a day may be overshot by one plan.
+one process nonces are signed in the order in which they were claimed.  Nonces, one plan per
+position and the caps of a day hold between processes too, by the transaction that claims.  Caveat:
+what is simulated for one intent does not know what another process with the same key is doing.
 """
 
 import asyncio
@@ -21,15 +21,17 @@ from keeper.errors import (
     KeeperError,
     ObservationError,
     PolicyViolation,
+    Unprofitable,
 )
-from keeper.execution.arming import Arming
-from keeper.execution.flash import FlashLoans
+from keeper.execution.arming import Arming, Breaker
+from keeper.execution.ledger import Ledger
+from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
 from keeper.execution.preparing import Preparation, Ready
 from keeper.execution.pricing import Pricing
-from keeper.execution.sending import Failpoint, Sender, no_failpoint
+from keeper.execution.sending import Failpoint, PrivateRoute, Sender, no_failpoint
 from keeper.execution.signer import Signer
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
@@ -37,16 +39,19 @@ from keeper.model import (
     Abandoned,
     Address,
     BlockRef,
+    Confirmed,
     Declined,
     Intent,
     OpenPlan,
     Outcome,
     Plan,
     Rehearsed,
+    Reverted,
     Submission,
     Submitted,
     TxState,
     Unknown,
+    Why,
 )
 from keeper.ports import Journal, MarketView
 from keeper.units import Wei
@@ -70,11 +75,13 @@ class TxExecutor:
         settings: ExecutionSettings | None = None,
         kill_switch: Path | None = None,
         rehearse_as: Address | None = None,
-        flash: FlashLoans | None = None,
+        flash: Lender | None = None,
+        private: PrivateRoute | None = None,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         """Watch-only until `arm`.  `rehearse_as`: whose transactions to simulate without a key.
-        `flash`: who funds intents that borrow; without, they are declined.
+        `flash`: who funds intents that borrow; without, they are declined.  `private`: what goes to
+        a relay and not to the node.
         """
         self._node = node
         self._journal = journal
@@ -86,11 +93,13 @@ class TxExecutor:
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
+        self._breaker = Breaker(self._settings.most_reverts)
         self._ground = Ground(node)
+        self._ledger = None if signer is None else Ledger(journal, signer.address)
         self._preparation = Preparation(
             node=node,
             ground=self._ground,
-            journal=None if signer is None else journal,
+            ledger=self._ledger,
             policy=policy,
             arming=self._arming,
             chain_id=chain_id,
@@ -100,6 +109,8 @@ class TxExecutor:
             failpoint=failpoint,
         )
         self._lock = asyncio.Lock()
+        self._last_turn = asyncio.Event()
+        self._last_turn.set()
         self._open: dict[str, Intent] = {}
         self._sender: Sender | None = None
         self._tracker: Tracker | None = None
@@ -111,6 +122,7 @@ class TxExecutor:
                 policy=policy,
                 arming=self._arming,
                 failpoint=failpoint,
+                private=private,
             )
             self._tracker = Tracker(
                 node=node,
@@ -177,6 +189,8 @@ class TxExecutor:
     async def _track(self, block: BlockRef, *, recovering: bool) -> tuple[Outcome, ...]:
         assert self._signer is not None
         assert self._tracker is not None
+        assert self._ledger is not None
+        self._ledger.forget()
         plans = await self._journal.open_plans(self._signer.address)
         self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
         ground = await self._ground.at(block, self._signer.address) if plans else None
@@ -190,6 +204,10 @@ class TxExecutor:
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
+            if isinstance(outcome, Confirmed | Reverted):
+                good = isinstance(outcome, Confirmed)
+                if why := self._breaker.took(succeeded=good, now=block.timestamp):
+                    self._arming.disarm(why)
         return outcomes
 
     def open_intents(self) -> tuple[Intent, ...]:
@@ -201,14 +219,25 @@ class TxExecutor:
     async def submit(self, intent: Intent, view: MarketView) -> Submission:
         """Take one intent as far as arming, policy, simulation and caps allow.  Never raises
         for what is wrong with an intent, a node or the journal: that is `Declined`.
+
+        Several may be under way at once: they are simulated side by side, and claimed and sent in
+        the order of the calls.
         """
+        before, done = self._last_turn, asyncio.Event()
+        self._last_turn = done
+        try:
+            return await self._in_turn(intent, view, before)
+        finally:
+            done.set()
+
+    async def _in_turn(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         intent_log = log.bind(
             intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
         )
         try:
-            submission = await self._submit(intent, view)
+            submission = await self._submit(intent, view, before)
         except KeeperError as error:
-            submission = Declined(intent=intent, reason=str(error))
+            submission = _declined(intent, error)
         match submission:
             case Declined(reason=reason):
                 intent_log.warning("intent.declined", reason=reason)
@@ -225,10 +254,10 @@ class TxExecutor:
                 raise PolicyViolation("There is no account to act from: name a keystore file.")
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
-            return Declined(intent=intent, reason=str(error))
-        return Rehearsed(plan=ready.plan, health_after=ready.health_after, gas_wei=ready.gas_wei)
+            return _declined(intent, error)
+        return _rehearsed(ready)
 
-    async def _submit(self, intent: Intent, view: MarketView) -> Submission:
+    async def _submit(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         if self._arming.disarmed_reason is not None:
             raise PolicyViolation(f"Sending is disarmed: {self._arming.disarmed_reason}.")
         if self._address is None:
@@ -236,12 +265,14 @@ class TxExecutor:
         ready = await self._preparation.ready(intent, view, self._address)
         if not self._arming.armed:
             self._preparation.note_sale(ready)
-            return Rehearsed(plan=ready.plan, health_after=ready.health_after)
+            return _rehearsed(ready)
+        await before.wait()
         async with self._lock:
             return await self._claim_and_send(ready)
 
     async def _claim_and_send(self, ready: Ready) -> Submission:
         """Under the lock: policy, claim, signature, send."""
+        assert self._ledger is not None
         assert self._sender is not None
         assert self._signer is not None
         assert self._tracker is not None
@@ -258,7 +289,13 @@ class TxExecutor:
         if refusal := self._arming.refusal():
             raise PolicyViolation(f"Nothing was signed: {refusal}.")
         await self._check_policy(plan, ground)
-        claim = await self._journal.claim(plan, address, max(ground.nonce, ground.pending_nonce))
+        claim = await self._journal.claim(
+            plan,
+            address,
+            max(ground.nonce, ground.pending_nonce),
+            self._policy.allowance(since=block.timestamp - DAY_S),
+        )
+        self._ledger.claimed(claim)
         self._failpoint("plan.claimed")
         if claim.nonce < ground.nonce:
             reason = f"The journal gave {address} nonce {claim.nonce}, it is at {ground.nonce}."
@@ -280,14 +317,10 @@ class TxExecutor:
 
     async def _check_policy(self, plan: Plan, ground: Footing) -> None:
         """Raise `PolicyViolation` unless the policy allows `plan` on top of what was spent."""
-        assert self._signer is not None
-        address = self._signer.address
-        spent = await self._journal.spent_since(address, ground.block.timestamp - DAY_S)
-        pending = await self._journal.open_plans(address)
-        reserved = sum(
-            p.plan.gas_limit * p.plan.max_fee_wei for p in pending if p.nonce >= ground.nonce
-        )
-        verdict = self._policy.check(plan, spent, ground.balance_wei, Wei(reserved))
+        assert self._ledger is not None
+        books = await self._ledger.at(ground.block)
+        reserved = sum(p.plan.most_gas_wei for p in books.plans.values() if p.nonce >= ground.nonce)
+        verdict = self._policy.check(plan, books.spent, ground.balance_wei, Wei(reserved))
         if isinstance(verdict, Denied):
             raise PolicyViolation(verdict.reason)
 
@@ -308,7 +341,8 @@ class TxExecutor:
 
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
         """Disarm when the chain knows transactions of the signer that the journal does not."""
-        watermark = await self._journal.watermark(address)
+        assert self._ledger is not None
+        watermark = (await self._ledger.at(ground.block)).watermark
         expected = 0 if watermark is None else watermark + 1
         expected = max(expected, self._settings.adopt_nonce or 0)
         seen = max(ground.nonce, ground.pending_nonce)
@@ -323,3 +357,12 @@ class TxExecutor:
         return (
             f"the node answers for chain {ground.chain_id}, this executor is for {self._chain_id}"
         )
+
+
+def _declined(intent: Intent, error: KeeperError) -> Declined:
+    why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
+    return Declined(intent=intent, reason=str(error), why=why)
+
+
+def _rehearsed(ready: Ready) -> Rehearsed:
+    return Rehearsed(plan=ready.plan, health_after=ready.health_after, cost=ready.cost)

@@ -1,9 +1,9 @@
 """From a liquidation to an order for the liquidator contract, with what it leaves.
 
-The profit is in the debt's token: what the sale of the seized collateral brings, less what is
-repaid, less the loan's premium.  On chain at least the greater is insisted on of what the sale
-brings at the worst slippage allowed, and of what the gas costs: whoever moves the pools in between
-cannot make it a loss of more than the gas of a revert.
+The debt's token is bought from pools that are paid afterwards, with what is seized: the profit is
+in the collateral's token, what is seized less what the pools take.  On chain at least the greater
+is insisted on of what is left at the worst slippage allowed, and of what the gas costs: whoever
+moves the pools in between cannot make it a loss of more than the gas of a revert.
 """
 
 import asyncio
@@ -11,23 +11,24 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keeper.errors import ExecutionError, PolicyViolation
+from keeper.errors import ExecutionError, PolicyViolation, RpcError, Unprofitable
 from keeper.execution import liquidator
 from keeper.execution.exchange import Exchange, Hop, encode_path
 from keeper.execution.liquidator import Order, encode_order
 from keeper.execution.node import Node, parse_bytes, pinned
 from keeper.execution.routes import Routes, Sale
-from keeper.model import Address, BlockRef, Call, Hash, Intent
-from keeper.ports import MarketView
+from keeper.model import Address, Asset, BlockRef, Call, Hash, Intent
+from keeper.ports import MarketView, TokenView
 from keeper.strategies.text import have, need, usd
 from keeper.units import BPS, Base, Bps, Raw, Rounding, Wei, mul_div
 
 FLASHLOAN_PREMIUM_TOTAL: Final = bytes.fromhex("074b2e43")
 """Of the Pool, basis points."""
-GAS_GUESS: Final = 520_000
+GAS_GUESS: Final = 500_000
 """Of one liquidation, before it was simulated."""
 WEI_PER_NATIVE: Final = 10**18
 WORD: Final = 32
+NOTHING: Final = Wei(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,30 +37,33 @@ class FlashRules:
 
     contract: Address
     max_slippage: Bps
-    """How much less than quoted a sale may bring."""
+    """How much more than quoted the pools may take."""
     min_profit: Base
     """After gas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funded:
-    """A liquidation that somebody else pays for."""
+    """What somebody else pays for, until it pays itself."""
 
     intent: Intent
     """Its profit is that of the sale, before gas."""
     call: Call
     sale: Sale
     premium: Raw
-    min_profit: Base
+    min_profit: Base | None
+    """After gas; None where nobody looks for a profit."""
     native_price: Base | None
     words: str
 
-    def judge(self, gas_used: int, price_wei: Wei) -> None:
-        """Raise `ExecutionError`, with the numbers, unless enough is left after gas."""
-        gas = gas_cost(gas_used, price_wei, self.native_price)
+    def judge(self, gas_used: int, price_wei: Wei, data_fee_wei: Wei = NOTHING) -> None:
+        """Raise `Unprofitable`, with the numbers, unless enough is left after gas."""
+        if self.min_profit is None:
+            return
+        gas = gas_cost(gas_used, price_wei, self.native_price, data_fee_wei)
         left = Base(self.intent.expected_profit - gas)
         if left < self.min_profit:
-            raise ExecutionError(
+            raise Unprofitable(
                 f"Not worth it: {self.words}, gas about {usd(gas)}: {usd(left)} is below the floor"
                 f" of {usd(self.min_profit)}."
             )
@@ -104,46 +108,51 @@ class FlashLoans:
         `in_flight`: intents that are not mined yet.  Raises `ExecutionError` with the numbers when
         nothing would be left, `PolicyViolation` when the contract does not take our orders.
         """
-        block = view.block
-        if intent.collateral is None or intent.covers <= 0:
+        block, collateral = view.block, intent.collateral
+        if collateral is None or intent.covers <= 0:
             raise ExecutionError("It cannot be sold: the intent does not say what is seized.")
-        price = view.price_of(intent.asset.address)
-        if not price:
-            raise ExecutionError(f"{intent.asset.symbol} has no price, so no profit can be told.")
+        price = self._price(view, collateral)
         self._sales = {
             name: kept
             for name, kept in self._sales.items()
             if name in in_flight or kept[0] == block.hash
         }
-        _, premium_bps, sale = await asyncio.gather(
+        _, sale = await asyncio.gather(
             self._check(pool, sender, block),
-            self._premium(pool, block),
             self._routes.best(
-                intent.collateral.address,
+                collateral.address,
                 intent.asset.address,
-                intent.seized,
+                intent.amount,
                 hubs=self._hubs(view),
                 block=block,
                 before=[kept[1] for kept in self._sales.values()],
             ),
         )
-        premium = mul_div(intent.amount, premium_bps, BPS, Rounding.UP)
-        owed = intent.covers + premium
-        unit = 10**intent.asset.decimals
+        premium = 0
+        if not sale.hops:
+            premium_bps = await self._premium(pool, block)
+            premium = mul_div(intent.amount, premium_bps, BPS, Rounding.UP)
+        # Room to grow into is quoted too, and not borrowed unless it is needed by then.
+        debt_token = _debt_token(intent, view)
+        paid = sale.cost if sale.hops else intent.covers + premium
+        if sale.hops and debt_token is not None:
+            paid = mul_div(sale.cost, intent.covers, intent.amount, Rounding.UP)
+        unit = 10**collateral.decimals
         gas = gas_cost(GAS_GUESS, price_wei, native_price)
-        worst = mul_div(sale.out, BPS - self._rules.max_slippage, BPS, Rounding.DOWN) - owed
-        minimum = max(worst, mul_div(gas, unit, price, Rounding.UP))
-        profit = Base((sale.out - owed) * price // unit)
+        dearer = mul_div(sale.cost, self._rules.max_slippage, BPS, Rounding.UP) if sale.hops else 0
+        minimum = max(intent.seized - paid - dearer, mul_div(gas, unit, price, Rounding.UP))
+        profit = Base((intent.seized - paid) * price // unit)
         words = (
-            f"{have(intent.seized, intent.collateral)} sells for"
-            f" {have(Raw(sale.out), intent.asset)}{_way(sale)},"
-            f" {need(Raw(owed), intent.asset)} is owed with the loan's premium"
+            f"{have(intent.seized, collateral)} is seized,"
+            f" {need(Raw(paid), collateral)} pays for {need(Raw(intent.covers), intent.asset)}"
+            f"{_way(sale)}"
         )
         funded = Funded(
             intent=replace(
                 intent,
                 expected_profit=profit,
-                reason=f"{intent.reason}; by flash loan: {words}, profit {usd(profit)} before gas",
+                reason=f"{intent.reason}; with borrowed money: {words}, profit {usd(profit)} before"
+                " gas",
             ),
             call=Call(
                 to=self.contract,
@@ -152,8 +161,9 @@ class FlashLoans:
                         intent_id=intent.intent_id,
                         pool=pool,
                         account=intent.position.account,
-                        collateral=intent.collateral.address,
+                        collateral=collateral.address,
                         debt=intent.asset.address,
+                        debt_token=debt_token,
                         amount=intent.amount,
                         min_profit=minimum,
                         deadline=deadline,
@@ -174,6 +184,13 @@ class FlashLoans:
         """Note a sale that is on its way, or would be: later ones find the pools after it."""
         self._sales[intent_id] = (block.hash, sale)
 
+    @staticmethod
+    def _price(view: MarketView, asset: Asset) -> Base:
+        price = view.price_of(asset.address)
+        if not price:
+            raise ExecutionError(f"{asset.symbol} has no price, so no profit can be told.")
+        return price
+
     async def _premium(self, pool: Address, block: BlockRef) -> int:
         known = self._premiums.get(pool)
         if known is None or known[0] != block.hash:
@@ -188,14 +205,20 @@ class FlashLoans:
         if (pool, sender) in self._checked:
             return
         mapping = [(liquidator.CALLERS, sender), (liquidator.POOLS, pool)]
-        caller, market, factory = await asyncio.gather(
+        caller, market, factory, version = await asyncio.gather(
             *(self._ask(selector + _argument(address), block) for selector, address in mapping),
             self._ask(liquidator.FACTORY, block),
+            self._ask(liquidator.VERSION, block),
         )
         if factory != int(self._exchange.factory, 16):
             raise PolicyViolation(
                 f"There is no liquidator of ours at {self.contract}, or it knows another exchange:"
                 " deploy one with `keeper deploy-liquidator` and name it in the configuration."
+            )
+        if version != liquidator.SPEAKS:
+            raise PolicyViolation(
+                f"The liquidator at {self.contract} is of an older version: deploy a new one with"
+                " `keeper deploy-liquidator` and name it in the configuration."
             )
         for allowed, what in ((caller, f"the caller {sender}"), (market, f"the market {pool}")):
             if not allowed:
@@ -205,7 +228,12 @@ class FlashLoans:
         self._checked.add((pool, sender))
 
     async def _ask(self, data: bytes, block: BlockRef) -> int | None:
-        answer = await self._read(Call(to=self.contract, data=data), block)
+        try:
+            answer = await self._read(Call(to=self.contract, data=data), block)
+        except RpcError as error:
+            if error.code is None:
+                raise
+            return None  # it reverts: it does not know the question
         return int.from_bytes(answer, "big") if len(answer) == WORD else None
 
     async def _read(self, call: Call, block: BlockRef) -> bytes:
@@ -214,9 +242,22 @@ class FlashLoans:
         return parse_bytes(answer, f"a read of {call.to}")
 
 
-def gas_cost(gas: int, price_wei: Wei, native_price: Base | None) -> Base:
-    """Return what `gas` costs in base units, rounded up; 0 where the native token has no price."""
-    return Base(mul_div(gas * price_wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
+def gas_cost(
+    gas: int, price_wei: Wei, native_price: Base | None, data_fee_wei: Wei = NOTHING
+) -> Base:
+    """Return what `gas` and a rollup's data fee cost in base units, rounded up; 0 where the native
+    token has no price.
+    """
+    wei = gas * price_wei + data_fee_wei
+    return Base(mul_div(wei, native_price or 0, WEI_PER_NATIVE, Rounding.UP))
+
+
+def _debt_token(intent: Intent, view: MarketView) -> Address | None:
+    """The token that says what is owed by then, for a loan that has room to grow into."""
+    if intent.amount <= intent.covers or not isinstance(view, TokenView):
+        return None
+    tokens = view.tokens(intent.asset.address)
+    return None if tokens is None else tokens[1]
 
 
 def _argument(address: Address) -> bytes:

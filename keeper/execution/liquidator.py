@@ -20,9 +20,9 @@ from keeper.model import Address, Call
 PROXY: Final = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
 """The deterministic deployment proxy: salt and creation code in, CREATE2.  On almost every chain,
 at this address, since one published transaction with no owner deployed it."""
-SALT: Final = keccak(text="keeper liquidator 1")
+SALT: Final = keccak(text="keeper liquidator 2")
 WORD: Final = 32
-_HEAD_WORDS: Final = 9
+_HEAD_WORDS: Final = 10
 
 
 def _selector(signature: str) -> bytes:
@@ -30,8 +30,11 @@ def _selector(signature: str) -> bytes:
 
 
 LIQUIDATE: Final = _selector(
-    "liquidate((bytes32,address,address,address,address,uint256,uint256,uint256,bytes))"
+    "liquidate((bytes32,address,address,address,address,address,uint256,uint256,uint256,bytes))"
 )
+VERSION: Final = _selector("version()")
+SPEAKS: Final = 2
+"""The version whose orders `encode_order` writes."""
 OWNER: Final = _selector("owner()")
 FACTORY: Final = _selector("factory()")
 CALLERS: Final = _selector("callers(address)")
@@ -47,10 +50,12 @@ class Order:
     account: Address
     collateral: Address
     debt: Address
+    debt_token: Address | None
+    """The market's token of that debt, where all of it is repaid: no more is borrowed than that."""
     amount: int
-    """Borrowed and offered, raw units of the debt."""
+    """The most that is borrowed and offered, raw units of the debt."""
     min_profit: int
-    """Raw units of the debt."""
+    """Raw units of the collateral."""
     deadline: int
     path: bytes
     """Of Uniswap, collateral to debt; empty when both are one token."""
@@ -72,25 +77,27 @@ def encode_order(order: Order) -> bytes:
     """Return the calldata of ``liquidate(order)``."""
     head = (
         intent_word(order.intent_id),
-        *map(_word, (order.pool, order.account, order.collateral, order.debt)),
-        *map(_word, (order.amount, order.min_profit, order.deadline)),
-        _word(_HEAD_WORDS * WORD),
+        *map(word, (order.pool, order.account, order.collateral, order.debt)),
+        word(order.debt_token or 0),
+        *map(word, (order.amount, order.min_profit, order.deadline)),
+        word(_HEAD_WORDS * WORD),
     )
     padding = bytes(-len(order.path) % WORD)
-    return b"".join((LIQUIDATE, _word(WORD), *head, _word(len(order.path)), order.path, padding))
+    return b"".join((LIQUIDATE, word(WORD), *head, word(len(order.path)), order.path, padding))
 
 
 def deployment(
     owner: Address, factory: Address, callers: Sequence[Address], pools: Sequence[Address]
 ) -> tuple[Call, Address]:
     """Return the call that deploys it, and where it comes to be."""
-    lists = [_word(len(callers)), *map(_word, callers), _word(len(pools)), *map(_word, pools)]
-    head = [_word(owner), _word(factory), _word(4 * WORD), _word((5 + len(callers)) * WORD)]
+    lists = [word(len(callers)), *map(word, callers), word(len(pools)), *map(word, pools)]
+    head = [word(owner), word(factory), word(4 * WORD), word((5 + len(callers)) * WORD)]
     arguments = b"".join((*head, *lists))
     code = creation_code() + arguments
     hashed = keccak(b"\xff" + bytes.fromhex(PROXY[2:]) + SALT + keccak(code))
     return Call(to=PROXY, data=SALT + code), Address("0x" + hashed[12:].hex())
 
 
-def _word(value: Address | int) -> bytes:
+def word(value: Address | int) -> bytes:
+    """Return one word of calldata."""
     return (int(value, 16) if isinstance(value, str) else value).to_bytes(WORD, "big")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.fees import gas_cap
 from keeper.execution.progress import ProgressRules
 from keeper.execution.simulate import Simulated
@@ -25,8 +26,15 @@ class ExecutionSettings:
     """Of what a liquidation would cost the owner: spent on gas at the most."""
     liquidate_share: Bps = Bps(8_000)  # noqa: RUF009 - a NewType of int is immutable
     """Of the expected profit."""
+    bid_share: Bps = Bps(0)  # noqa: RUF009
+    """Of what a liquidation leaves above the floor: offered as priority fee besides the node's."""
+    floor: Base | None = None
+    """The least a liquidation must leave after gas; None: not judged here."""
+    data_fee: DataFeeKind = DataFeeKind.NONE
     simulate_in_flight: int = 8
     """How many of our own pending transactions a simulation runs first."""
+    most_reverts: int = 5
+    """Transactions of ours that may revert in a row within an hour; the last of them disarms."""
     adopt_nonce: int | None = None
     """The operator vouches for all of the signer's transactions below this nonce."""
 
@@ -37,8 +45,10 @@ def fee_cap(
     policy_gas_wei: Wei | None,
     native_price: Base | None,
     settings: ExecutionSettings,
+    *,
+    data_fee_wei: Wei = Wei(0),  # noqa: B008 - a NewType of int is immutable
 ) -> Wei:
-    """Return the most this intent may ever pay per gas, wei.
+    """Return the most this intent may ever pay per gas, wei, the data fee taken off first.
 
     The least of the operator's absolute cap, the policy's cap per transaction (None: rehearsal),
     and a share of what is at stake.  The share is left out of approvals and deployments, which
@@ -46,13 +56,25 @@ def fee_cap(
     """
     caps = [settings.max_fee_wei]
     if policy_gas_wei is not None:
-        caps.append(Wei(policy_gas_wei // gas_limit))
+        caps.append(Wei(max(policy_gas_wei - data_fee_wei, 0) // gas_limit))
     if native_price and intent.kind not in (IntentKind.APPROVE, IntentKind.DEPLOY):
         liquidating = intent.kind is IntentKind.LIQUIDATE
         at_stake = intent.expected_profit if liquidating else intent.value_at_risk
         share = settings.liquidate_share if liquidating else settings.protect_share
-        caps.append(gas_cap(Base(max(at_stake, 0)), share, native_price, gas_limit))
+        whole = gas_cap(Base(max(at_stake, 0)), share, native_price, 1)
+        caps.append(Wei(max(whole - data_fee_wei, 0) // gas_limit))
     return min(caps)
+
+
+def bid(spare: Base, share: Bps, native_price: Base | None, gas_limit: int) -> Wei:
+    """Return what to offer per gas besides the node's tip: `share` of `spare`, over `gas_limit`.
+
+    `spare`: what a liquidation leaves above the floor after gas at the node's own price.  Rounded
+    down, so that the floor holds though all of the gas limit is used.  0 without a price.
+    """
+    if not native_price or spare <= 0 or not share:
+        return Wei(0)
+    return gas_cap(spare, share, native_price, gas_limit)
 
 
 def draft(
@@ -64,6 +86,7 @@ def draft(
     spends: Base,
     block: BlockRef,
     settings: ExecutionSettings,
+    data_fee_wei: Wei = Wei(0),  # noqa: B008 - a NewType of int is immutable
 ) -> Plan:
     """Return the plan: what will be signed but for nonce and fees."""
     return Plan(
@@ -74,4 +97,5 @@ def draft(
         max_fee_wei=max_fee,
         deadline=block.timestamp + settings.deadline_s,
         spends=spends,
+        data_fee_wei=data_fee_wei,
     )

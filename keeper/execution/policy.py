@@ -3,15 +3,15 @@
 Checked twice: on the plan before anything is journalled, with what was spent, and on the decoded
 bytes right before each signature, bumps and cancellations included.
 
-Caveat: the caps of a day are checked before the claim, not with it in one transaction.  Two
-processes that share one key can overshoot a day by the plan that each has in hand.
+The caps of a day are said here in words and kept a third time by the transaction that claims, so
+that two processes with one key cannot both take what is left of them.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from keeper.execution.transaction import UnsignedTx, is_cancellation
-from keeper.model import Address, IntentKind, OpenPlan, Plan, Spent
+from keeper.model import Address, Allowance, IntentKind, OpenPlan, Plan, Spent
 from keeper.units import Base, Wei
 
 APPROVE: Final = bytes.fromhex("095ea7b3")
@@ -65,7 +65,7 @@ class SigningPolicy:
     """Per transaction, of the keeper's own tokens, base units."""
     max_spend_per_day: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
     max_gas_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
-    """Per transaction: gas limit times maximum fee."""
+    """Per transaction: gas limit times maximum fee, and a rollup's data fee."""
     max_gas_per_day_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     min_balance_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """Left in the signer's account after the worst case of everything in flight."""
@@ -74,6 +74,12 @@ class SigningPolicy:
     def empty(self) -> bool:
         """Whether it can allow nothing at all."""
         return not (self.chain_id and self.permissions and self.targets and self.max_gas_wei)
+
+    def allowance(self, since: int) -> Allowance:
+        """Return what all plans since `since` may take together: for the claim to reserve."""
+        return Allowance(
+            since=since, value=self.max_spend_per_day, gas_wei=self.max_gas_per_day_wei
+        )
 
     def check(  # noqa: PLR0911 - a list of refusals
         self, plan: Plan, spent: Spent, balance_wei: Wei, reserved_wei: Wei
@@ -84,7 +90,7 @@ class SigningPolicy:
         `balance_wei`: of the signer now; `reserved_wei`: gas that open plans may still take of it.
         """
         position = plan.intent.position
-        gas_wei = plan.gas_limit * plan.max_fee_wei
+        gas_wei = plan.most_gas_wei
         if self.empty:
             return Denied("The signing policy is empty: it allows nothing.")
         if Permission(market=position.market.name, kind=plan.intent.kind) not in self.permissions:
@@ -154,10 +160,9 @@ class SigningPolicy:
             )
         if payload.fees.priority_fee_wei > payload.fees.max_fee_wei:
             return Denied("The transaction's priority fee is above its maximum fee.")
-        if payload.most_gas_wei > min(self.max_gas_wei, plan.gas_limit * plan.max_fee_wei):
-            return Denied(
-                f"The transaction's gas may cost {payload.most_gas_wei} wei: over the cap."
-            )
+        most_wei = payload.most_gas_wei + plan.data_fee_wei
+        if most_wei > min(self.max_gas_wei, plan.most_gas_wei):
+            return Denied(f"The transaction's gas may cost {most_wei} wei: over the cap.")
         if is_cancellation(payload, open_plan.signer):
             return Allowed()
         if (payload.to, payload.data, payload.value_wei, payload.gas_limit) != (

@@ -4,21 +4,37 @@ Nothing here is written and nothing is signed: armed or not, every intent walks 
 rehearsal says what a submission would.
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from keeper.errors import ExecutionError, PolicyViolation
+from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
 from keeper.execution.arming import Arming
+from keeper.execution.data_fee import data_fee
 from keeper.execution.fees import AtCap, initial_fees, leave_room
-from keeper.execution.flash import FlashLoans, Funded
+from keeper.execution.flash import Funded, gas_cost
+from keeper.execution.ledger import Ledger
+from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
-from keeper.execution.planning import ExecutionSettings, draft, fee_cap
+from keeper.execution.planning import ExecutionSettings, bid, draft, fee_cap
 from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint
 from keeper.execution.simulate import Simulator
-from keeper.model import Address, Call, Fees, Funding, Intent, IntentKind, Plan
-from keeper.ports import Journal, MarketView
+from keeper.model import (
+    Address,
+    BlockRef,
+    Call,
+    Cost,
+    Fees,
+    Funding,
+    Intent,
+    IntentKind,
+    OpenPlan,
+    Plan,
+)
+from keeper.ports import MarketView
+from keeper.strategies.text import usd
 from keeper.units import Base, Wad, Wei
 
 ZERO: Base = Base(0)
@@ -31,10 +47,9 @@ class Ready:
     plan: Plan
     fees: Fees
     health_after: Wad | None
+    cost: Cost
     footing: Footing
     funded: Funded | None = None
-    gas_wei: Wei | None = None
-    """What it would cost at the block's own fee, as simulated."""
 
 
 class Preparation:
@@ -45,18 +60,19 @@ class Preparation:
         *,
         node: Node,
         ground: Ground,
-        journal: Journal | None,
+        ledger: Ledger | None,
         policy: SigningPolicy,
         arming: Arming,
         chain_id: int,
         pricing: Pricing,
         settings: ExecutionSettings,
-        flash: FlashLoans | None,
+        flash: Lender | None,
         failpoint: Failpoint,
     ) -> None:
-        """`journal`: where plans in flight are; None without a key, when there are none."""
+        """`ledger`: what is in flight; None without a key, when there is nothing."""
+        self._node = node
         self._ground = ground
-        self._journal = journal
+        self._ledger = ledger
         self._policy = policy
         self._arming = arming
         self._chain_id = chain_id
@@ -84,7 +100,7 @@ class Preparation:
         except (ValueError, OverflowError) as error:
             raise ExecutionError(f"It cannot be encoded: {error}.") from error
         ground = await self._ground.at(block, sender)
-        plans = await self._journal.open_plans(sender) if self._journal else ()
+        plans = await self._plans(block)
         busy = [p for p in plans if p.plan.intent.position == intent.position]
         if busy:
             raise PolicyViolation(
@@ -99,34 +115,45 @@ class Preparation:
         if funded is not None:
             intent = funded.intent
         call = Call(to=to, data=data) if funded is None else funded.call
-        simulated = await self._simulator.run(
-            sender,
-            call,
-            self._pricing.health_call(intent, view),
-            block,
-            tuple(
-                Call(to=p.to, data=p.data) for p in pending[-self._settings.simulate_in_flight :]
+        simulated, fee = await asyncio.gather(
+            self._simulator.run(
+                sender,
+                call,
+                self._pricing.health_call(intent, view),
+                block,
+                tuple(
+                    Call(to=p.to, data=p.data)
+                    for p in pending[-self._settings.simulate_in_flight :]
+                ),
             ),
+            data_fee(self._node, self._settings.data_fee, call, self._chain_id, block),
         )
+        # Some nodes of such rollups count it already: then the limit is a little wider.
+        simulated = replace(simulated, gas_used=simulated.gas_used + fee.gas)
         health_after = None if simulated.probe is None else self._pricing.health(simulated.probe)
         if _protects(intent) and health_after is not None and health_after <= intent.health_before:
             raise ExecutionError(
                 f"It would not help: health would be {health_after} wad after it, it is"
                 f" {intent.health_before} now."
             )
+        native = self._pricing.native(view)
+        cost = _cost(simulated.gas_used, price, fee.wei, native)
         if funded is not None:
-            funded.judge(simulated.gas_used, price)
+            funded.judge(simulated.gas_used, price, fee.wei)
+        spare = self._spare(intent, cost)
+        tip = Wei(tip + bid(spare, self._settings.bid_share, native, simulated.gas_limit))
         self._failpoint("intent.simulated")
         cap = fee_cap(
             intent,
             simulated.gas_limit,
             self._policy.max_gas_wei if self._arming.armed else None,
-            self._pricing.native(view),
+            native,
             self._settings,
+            data_fee_wei=fee.most_wei,
         )
         fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
         if isinstance(fees, AtCap):
-            raise ExecutionError(
+            raise Unprofitable(
                 f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that this"
                 " is worth or that the caps allow."
             )
@@ -138,15 +165,39 @@ class Preparation:
             spends=self._spends(intent, view),
             block=block,
             settings=self._settings,
+            data_fee_wei=fee.most_wei,
         )
         return Ready(
             plan=plan,
             fees=fees,
             health_after=health_after,
+            cost=cost,
             footing=ground,
             funded=funded,
-            gas_wei=Wei(simulated.gas_used * price),
         )
+
+    def _spare(self, intent: Intent, cost: Cost) -> Base:
+        """Return what a liquidation leaves above the floor after `cost`, for a bid to share.
+
+        0 for everything else, and where the coin has no price.  Raises `Unprofitable`.
+        """
+        floor = self._settings.floor
+        if intent.kind is not IntentKind.LIQUIDATE or floor is None or cost.value is None:
+            return ZERO
+        left = Base(intent.expected_profit - cost.value)
+        if left < floor:
+            raise Unprofitable(
+                f"Not worth it: profit {usd(intent.expected_profit)}, gas about {usd(cost.value)}:"
+                f" {usd(left)} is below the floor of {usd(floor)}."
+            )
+        return Base(left - floor)
+
+    async def _plans(self, block: BlockRef) -> Sequence[OpenPlan]:
+        """Return what is in flight, by nonce."""
+        if self._ledger is None:
+            return ()
+        books = await self._ledger.at(block)
+        return sorted(books.plans.values(), key=lambda plan: plan.nonce)
 
     async def _fund(
         self,
@@ -162,7 +213,7 @@ class Preparation:
         if intent.funding is Funding.OWN:
             return None
         if self._flash is None:
-            raise ExecutionError("It needs a flash loan and no liquidator contract is configured.")
+            raise ExecutionError("It needs borrowed money and no contract of ours is configured.")
         return await self._flash.fund(
             intent,
             view,
@@ -182,8 +233,8 @@ class Preparation:
     def _spends(self, intent: Intent, view: MarketView) -> Base:
         if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
             return ZERO
-        if intent.funding is Funding.FLASH:
-            return ZERO
+        if intent.funding is Funding.FLASH and intent.kind is IntentKind.LIQUIDATE:
+            return ZERO  # a deleverage spends the borrower's: the caps count it
         spends = self._pricing.spends(intent, view)
         if spends is None:
             raise PolicyViolation(
@@ -193,5 +244,10 @@ class Preparation:
         return spends
 
 
+def _cost(gas_used: int, price_wei: Wei, fee_wei: Wei, native_price: Base | None) -> Cost:
+    value = gas_cost(gas_used, price_wei, native_price, fee_wei) if native_price else None
+    return Cost(gas_used=gas_used, wei=Wei(gas_used * price_wei + fee_wei), value=value)
+
+
 def _protects(intent: Intent) -> bool:
-    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY)
+    return intent.kind in (IntentKind.TOP_UP, IntentKind.REPAY, IntentKind.DELEVERAGE)

@@ -234,5 +234,5 @@ def _in_the_pool(  # noqa: PLR0911 - a table
     if now.pending_nonce <= plan.nonce and age > 0:
         return Rebroadcast(newest.raw)
     if due:
-        return Stuck("it is not mined and its gas cap allows no higher fee")
+        return Stuck(f"it is not mined and its gas cap of {cap} wei a unit allows no higher fee")
     return Wait()

@@ -1,8 +1,9 @@
-"""The best way to sell one token for another, at one block, over Uniswap v3's pools.
+"""The cheapest way to get one token for another, at one block, over Uniswap v3's pools.
 
-Directly or over one hub.  A pool is a function of what was put in before, so what a sale brings
-after others is ``quote(before + amount) - quote(before)``: sales of ours that are not mined yet are
-counted, and nothing is promised twice.
+Directly or over one hub, and for an exact amount of what is bought: that is owed and must be there.
+A pool is a function of what was taken out before, so what a sale costs after others is
+``quote(before + amount) - quote(before)``: sales of ours that are not mined yet are counted, and
+nothing is promised twice.
 """
 
 import asyncio
@@ -31,12 +32,14 @@ QUOTE_GAS = 3_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
-    """A way through pools, and what it brings."""
+    """A way through pools, and what it takes."""
 
     hops: tuple[Hop, ...]
+    """In the order of the path: the first takes what is sold, the last pays out what is bought."""
     amounts: tuple[int, ...]
-    """What is put into each hop."""
-    out: int
+    """What is taken out of each hop."""
+    cost: int
+    """What is put into the first."""
 
 
 class Routes:
@@ -60,18 +63,19 @@ class Routes:
         block: BlockRef,
         before: Iterable[Sale] = (),
     ) -> Sale:
-        """Return the sale of `amount` that brings most.  Raises `ExecutionError` without one.
+        """Return the sale that gets `amount` of `buy` for least.  Raises `ExecutionError`
+        without one.
 
         `before`: sales that will be mined earlier.
         """
         if sell == buy:
-            return Sale(hops=(), amounts=(), out=amount)
+            return Sale(hops=(), amounts=(), cost=amount)
         if self._quoted_at != block.hash:
             self._quotes, self._quoted_at = {}, block.hash
         taken: dict[Hop, int] = {}
         for sale in before:
-            for hop, put in zip(sale.hops, sale.amounts, strict=True):
-                taken[hop] = taken.get(hop, 0) + put
+            for hop, out in zip(sale.hops, sale.amounts, strict=True):
+                taken[hop] = taken.get(hop, 0) + out
         over = [hub for hub in hubs if hub not in (sell, buy)]
         first = {hub: _hops(sell, hub) for hub in over}
         second = {hub: _hops(hub, buy) for hub in over}
@@ -80,32 +84,38 @@ class Routes:
             block,
         )
         reach = [hub for hub in over if self._any(first[hub]) and self._any(second[hub])]
-        opening = {(hop, amount) for hub in reach for hop in self._there(first[hub])}
+        closing = {(hop, amount) for hub in reach for hop in self._there(second[hub])}
         direct = {(hop, amount) for hop in self._there(_hops(sell, buy))}
-        paid = await self._paid(direct | opening, taken, block)
-        sales = [Sale(hops=(h,), amounts=(a,), out=paid[h, a]) for h, a in direct if paid[h, a]]
+        cost = await self._costs(direct | closing, taken, block)
+        sales = [
+            Sale(hops=(hop,), amounts=(amount,), cost=cost[hop, amount])
+            for hop, _ in direct
+            if (hop, amount) in cost
+        ]
         halfway: dict[Hop, int] = {}
         for hub in reach:
-            brought = {hop: paid[hop, amount] for hop in self._there(first[hub])}
-            best = max(brought, key=lambda hop: brought[hop])
-            if brought[best]:
-                halfway[best] = brought[best]
-        closing = {
-            (hop, middle): opened
-            for opened, middle in halfway.items()
-            for hop in self._there(second[opened.token_out])
+            asked = {
+                hop: cost[hop, amount] for hop in self._there(second[hub]) if (hop, amount) in cost
+            }
+            if asked:
+                cheapest = min(asked, key=lambda hop: (asked[hop], hop.fee))
+                halfway[cheapest] = asked[cheapest]
+        opening = {
+            (hop, middle): closed
+            for closed, middle in halfway.items()
+            for hop in self._there(first[closed.token_in])
         }
-        paid = await self._paid(set(closing), taken, block)
+        cost = await self._costs(set(opening), taken, block)
         sales += [
-            Sale(hops=(opened, hop), amounts=(amount, middle), out=paid[hop, middle])
-            for (hop, middle), opened in closing.items()
-            if paid[hop, middle]
+            Sale(hops=(hop, closed), amounts=(middle, amount), cost=cost[hop, middle])
+            for (hop, middle), closed in opening.items()
+            if (hop, middle) in cost
         ]
         if not sales:
             raise ExecutionError(
                 f"No pool of the exchange buys {sell} for {buy}, directly or over a hub."
             )
-        return max(sales, key=lambda sale: (sale.out, -len(sale.hops)))
+        return min(sales, key=lambda sale: (sale.cost, len(sale.hops), sale.hops[0].fee))
 
     # --- pools and quotes -------------------------------------------------------------------
 
@@ -125,10 +135,10 @@ class Routes:
         for hop, answer in zip(unknown, answers, strict=True):
             self._pools[hop] = (block.number, decode_pool(answer))
 
-    async def _paid(
+    async def _costs(
         self, wanted: set[tuple[Hop, int]], taken: Mapping[Hop, int], block: BlockRef
     ) -> dict[tuple[Hop, int], int]:
-        """What each hop pays for each amount after what was `taken`; 0 where it pays nothing."""
+        """What each hop takes for each amount after what was `taken`, where it has that much."""
         needed = {(hop, amount + taken.get(hop, 0)) for hop, amount in wanted}
         needed |= {(hop, taken[hop]) for hop, _ in wanted if taken.get(hop)}
         unknown = [key for key in needed if key not in self._quotes]
@@ -136,13 +146,14 @@ class Routes:
         for key, answer in zip(unknown, answers, strict=True):
             quoted = decode_quote(answer.data) if isinstance(answer, Returned) else None
             self._quotes[key] = quoted
-        paid: dict[tuple[Hop, int], int] = {}
+        costs: dict[tuple[Hop, int], int] = {}
         for hop, amount in wanted:
             earlier = taken.get(hop, 0)
             whole = self._quotes[hop, amount + earlier]
             part = self._quotes[hop, earlier] if earlier else 0
-            paid[hop, amount] = 0 if whole is None or part is None else max(whole - part, 0)
-        return paid
+            if whole is not None and part is not None and whole > part:
+                costs[hop, amount] = whole - part
+        return costs
 
     async def _ask(self, calls: Sequence[Call], block: BlockRef) -> list[CallResult]:
         """Make calls that may write (a quoter swaps and takes it back), all at `block`."""

@@ -11,10 +11,11 @@ from typing import Final, NoReturn, Protocol
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from keeper.errors import ConfigError, ExecutionError
+from keeper.errors import ConfigError, ExecutionError, PolicyViolation
 from keeper.execution.keystore import DEVNET, read_key, read_passphrase
-from keeper.execution.transaction import UnsignedTx, decode_signed
-from keeper.model import Address, Attempt
+from keeper.execution.policy import Denied, SigningPolicy
+from keeper.execution.transaction import UnsignedTx, decode_signed, decode_unsigned
+from keeper.model import Address, Attempt, OpenPlan
 
 PLAIN_KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
@@ -28,6 +29,30 @@ class Signer(Protocol):
     async def sign(self, tx: UnsignedTx) -> Attempt:
         """Return the signed bytes of exactly `tx`."""
         ...
+
+
+class GuardedSigner:
+    """A key and the policy that stands before it: the only way to a signature.
+
+    The policy judges what it decodes from the very bytes that would be hashed, right before each
+    signature, whoever asked and whatever was judged before.
+    """
+
+    def __init__(self, signer: Signer, policy: SigningPolicy) -> None:
+        self._signer = signer
+        self._policy = policy
+
+    async def sign(self, tx: UnsignedTx, plan: OpenPlan) -> Attempt:
+        """Return `tx` signed as an attempt of `plan`.  Raises `PolicyViolation`."""
+        payload = decode_unsigned(tx.payload())
+        verdict = self._policy.check_final(payload, plan)
+        if isinstance(verdict, Denied):
+            raise PolicyViolation(verdict.reason)
+        if plan.signer != self._signer.address:
+            raise PolicyViolation(
+                f"The plan is of {plan.signer}, the key is that of {self._signer.address}."
+            )
+        return await self._signer.sign(payload)
 
 
 class KeystoreSigner:

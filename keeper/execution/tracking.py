@@ -169,14 +169,18 @@ class Tracker:
                     return None
                 case Stuck(reason):
                     log.warning("tx.stuck", intent=intent_id, nonce=plan.nonce, reason=reason)
-                    return Unknown(plan=plan.plan, reason=f"Not mined: {reason}.")
+                    return Unknown(plan=plan.plan, reason=f"Not mined: {reason}.", stuck=True)
                 case Rebroadcast() | Bump() | Cancel():
                     if refusal := self._arming.refusal():
-                        return Unknown(plan=plan.plan, reason=f"Left as it is: {refusal}.")
+                        return Unknown(
+                            plan=plan.plan, reason=f"Left as it is: {refusal}.", stuck=True
+                        )
                     if not isinstance(step, Cancel) and await self._outdated(plan, situation):
                         step = instead_of(plan, situation)
                     if isinstance(step, Stuck):
-                        return Unknown(plan=plan.plan, reason=f"Not mined: {step.reason}.")
+                        return Unknown(
+                            plan=plan.plan, reason=f"Not mined: {step.reason}.", stuck=True
+                        )
                     await self._send(plan, step, shared)
                     return None
         raise AssertionError(f"{intent_id}: no end of steps at block {block.number}")
@@ -279,7 +283,7 @@ class Tracker:
         if final:
             del self._doubts[intent_id]
             return await self._settle(plan, TxState.ABANDONED, None, reason)
-        return Unknown(plan=plan.plan, reason=f"Not known: {reason}.")
+        return Unknown(plan=plan.plan, reason=f"Not known: {reason}.", stuck=True)
 
     async def _send(self, plan: OpenPlan, step: Rebroadcast | Bump | Cancel, shared: Pass) -> None:
         intent_id = plan.plan.intent.intent_id

@@ -46,15 +46,27 @@ class UnsignedTx:
 
     def payload(self) -> bytes:
         """Return the bytes whose keccak is signed."""
-        fields = [
-            *map(_int_bytes, (self.chain_id, self.nonce, self.fees.priority_fee_wei)),
-            *map(_int_bytes, (self.fees.max_fee_wei, self.gas_limit)),
-            bytes.fromhex(self.to[2:]),
-            _int_bytes(self.value_wei),
-            self.data,
-            [],
-        ]
-        return bytes([TYPE_2]) + cast(bytes, rlp.encode(fields))
+        return bytes([TYPE_2]) + cast(bytes, rlp.encode(_unsigned_fields(self)))
+
+
+def with_signature(tx: UnsignedTx, signature: bytes) -> bytes:
+    """Return the signed bytes of `tx`; `signature` is r, s and v (0, 1, 27 or 28), 65 bytes."""
+    r, s = (int.from_bytes(signature[at : at + 32], "big") for at in (0, 32))
+    v = signature[64]
+    fields = _unsigned_fields(tx)
+    signed = [*fields, *map(_int_bytes, (v - 27 if v >= 27 else v, r, s))]
+    return bytes([TYPE_2]) + cast(bytes, rlp.encode(signed))
+
+
+def _unsigned_fields(tx: UnsignedTx) -> list[bytes | list[bytes]]:
+    return [
+        *map(_int_bytes, (tx.chain_id, tx.nonce, tx.fees.priority_fee_wei)),
+        *map(_int_bytes, (tx.fees.max_fee_wei, tx.gas_limit)),
+        bytes.fromhex(tx.to[2:]),
+        _int_bytes(tx.value_wei),
+        tx.data,
+        [],
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

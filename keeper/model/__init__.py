@@ -21,6 +21,7 @@ from keeper.model.chain import (
 from keeper.model.decisions import (
     Act,
     Decision,
+    Deleverage,
     Funding,
     Hold,
     Intent,
@@ -28,11 +29,14 @@ from keeper.model.decisions import (
     Inventory,
     Liquidation,
     Refuse,
+    Why,
 )
 from keeper.model.execution import (
     Abandoned,
+    Allowance,
     Attempt,
     Confirmed,
+    Cost,
     Declined,
     Fees,
     OpenPlan,
@@ -48,6 +52,7 @@ from keeper.model.execution import (
     Unknown,
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
+from keeper.model.liquidations import Liquidated, Reckoned, Taken
 from keeper.model.market import (
     Asset,
     Entry,
@@ -99,6 +104,7 @@ __all__ = [
     "Address",
     "AlertLevel",
     "AlertState",
+    "Allowance",
     "Assessed",
     "Assessment",
     "Asset",
@@ -115,8 +121,10 @@ __all__ = [
     "Checkpoint",
     "Confirmed",
     "ContractHealth",
+    "Cost",
     "Decision",
     "Declined",
+    "Deleverage",
     "Entry",
     "Failed",
     "Feed",
@@ -134,6 +142,7 @@ __all__ = [
     "IntentKind",
     "Inventory",
     "Leg",
+    "Liquidated",
     "Liquidation",
     "Log",
     "LogFilter",
@@ -149,6 +158,7 @@ __all__ = [
     "PriceVerdict",
     "Quote",
     "Receipt",
+    "Reckoned",
     "Reference",
     "Refuse",
     "Rehearsed",
@@ -166,6 +176,7 @@ __all__ = [
     "Submission",
     "Submitted",
     "Suspicion",
+    "Taken",
     "Thresholds",
     "Touched",
     "TxState",
@@ -173,4 +184,5 @@ __all__ = [
     "Unknown",
     "Watch",
     "Weights",
+    "Why",
 ]

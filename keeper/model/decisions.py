@@ -19,6 +19,7 @@ class IntentKind(StrEnum):
     TOP_UP = "top_up"
     REPAY = "repay"
     LIQUIDATE = "liquidate"
+    DELEVERAGE = "deleverage"
     APPROVE = "approve"
     DEPLOY = "deploy"
 
@@ -29,7 +30,7 @@ class Funding(StrEnum):
     OWN = "own"
     """The keeper's own account."""
     FLASH = "flash"
-    """Borrowed and paid back in the same transaction, through the liquidator contract."""
+    """Borrowed and paid back in the same transaction, through a contract of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +50,11 @@ class Intent:
     amount: Raw
     """How much of it at the most."""
     collateral: Asset | None = None
-    """Liquidations only: what is seized."""
+    """Liquidations: what is seized.  Deleverages: what of the borrower's is sold."""
     covers: Raw = Raw(0)  # noqa: RUF009 - a NewType of int is immutable
-    """Liquidations only: what of `amount` is really taken, as of `block`."""
+    """Liquidations and deleverages: what of `amount` is really taken, as of `block`."""
     seized: Raw = Raw(0)  # noqa: RUF009 - a NewType of int is immutable
-    """Liquidations only: how much of `collateral` is received, as of `block`."""
+    """How much of `collateral` is received, as of `block`; deleverages: sold at the most."""
     funding: Funding = Funding.OWN
     value_at_risk: Base
     """What orders the queue, base units: debt for liquidations, what a liquidation would cost
@@ -62,6 +63,15 @@ class Intent:
     """At the block's oracle prices, before gas; liquidations only."""
     health_before: Wad
     reason: str
+
+
+class Why(StrEnum):
+    """What sort of reason something that should be done is not done for."""
+
+    REFUSED = "refused"
+    UNPROFITABLE = "unprofitable"
+    HELD = "held"
+    """It is possible and waits for something to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,8 @@ class Act:
     """Something to do."""
 
     intent: Intent
+    partial: bool = False
+    """Whether it falls short of what was wanted: another way that does not is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +97,7 @@ class Refuse:
 
     position: PositionId
     reason: str
+    why: Why = Why.REFUSED
 
 
 Decision = Hold | Act | Refuse
@@ -104,6 +117,22 @@ class Liquidation:
     """Received by the liquidator, raw units of the collateral, protocol fee excluded."""
     profit: Base
     """Value of `seized` less value of `debt_to_cover` at the block's prices, before gas."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleverage:
+    """Some of a debt repaid with some of the same account's collateral sold, sized exactly."""
+
+    collateral: Leg
+    debt: Leg
+    repay: Raw
+    """Raw units of the debt."""
+    sells: Raw
+    """At the most, raw units of the collateral."""
+    sold_value: Base
+    """Of `sells` at the block's prices, rounded up."""
+    health: Wad
+    """After it, if that much is sold; no lower if less is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from keeper.model.chain import Address, Hash
 from keeper.model.decisions import (
     Intent,
+    Why,
 )
 from keeper.units import Base, Wad, Wei
 
@@ -25,6 +26,13 @@ class Plan:
     """Seconds since the epoch, chain time: not sent or bumped after it."""
     spends: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
     """What it takes from the keeper's account, base units at the block's prices: caps count it."""
+    data_fee_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
+    """The most that a rollup may charge besides gas for putting it on its parent chain."""
+
+    @property
+    def most_gas_wei(self) -> Wei:
+        """The most it may pay in the chain's coin: all of its gas at its cap, and the data fee."""
+        return Wei(self.gas_limit * self.max_fee_wei + self.data_fee_wei)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,28 @@ class Spent:
     value: Base
     """Sum of `Plan.spends`, plans that were abandoned or reverted left out."""
     gas_wei: Wei
-    """Open: ``gas_limit * max_fee_wei``.  Ended: what the receipt says, 0 without one."""
+    """Open: `Plan.most_gas_wei`.  Ended: what the receipt says and the data fee, 0 without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a signer's plans since an instant may take, the one that is being claimed included."""
+
+    since: int
+    """Chain seconds; plans decided at or after it count, and every open one."""
+    value: Base
+    gas_wei: Wei
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a simulated transaction would pay at the block's prices: likely, not the most."""
+
+    gas_used: int
+    wei: Wei
+    """Gas at base fee and tip, and the rollup's data fee."""
+    value: Base | None
+    """The same in base units, rounded up; None where the chain's coin has no price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +143,9 @@ class Unknown:
 
     plan: Plan
     reason: str
+    stuck: bool = False
+    """Nothing is done about it by itself, or only once gas falls: people are told.  False for what
+    the next block may tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +181,8 @@ class Rehearsed:
 
     plan: Plan
     health_after: Wad | None
-    gas_wei: Wei | None = None
-    """What its gas would cost at the block's own fee, as simulated; None where nobody asked."""
+    cost: Cost | None = None
+    """What it would have paid; None in what older keepers rehearsed."""
 
     @property
     def intent(self) -> Intent:
@@ -164,6 +196,7 @@ class Declined:
 
     intent: Intent
     reason: str
+    why: Why = Why.REFUSED
 
 
 Submission = Submitted | Rehearsed | Declined

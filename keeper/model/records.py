@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from keeper.model.chain import Address, BlockRef
+from keeper.model.chain import Address, BlockRef, Hash
 from keeper.model.decisions import Decision
 from keeper.model.health import Assessment
+from keeper.model.liquidations import Reckoned
 from keeper.model.market import Holdings, MarketId
 from keeper.model.oracles import PriceVerdict
 from keeper.model.people import AlertState, AuditEvent, HeldLine, Message
@@ -26,6 +27,9 @@ class PassRecord:
     messages: tuple[Message, ...] = ()
     audit: tuple[AuditEvent, ...] = ()
     held: tuple[HeldLine, ...] = ()
+    liquidations: tuple[Reckoned, ...] = ()
+    orphaned: tuple[Hash, ...] = ()
+    """Blocks that are not canonical any more: what was liquidated in them was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

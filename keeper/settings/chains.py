@@ -1,6 +1,6 @@
 """Chains, their nodes and their markets."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -16,11 +16,16 @@ from keeper.model import MarketId
 from keeper.settings.section import Section
 from keeper.settings.values import (
     AddressValue,
+    Names,
     NodeUrls,
     OptionalAddress,
     OptionalInt,
+    OptionalSecret,
     WsUrls,
 )
+
+RelayMethod = Literal["eth_sendPrivateTransaction", "eth_sendBundle"]
+DataFee = Literal["auto", "none", "op_stack", "arbitrum"]
 
 
 class Market(Section):
@@ -89,6 +94,11 @@ class Chain(Section):
         description="Our liquidator contract: liquidations then borrow what they repay; see "
         "deploy-liquidator.",
     )
+    deleverager: OptionalAddress = Field(
+        None,
+        description="Our deleverager contract, where borrowers allowed it to sell for them; see "
+        "deploy-deleverager.",
+    )
     uniswap_factory: OptionalAddress = Field(
         None,
         description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
@@ -97,6 +107,34 @@ class Chain(Section):
     uniswap_quoter: OptionalAddress = Field(
         None,
         description="Uniswap v3's QuoterV2; known for the larger chains.",
+    )
+    relay_url: OptionalSecret = Field(
+        None,
+        description="A private relay that transactions go to instead of the public pool; none by "
+        "default.",
+    )
+    relay_method: RelayMethod = Field(
+        "eth_sendPrivateTransaction",
+        description="What the relay calls it: eth_sendPrivateTransaction, or eth_sendBundle.",
+    )
+    relay_kinds: Names = Field(
+        ("liquidate",), description="What goes to the relay: liquidate, top_up, repay."
+    )
+    relay_public_after_blocks: OptionalInt = Field(
+        None,
+        ge=0,
+        description="Blocks after which what no builder took goes to the public pool as well; "
+        "never when left out.",
+    )
+    relay_auth_key: OptionalSecret = Field(
+        None,
+        description="Key that signs requests to the relay: it names you there and must hold "
+        "nothing.  A new one at each start when left out.",
+    )
+    data_fee: DataFee = Field(
+        "auto",
+        description="How the chain charges for data besides gas: auto (known for the larger "
+        "rollups), none, op_stack or arbitrum.",
     )
     markets: tuple[Annotated[Market, BeforeValidator(_market)], ...] = Field(
         (), description="Names of presets, or tables; the chain's main Aave v3 market by default."
@@ -116,6 +154,9 @@ class Chain(Section):
                 f"quorum asks for {self.quorum} nodes that agree, rpc_urls has "
                 f"{len(self.rpc_urls)}: add some, or lower it"
             )
+        for kind in self.relay_kinds:
+            if kind not in ("liquidate", "top_up", "repay"):
+                raise ValueError(f"relay_kinds must be liquidate, top_up or repay, not {kind!r}")
         if not self.markets:
             raise ValueError("needs markets: names of presets, or tables with addresses_provider")
         names = [market.name for market in self.markets]

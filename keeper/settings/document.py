@@ -205,9 +205,16 @@ def masked(settings: Settings) -> dict[str, Any]:
         del chain["name"]
         for key in ("rpc_urls", "ws_urls"):
             chain[key] = [redact_url(url) for url in chain[key]]
+        for key in ("relay_url", "relay_auth_key"):
+            chain[key] = MASK if chain[key] is not None else None
     document["database"]["url"] = redact_url(document["database"]["url"])
     document["telegram"]["api_url"] = redact_url(document["telegram"]["api_url"])
-    for section, key in (("telegram", "token"), ("signing", "private_key")):
+    for section, key in (
+        ("telegram", "token"),
+        ("signing", "private_key"),
+        ("signing", "remote_url"),
+        ("signing", "liquidate_private_key"),
+    ):
         secret: SecretStr | None = getattr(getattr(settings, section), key)
         document[section][key] = MASK if secret is not None else None
     return document

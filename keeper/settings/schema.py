@@ -205,9 +205,13 @@ class Settings(BaseSettings):
             self.telegram.token,
             self.telegram.webhook_secret,
             self.signing.private_key,
+            self.signing.remote_url,
+            self.signing.liquidate_private_key,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
             *self.alerts.alertmanagers.values(),
+            *(chain.relay_url for chain in self.chains.values()),
+            *(chain.relay_auth_key for chain in self.chains.values()),
         )
         return tuple(secret.get_secret_value() for secret in hidden if secret is not None)
 

@@ -1,18 +1,19 @@
 """What was done, what would have been done, and what was not: the rows of ``keeper actions``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import Select, select
 from sqlmodel import col
 
-from keeper.model import Attempt, Hash, Intent, Receipt, TxState
+from keeper.model import Attempt, Cost, Hash, Intent, IntentKind, Receipt, TxState
 from keeper.store.database import Database
 from keeper.store.history import first_since
-from keeper.store.rows import attempt, plan_of, receipt_of, rehearsed_intent, wad
+from keeper.store.rows import attempt, plan_of, receipt_of, rehearsed_cost, rehearsed_intent, wad
 from keeper.store.tables import AttemptRow, IntentRow, RehearsalRow
 from keeper.store.whole import whole_class
-from keeper.units import Wad, Wei
+from keeper.units import Base, Wad, Wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Action:
     """After the action, as simulated at the block of the decision."""
     observed_health: Wad | None
     """After the action, as first recorded at or after its block; None until it is."""
+    cost: Cost | None = None
+    """Rehearsed only: what it would have paid."""
 
     @property
     def tx_hash(self) -> Hash | None:
@@ -47,6 +50,26 @@ class Action:
         if self.receipt is None:
             return None
         return Wei(self.receipt.gas_used * self.receipt.effective_gas_price_wei)
+
+
+EPISODE_S: Final = 2 * 3_600
+"""A rehearsal within this of the last one of its kind and position is about the same danger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WouldHave:
+    """What arming would have done, as far as rehearsals can tell: the same danger counts once."""
+
+    liquidations: int = 0
+    earned: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
+    """Expected profit less the simulated cost."""
+    protections: int = 0
+    saved: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
+    """What liquidations would have cost the owners at most."""
+    paid_to_protect: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
+    """Simulated cost of the protections."""
+    unpriced: int = 0
+    """Rehearsals whose cost is not known: it counts as nothing."""
 
 
 @whole_class
@@ -69,6 +92,25 @@ class SqlActions:
             .limit(limit)
         )
         return (await self._read(select_intents=journalled, select_rehearsals=rehearsed))[:limit]
+
+    async def would_have(self) -> WouldHave:
+        """Add up every rehearsal, the first of each danger."""
+        statement = (
+            select(RehearsalRow)
+            .where(col(RehearsalRow.outcome) == "rehearsed")
+            .order_by(col(RehearsalRow.decided_at), col(RehearsalRow.id))
+        )
+        counted = WouldHave()
+        last: dict[tuple[int, str, str, IntentKind], int] = {}
+        async with self._database.read("actions.would_have") as session:
+            async for row in await session.stream_scalars(statement):
+                intent = rehearsed_intent(row)
+                key = (row.chain_id, row.market, row.account, intent.kind)
+                again = row.decided_at - last.get(key, -EPISODE_S) < EPISODE_S
+                last[key] = row.decided_at
+                if not again:
+                    counted = _counted(counted, intent, rehearsed_cost(row))
+        return counted
 
     async def find(self, intent_id: str) -> tuple[Action, ...]:
         """Everything the database knows of one intent: none, one, or declined and then done."""
@@ -102,6 +144,29 @@ class SqlActions:
         return tuple(sorted(both, key=lambda item: item.intent.block.timestamp, reverse=True))
 
 
+def _counted(so_far: WouldHave, intent: Intent, cost: Cost | None) -> WouldHave:
+    paid = None if cost is None else cost.value
+    unpriced = so_far.unpriced + (paid is None)
+    match intent.kind:
+        case IntentKind.LIQUIDATE:
+            return replace(
+                so_far,
+                liquidations=so_far.liquidations + 1,
+                earned=Base(so_far.earned + intent.expected_profit - (paid or 0)),
+                unpriced=unpriced,
+            )
+        case IntentKind.TOP_UP | IntentKind.REPAY:
+            return replace(
+                so_far,
+                protections=so_far.protections + 1,
+                saved=Base(so_far.saved + intent.value_at_risk),
+                paid_to_protect=Base(so_far.paid_to_protect + (paid or 0)),
+                unpriced=unpriced,
+            )
+        case _:
+            return so_far
+
+
 def _action(
     row: IntentRow, attempts: Sequence[AttemptRow], receipt: Receipt | None, observed: Wad | None
 ) -> Action:
@@ -128,4 +193,5 @@ def _rehearsal(row: RehearsalRow) -> Action:
         receipt=None,
         simulated_health=wad(row.health_after),
         observed_health=None,
+        cost=rehearsed_cost(row),
     )

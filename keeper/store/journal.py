@@ -20,9 +20,10 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from keeper.errors import JournalError
+from keeper.errors import JournalError, PolicyViolation
 from keeper.model import (
     Address,
+    Allowance,
     Attempt,
     AuditEvent,
     Declined,
@@ -41,7 +42,14 @@ from keeper.store import outbox
 from keeper.store.audit import append
 from keeper.store.database import Database
 from keeper.store.documents import document
-from keeper.store.rows import attempt_row, intent_row, open_plan, receipt_of, rehearsal_row
+from keeper.store.rows import (
+    attempt_row,
+    intent_row,
+    open_plan,
+    receipt_in,
+    receipt_of,
+    rehearsal_row,
+)
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
@@ -71,11 +79,14 @@ class SqlJournal:
         self._database = database
         self._chain_id = chain_id
 
-    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+    async def claim(
+        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+    ) -> OpenPlan:
         """Take a nonce and write the plan as CLAIMED, in one exclusive transaction.
 
         The nonce is the least that was freed and is not below `chain_nonce`, else the greater of
-        `chain_nonce` and one past the last nonce in use or used.
+        `chain_nonce` and one past the last nonce in use or used.  `within` is kept to in the same
+        transaction: two processes with one key cannot both take what is left.
         """
         unsigned("chain_nonce", chain_nonce, NONCE_MAX)
         intent = plan.intent
@@ -86,6 +97,8 @@ class SqlJournal:
             )
         async with self._database.write("journal.claim") as session:
             await self._refuse_second(session, intent.intent_id, intent.position)
+            if within is not None:
+                _require_within(plan, within, await self._spent(session, signer, within.since))
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             session.add(row)
@@ -198,37 +211,28 @@ class SqlJournal:
 
     async def spent_since(self, signer: Address, since: int) -> Spent:
         """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
-        value = gas_wei = 0
         async with self._database.read("journal.spent_since") as session:
-            rows = await session.scalars(
-                select(IntentRow).where(
-                    *self._of(signer),
-                    (col(IntentRow.decided_at) >= since) | col(IntentRow.state).in_(OPEN),
-                )
-            )
-            for row in rows:
-                receipt = receipt_of(row)
-                if row.state in OPEN:
-                    value += row.spends
-                    gas_wei += row.gas_limit * row.max_fee_wei
-                else:
-                    value += row.spends if row.state == TxState.CONFIRMED else 0
-                    gas_wei += receipt.gas_used * receipt.effective_gas_price_wei if receipt else 0
-        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
+            return await self._spent(session, signer, since)
 
-    async def record_submission(self, submission: Submission) -> None:
-        """Keep what became of an intent: rehearsals and refusals too, for ``keeper actions``."""
+    async def record_submission(self, *submissions: Submission) -> None:
+        """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
+        if not submissions:
+            return
         async with self._database.write("journal.record_submission") as session:
-            match submission:
-                case Submitted(open_plan=sent, health_after=health_after):
-                    await session.execute(
-                        update(IntentRow)
-                        .where(col(IntentRow.intent_id) == sent.plan.intent.intent_id)
-                        .values(health_after=health_after)
-                    )
-                case Rehearsed() | Declined():
-                    row = rehearsal_row(submission, at=self._database.now())
-                    await insert_missing(session, [row], ("intent_id", "outcome"))
+            for submission in submissions:
+                await self._record(session, submission)
+
+    async def _record(self, session: AsyncSession, submission: Submission) -> None:
+        match submission:
+            case Submitted(open_plan=sent, health_after=health_after):
+                await session.execute(
+                    update(IntentRow)
+                    .where(col(IntentRow.intent_id) == sent.plan.intent.intent_id)
+                    .values(health_after=health_after)
+                )
+            case Rehearsed() | Declined():
+                row = rehearsal_row(submission, at=self._database.now())
+                await insert_missing(session, [row], ("intent_id", "outcome"))
 
     def _of(self, signer: Address) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return (col(IntentRow.chain_id) == self._chain_id, col(IntentRow.signer) == signer)
@@ -238,6 +242,33 @@ class SqlJournal:
         if row is None or row.chain_id != self._chain_id:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
         return row
+
+    async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
+        """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
+        value = gas_wei = 0
+        kept = IntentRow
+        found = await session.execute(
+            select(
+                col(kept.state),
+                col(kept.spends),
+                col(kept.gas_limit),
+                col(kept.max_fee_wei),
+                col(kept.data_fee_wei),
+                col(kept.receipt),
+            ).where(
+                *self._of(signer),
+                (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
+            )
+        )
+        for state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
+            if state in OPEN:
+                value += spends
+                gas_wei += gas_limit * max_fee_wei + data_fee_wei
+                continue
+            value += spends if state == TxState.CONFIRMED else 0
+            if (receipt := receipt_in(kept_receipt)) is not None:
+                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
+        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
     async def _refuse_second(
         self, session: AsyncSession, intent_id: str, position: PositionId
@@ -283,6 +314,19 @@ class SqlJournal:
         }
         facts = AuditEvent(event=event, fields={**told, **fields})
         await append(session, [facts], at=self._database.now())
+
+
+def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
+    gas_wei = plan.most_gas_wei
+    for what, total, most in (
+        ("spending to {} base units", spent.value + plan.spends, within.value),
+        ("gas to {} wei", spent.gas_wei + gas_wei, within.gas_wei),
+    ):
+        if total > most:
+            raise PolicyViolation(
+                f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
+                " cap: another claim of the same key was first; nothing was written"
+            )
 
 
 def _advance(row: IntentRow, state: TxState) -> None:

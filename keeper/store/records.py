@@ -18,6 +18,7 @@ from keeper.model import (
 )
 from keeper.store import audit, outbox
 from keeper.store.database import Database
+from keeper.store.liquidations import liquidation_row
 from keeper.store.packing import checkpoint_of, checkpoint_row
 from keeper.store.people_rows import alert_row, alert_state, held_row, hours, hush, watch
 from keeper.store.rows import decision_row, history_row, price_row
@@ -28,6 +29,7 @@ from keeper.store.tables import (
     CheckpointRow,
     HoursRow,
     HushRow,
+    LiquidationRow,
     RuleRow,
     WatchRow,
 )
@@ -83,6 +85,7 @@ class SqlRecords:
 
         The same pass again changes nothing.  Another block of the same number (a reorg) replaces
         that number's history; decisions and messages of the orphaned block stay: they were made.
+        What was liquidated in an orphaned block goes: it did not happen.
         """
         history = [history_row(item) for item in record.history]
         prices = [price_row(record.block, market, verdict) for market, verdict in record.prices]
@@ -90,7 +93,8 @@ class SqlRecords:
         raised = [alert_row(item) for item in record.alerts if item.level is not AlertLevel.CLEAR]
         cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
         held = [held_row(item) for item in record.held]
-        said = record.messages or record.audit or held
+        liquidations = [liquidation_row(item) for item in record.liquidations]
+        said = record.messages or record.audit or held or liquidations or record.orphaned
         if not (history or prices or decisions or raised or cleared or said):
             return
         now = self._database.now()
@@ -113,6 +117,15 @@ class SqlRecords:
                         )
                     )
             await insert_missing(session, held, ("key",))
+            if record.orphaned:
+                await session.execute(
+                    delete(LiquidationRow).where(
+                        col(LiquidationRow.block_hash).in_(record.orphaned)
+                    )
+                )
+            await insert_or_replace(
+                session, liquidations, ("chain_id", "block_number", "log_index")
+            )
             await outbox.put(session, record.messages, at=now)
             await audit.append(session, record.audit, at=now, pass_hash=record.block.hash)
 

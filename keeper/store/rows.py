@@ -15,6 +15,7 @@ from keeper.model import (
     Assessment,
     Attempt,
     BlockRef,
+    Cost,
     Declined,
     Fees,
     Hash,
@@ -63,6 +64,7 @@ def intent_row(plan: Plan, signer: Address, nonce: int, *, at: float) -> IntentR
         spends=plan.spends,
         gas_limit=plan.gas_limit,
         max_fee_wei=plan.max_fee_wei,
+        data_fee_wei=plan.data_fee_wei,
         health_before=intent.health_before,
         plan=document(plan),
         claimed_at=at,
@@ -103,9 +105,12 @@ def open_plan(row: IntentRow, attempts: Sequence[AttemptRow]) -> OpenPlan:
 
 def receipt_of(row: IntentRow) -> Receipt | None:
     """What the chain said, or None as long as it said nothing."""
-    if row.receipt is None:
-        return None
-    return read_document("intents.receipt", row.receipt, Receipt)
+    return receipt_in(row.receipt)
+
+
+def receipt_in(stored: Any) -> Receipt | None:
+    """The same from the column alone."""
+    return None if stored is None else read_document("intents.receipt", stored, Receipt)
 
 
 def attempt_row(row: IntentRow, value: Attempt, *, ordinal: int, at: float) -> AttemptRow:
@@ -133,11 +138,11 @@ def attempt(row: AttemptRow) -> Attempt:
 def rehearsal_row(value: Rehearsed | Declined, *, at: float) -> RehearsalRow:
     """The row of what was not sent."""
     match value:
-        case Rehearsed(plan=plan, health_after=health_after):
+        case Rehearsed(plan=plan, health_after=health_after, cost=paid):
             intent, reason, outcome = plan.intent, plan.intent.reason, "rehearsed"
-            stored = document(plan)
+            stored, cost = document(plan), None if paid is None else document(paid)
         case Declined(intent=intent, reason=reason):
-            outcome, stored, health_after = "declined", None, None
+            outcome, stored, cost, health_after = "declined", None, None, None
     return RehearsalRow(
         intent_id=intent.intent_id,
         outcome=outcome,
@@ -148,6 +153,7 @@ def rehearsal_row(value: Rehearsed | Declined, *, at: float) -> RehearsalRow:
         intent=document(intent),
         plan=stored,
         health_after=health_after,
+        cost=cost,
         reason=reason,
         at=at,
     )
@@ -156,6 +162,11 @@ def rehearsal_row(value: Rehearsed | Declined, *, at: float) -> RehearsalRow:
 def rehearsed_intent(row: RehearsalRow) -> Intent:
     """What would have been done."""
     return read_document("rehearsals.intent", row.intent, Intent)
+
+
+def rehearsed_cost(row: RehearsalRow) -> Cost | None:
+    """What it would have paid, or None where that is not known."""
+    return None if row.cost is None else read_document("rehearsals.cost", row.cost, Cost)
 
 
 def history_row(assessment: Assessment) -> HistoryRow:

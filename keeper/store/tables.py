@@ -24,7 +24,7 @@ from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
 from keeper.model import TxState
-from keeper.store.types import Blob, Document, Hex, Uint63, Uint256, Words
+from keeper.store.types import DIGITS, Blob, Document, Hex, Uint63, Uint256, Words
 
 OPEN: Final = (TxState.CLAIMED, TxState.SIGNED, TxState.SENT, TxState.MINED)
 """States of a plan that is not ended: one such plan per position."""
@@ -75,6 +75,7 @@ class IntentRow(Table, table=True):
     spends: int = _column(Uint256("intents.spends"))
     gas_limit: int = _column(Uint63("intents.gas_limit"))
     max_fee_wei: int = _column(Uint256("intents.max_fee_wei"))
+    data_fee_wei: int = _column(Uint256("intents.data_fee_wei"), server_default="0" * DIGITS)
     health_before: int = _column(Uint256("intents.health_before"))
     health_after: int | None = _column(Uint256("intents.health_after"), nullable=True)
     """As simulated before sending."""
@@ -144,6 +145,8 @@ class RehearsalRow(Table, table=True):
     intent: Any = _column(Document("rehearsals.intent"))
     plan: Any = _column(Document("rehearsals.plan"), nullable=True)
     health_after: int | None = _column(Uint256("rehearsals.health_after"), nullable=True)
+    cost: Any = _column(Document("rehearsals.cost"), nullable=True)
+    """What it would have paid; null where that was not simulated."""
     reason: str = _column(Words("rehearsals.reason"))
     at: float = _column(Double())
 
@@ -217,6 +220,28 @@ class DecisionRow(Table, table=True):
     __table_args__ = (
         Index("decisions_by_position", "account", "block_time"),
         Index("decisions_by_time", "block_time"),
+    )
+
+
+class LiquidationRow(Table, table=True):
+    """One liquidation on chain, ours or not, with the account of it."""
+
+    __tablename__ = "liquidations"
+    chain_id: int = _column(Uint63("liquidations.chain_id"), primary_key=True)
+    block_number: int = _column(Uint63("liquidations.block_number"), primary_key=True)
+    log_index: int = _column(Uint63("liquidations.log_index"), primary_key=True)
+    block_hash: str = _column(Hex("liquidations.block_hash", 32))
+    block_time: int = _column(Uint63("liquidations.block_time"))
+    market: str = _column(Words("liquidations.market"))
+    account: str = _column(Hex("liquidations.account", 20))
+    liquidator: str = _column(Hex("liquidations.liquidator", 20))
+    taken: str = _column(Words("liquidations.taken"))
+    facts: Any = _column(Document("liquidations.facts"))
+    """The whole of it; the columns above are what is asked for."""
+
+    __table_args__ = (
+        Index("liquidations_by_time", "block_time"),
+        Index("liquidations_by_hash", "block_hash"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from keeper.model import Act, Address, Assessed, Assessment, Decision, IntentKind, Refuse
+from keeper.model import Act, Address, Assessed, Assessment, Decision, IntentKind, Refuse, Why
 
 
 def held_back(decision: Decision, assessment: Assessment, held: Mapping[Address, str]) -> Decision:
@@ -22,4 +22,4 @@ def held_back(decision: Decision, assessment: Assessment, held: Mapping[Address,
     if not why:
         return decision
     reason = f"{intent.reason}; held while {'; '.join(dict.fromkeys(why))}"
-    return Refuse(position=intent.position, reason=reason)
+    return Refuse(position=intent.position, reason=reason, why=Why.HELD)

@@ -16,6 +16,7 @@ from keeper.model import (
     Liquidation,
     Refuse,
     Unassessable,
+    Why,
 )
 from keeper.ports import MarketView, Wallet
 from keeper.strategies.intents import intent_id
@@ -71,6 +72,9 @@ class Liquidate:
         best = self._best(view, holdings, wallet)
         if isinstance(best, str):
             return Refuse(position=position, reason=f"{start}: {best}")
+        if best.profit < self.min_profit:
+            poor = f"profit {usd(best.profit)} is below the floor of {usd(self.min_profit)}"
+            return Refuse(position=position, reason=f"{start}: {poor}", why=Why.UNPROFITABLE)
         return Act(intent=_intent(assessment, best, start, self.funding))
 
     def _best(self, view: MarketView, holdings: Holdings, wallet: Wallet) -> Liquidation | str:
@@ -85,10 +89,7 @@ class Liquidate:
         affordable = tuple(option for option in sized if option is not None)
         if not affordable:
             return self._missing(wanted[0], wallet)
-        best = max(affordable, key=_merit)
-        if best.profit < self.min_profit:
-            return f"profit {usd(best.profit)} is below the floor of {usd(self.min_profit)}"
-        return best
+        return max(affordable, key=_merit)
 
     def _touches(self, option: Liquidation) -> bool:
         debt, collateral = option.debt.asset.address, option.collateral.asset.address

@@ -7,7 +7,7 @@ with both numbers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from keeper.errors import ConfigError
@@ -102,7 +102,7 @@ def protect(
             amount = _partial(offer, offer.for_enough, limit)
             does = f"{verb} {have(amount, offer.leg.asset)}"
             reason = f"{start}: {does}, all it may, towards {health(bounds.target)}"
-            return _act(kind, assessed, offer.leg, amount, reason)
+            return replace(_act(kind, assessed, offer.leg, amount, reason), partial=True)
     reasons = [_short(o, *limit) for o, limit in zip(offers, limits, strict=True)]
     if len(reasons) > REASONS_SHOWN:
         reasons[REASONS_SHOWN:] = [f"{len(reasons) - REASONS_SHOWN} more assets neither"]

@@ -10,6 +10,7 @@ _RANK: Final = {
     IntentKind.DEPLOY: 0,
     IntentKind.TOP_UP: 1,
     IntentKind.REPAY: 1,
+    IntentKind.DELEVERAGE: 1,
     IntentKind.LIQUIDATE: 2,
 }
 

@@ -1,7 +1,7 @@
 """The status as JSON: integers of the chain as decimal strings, null where nothing is known."""
 
 from keeper.alerts.numbers import plain
-from keeper.model import Assessed, FeedVerdict, OpenPlan
+from keeper.model import Assessed, FeedVerdict, OpenPlan, Reckoned
 from keeper.web.status import (
     ActionStatus,
     ChainStatus,
@@ -29,6 +29,7 @@ def document(status: Status) -> dict[str, Json]:
         "outbox_waiting": status.outbox_waiting,
         "chains": [_chain(chain) for chain in status.chains],
         "actions": [_action(action) for action in status.actions],
+        "liquidations": [_liquidation(one) for one in status.liquidations],
     }
 
 
@@ -127,4 +128,25 @@ def _action(action: ActionStatus) -> Json:
         "outcome": plain(action.outcome, LONGEST),
         "tx": action.tx_hash,
         "reason": plain(intent.reason, LONGEST),
+    }
+
+
+def _liquidation(one: Reckoned) -> Json:
+    heard = one.liquidated
+    return {
+        "taken": one.taken.value,
+        "reason": plain(one.reason, LONGEST),
+        "position": plain(str(heard.position), LONGEST),
+        "liquidator": heard.liquidator,
+        "block": heard.block.number,
+        "timestamp": heard.block.timestamp,
+        "debt": heard.debt.address,
+        "covered": str(heard.covered),
+        "collateral": heard.collateral.address,
+        "seized": str(heard.seized),
+        "profit_base": None if one.profit is None else str(one.profit),
+        "possible_after_block": one.possible_after,
+        "possible_by_block": one.possible_by,
+        "seen_block": one.seen_block,
+        "intent": one.intent_id,
     }

@@ -11,7 +11,7 @@ from html import escape
 from typing import Final
 
 from keeper.alerts.numbers import duration_text, plain, short
-from keeper.model import AlertLevel, Assessed, FeedVerdict, OpenPlan
+from keeper.model import AlertLevel, Assessed, FeedVerdict, OpenPlan, Reckoned, Taken
 from keeper.strategies.text import have, health, usd
 from keeper.web.status import (
     ActionStatus,
@@ -95,6 +95,11 @@ def page(status: Status) -> str:
     ]
     parts += (_chain(chain, status.now) for chain in status.chains)
     parts += _section("Last actions", _actions(status.actions, status.now), "Nothing was done yet.")
+    parts += _section(
+        "Liquidations in the watched markets",
+        _liquidations(status.liquidations, status.now),
+        "None was seen yet.",
+    )
     up = duration_text(max(0, status.now - status.started_at))
     foot = (
         f"Keeper {status.version}, up {up}, {status.outbox_waiting} messages waiting. "
@@ -232,6 +237,28 @@ def _actions(actions: Iterable[ActionStatus], now: int) -> str:
             )
         )
     titles = ("When", "Kind", "Position", "Amount", "Outcome", "Transaction", "Reason", "Intent")
+    return _table(titles, rows)
+
+
+def _liquidations(found: Iterable[Reckoned], now: int) -> str:
+    rows = []
+    for one in found:
+        heard = one.liquidated
+        profit = "unknown" if one.profit is None else usd(one.profit)
+        mine = one.taken is Taken.OURS
+        rows.append(
+            (
+                (f"{duration_text(max(0, now - heard.block.timestamp))} ago", ""),
+                (f"{heard.position.market.name} {short(heard.position.account)}", ""),
+                (short(heard.liquidator), ""),
+                (have(heard.covered, heard.debt), "n"),
+                (have(heard.seized, heard.collateral), "n"),
+                (profit, "n"),
+                (one.taken.replace("_", " "), "good" if mine else "warn"),
+                (one.reason, "t"),
+            )
+        )
+    titles = ("When", "Position", "By", "Repaid", "Took", "Profit", "Whose", "Reason")
     return _table(titles, rows)
 
 

@@ -15,6 +15,7 @@ from keeper.model import (
     Intent,
     OpenPlan,
     PriceVerdict,
+    Reckoned,
 )
 
 
@@ -89,6 +90,8 @@ class Status:
     """Messages that no provider has acknowledged yet."""
     actions: tuple[ActionStatus, ...] = ()
     """The last ones, newest first."""
+    liquidations: tuple[Reckoned, ...] = ()
+    """The last ones on chain, ours or not, newest first."""
 
 
 class StatusSource(Protocol):

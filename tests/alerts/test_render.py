@@ -1,5 +1,7 @@
 """The exact texts."""
 
+from dataclasses import replace
+
 from keeper.alerts.actions import Done, Refusal, outcome_messages, refused_line, rehearsed_line
 from keeper.alerts.distance import LiquidationPoint
 from keeper.alerts.machine import DEFAULT_THRESHOLDS, Change, Event, Policy
@@ -248,6 +250,23 @@ def test_a_liquidation_is_told_from_the_side_of_whom_it_happened_to() -> None:
         "✅ Liquidated 0x52ab..9f01: repaid 14 600 USDC for 6.13 WETH: 1.043 → 1.104, gas"
     )
     assert owner.startswith("🔴 main was liquidated: repaid 14 600 USDC for 6.13 WETH: 1.043 →")
+
+
+def test_a_deleverage_says_whose_collateral_it_was() -> None:
+    sold = replace(intent(IntentKind.DELEVERAGE, collateral=WETH), seized=Raw(4_200000000000000000))
+    outcome = Confirmed(plan=plan(sold), receipt=RECEIPT)
+    done = Done(spent=Raw(14_600_000000), health_after=wad("1.502"))
+    operator, owner = first_lines(outcome_messages(outcome, (watch(),), (OPERATOR,), done))
+    rehearsed = rehearsed_line(Rehearsed(plan=plan(sold), health_after=wad("1.5")), "main")
+
+    assert owner.startswith(
+        "✅ Deleveraged main: repaid 14 600 USDC with at most 4.2 WETH of its own: 1.043 → 1.502,"
+    )
+    assert operator.startswith("✅ Deleveraged 0x52ab..9f01: repaid 14 600 USDC")
+    assert rehearsed.replace("\u202f", " ") == (
+        "✏️ Would deleverage main: repay 14 600 USDC with at most 4.2 WETH of its own: 1.043 →"
+        " 1.500. Not armed: nothing was sent."
+    )
 
 
 def test_what_did_not_come_off_says_what_it_cost() -> None:

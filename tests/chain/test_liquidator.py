@@ -97,8 +97,9 @@ async def house(devnet: Devnet) -> House:
         account=there.account("alice").address,
         collateral=there.reserve("WETH").asset,
         debt=there.reserve("USDC").asset,
+        debt_token=None,
         amount=5_000 * 10**6,
-        min_profit=10**6,
+        min_profit=10**14,
         deadline=await devnet.anvil.timestamp() + 1_000,
         path=_path(devnet, "WETH", 500, "USDC"),
     )
@@ -143,16 +144,18 @@ async def test_it_is_deployed_where_it_was_said(house: House) -> None:
 async def test_it_liquidates_with_borrowed_money_and_hands_the_profit_to_the_owner(
     house: House,
 ) -> None:
-    owned = await house.balance(house.order.debt, OWNER)
+    weth = house.order.collateral
+    owned = await house.balance(weth, OWNER)
 
     receipt = await house.send(encode_order(house.order))
 
-    profit = await house.balance(house.order.debt, OWNER) - owned
-    # 5 % bonus less the protocol's tenth of it, 0.05 % each for the loan and the exchange:
-    # 4.4 % of 5,000 is 220
+    profit = await house.balance(weth, OWNER) - owned
+    worth = Decimal(profit) / 10**18 * await house.devnet.asset_price("WETH")
+    # 5 % bonus less the protocol's tenth of it, 0.05 % for the exchange: 4.45 % of 5,000 is 222
     assert receipt["status"] == "0x1"
-    assert 200 * 10**6 < profit < 225 * 10**6
+    assert 210 < worth < 225
     assert await _left(house) == [0, 0, 0, 0]
+    assert await house.balance(house.order.debt, OWNER) == 0
     assert await house.balance(house.order.debt, house.keeper) == 5_000_000 * 10**6
 
 
@@ -165,27 +168,30 @@ async def test_it_costs_at_most_half_a_million_gas(house: House) -> None:
     assert int(receipt["gasUsed"], 16) <= 500_000
 
 
-async def test_two_hops_are_sold_one_after_the_other(house: House) -> None:
+async def test_two_hops_pay_one_another(house: House) -> None:
     path = _path(house.devnet, "WETH", 3_000, "DAI", 500, "USDC")
 
     receipt = await house.send(encode_order(replace(house.order, path=path)))
 
+    worth = Decimal(await house.balance(house.order.collateral, OWNER)) / 10**18
     assert receipt["status"] == "0x1"
-    assert await house.balance(house.order.debt, OWNER) > 180 * 10**6
+    assert worth * await house.devnet.asset_price("WETH") > 180
     assert await _left(house, ("WETH", "USDC", "DAI")) == [0] * 6
 
 
 async def test_what_was_left_there_by_mistake_is_not_counted_as_profit(house: House) -> None:
     devnet = house.devnet
-    await devnet.as_account(
-        house.keeper, house.order.debt, "TestnetERC20", "transfer", house.contract, 10**9
-    )
+    for token, amount in ((house.order.debt, 10**9), (house.order.collateral, 10**18)):
+        await devnet.as_account(
+            house.keeper, token, "TestnetERC20", "transfer", house.contract, amount
+        )
 
-    refused = await house.why(encode_order(replace(house.order, min_profit=230 * 10**6)))
+    refused = await house.why(encode_order(replace(house.order, min_profit=10**17)))
 
     assert refused.startswith("profit too small (")
     await house.send(encode_order(house.order))
-    assert await house.balance(house.order.debt, OWNER) > 1_200 * 10**6
+    assert await house.balance(house.order.debt, OWNER) == 10**9
+    assert await house.balance(house.order.collateral, OWNER) > 107 * 10**16
     assert await _left(house) == [0, 0, 0, 0]
 
 
@@ -211,7 +217,7 @@ async def test_bad_orders_are_refused_in_words(house: House) -> None:
     for changed, said in (
         ({"deadline": now - 7}, "deadline passed"),
         ({"pool": uni.pools[0].address}, "pool not allowed"),
-        ({"min_profit": 300 * 10**6}, "profit too small"),
+        ({"min_profit": 10**18}, "profit too small"),
         ({"path": b""}, "bad path"),
         ({"path": order.path[:-1]}, "bad path"),
         ({"path": _path(devnet, "DAI", 500, "USDC")}, "bad path"),
@@ -317,6 +323,7 @@ async def test_a_collateral_that_is_the_debt_needs_no_sale(house: House) -> None
     assert (await devnet.account_data(owner))[5] < 10**18
 
     order = replace(house.order, account=owner, collateral=usdc, path=b"", amount=1_000 * 10**6)
+    order = replace(order, min_profit=39 * 10**6)  # 4.5 % less the loan's 0.05 % is 44.5
 
     assert await house.why(encode_order(order)) == ""
     await house.send(encode_order(order))
@@ -331,6 +338,7 @@ def test_orders_are_packed_as_the_abi_says() -> None:
         account=Address("0x" + "b2" * 20),
         collateral=Address("0x" + "c3" * 20),
         debt=Address("0x" + "d4" * 20),
+        debt_token=Address("0x" + "e5" * 20),
         amount=2**255 + 7,
         min_profit=11,
         deadline=1_790_000_013,
@@ -339,7 +347,7 @@ def test_orders_are_packed_as_the_abi_says() -> None:
     kinds = ",".join(c["type"] for c in ABI["liquidate"]["inputs"][0]["components"])
     values = (
         intent_word(order.intent_id), order.pool, order.account, order.collateral, order.debt,
-        order.amount, order.min_profit, order.deadline, order.path,
+        order.debt_token, order.amount, order.min_profit, order.deadline, order.path,
     )  # fmt: skip
 
     assert keccak(text=f"liquidate(({kinds}))")[:4] == LIQUIDATE

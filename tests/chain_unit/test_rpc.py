@@ -436,3 +436,52 @@ def test_block_refs_pin_by_hash() -> None:
     assert at_block(block) == {"blockHash": "0xaa", "requireCanonical": True}
     assert at_block(255) == "0xff"
     assert at_block("safe") == "safe"
+
+
+def _receipt(block: str) -> Any:
+    return lambda _: {
+        "transactionHash": "0x" + "cd" * 32,
+        "blockNumber": "0x10",
+        "blockHash": "0x" + block * 32,
+        "gasUsed": "0x5208",
+        "status": "0x1",
+        "effectiveGasPrice": "0x3b9aca07",
+    }
+
+
+@pytest.mark.parametrize("second", [lambda _: None, _receipt("ab")])
+async def test_a_receipt_that_a_second_node_denies_is_not_believed(second: Any) -> None:
+    tx_hash = Hash("0x" + "cd" * 32)
+    async with Node() as one, Node() as two, opened(one, two) as rpc:
+        one.answers["eth_getTransactionReceipt"] = _receipt("ef")
+        two.answers["eth_getTransactionReceipt"] = second
+        with pytest.raises(ObservationError, match="do not agree on what became of 0xcdcd"):
+            await rpc.receipt(tx_hash)
+
+        two.answers["eth_getTransactionReceipt"] = _receipt("ef")
+        agreed = await rpc.receipt(tx_hash)
+        assert agreed is not None
+        assert agreed.block_hash == "0x" + "ef" * 32
+
+
+async def test_two_of_three_nodes_outvote_the_one_that_has_no_receipt() -> None:
+    tx_hash = Hash("0x" + "cd" * 32)
+    async with Node() as one, Node() as two, Node() as three, opened(one, two, three) as rpc:
+        one.answers["eth_getTransactionReceipt"] = lambda _: None
+        for node in (two, three):
+            node.answers["eth_getTransactionReceipt"] = _receipt("ef")
+
+        assert await rpc.receipt(tx_hash) is not None
+
+
+def _busy(_: list[Any]) -> Any:
+    raise Refusal(-32603, "internal error")
+
+
+async def test_the_only_node_left_is_believed() -> None:
+    tx_hash = Hash("0x" + "cd" * 32)
+    async with Node() as one, Node() as two, opened(one, two) as rpc:
+        one.answers["eth_getTransactionReceipt"] = _receipt("ef")
+        two.answers["eth_getTransactionReceipt"] = _busy
+
+        assert await rpc.receipt(tx_hash) is not None

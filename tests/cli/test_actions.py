@@ -1,16 +1,26 @@
 """``keeper actions`` and the story of an intent, from a journal that was written by the store."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from keeper.model import Declined, Rehearsed, Submitted, TxState
+from keeper.model import (
+    BlockRef,
+    Cost,
+    Declined,
+    IntentKind,
+    Plan,
+    Rehearsed,
+    Submitted,
+    TxState,
+)
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
-from keeper.units import Wad
+from keeper.units import Base, Wad, Wei
 from tests.cli.calling import Keeper
-from tests.store.builders import SIGNER, attempt, intent, plan, receipt
+from tests.store.builders import SIGNER, attempt, block, intent, plan, receipt
 
 CONFIRMED, REHEARSED, DECLINED = "00000000000000c1", "00000000000000a2", "00000000000000d3"
 
@@ -103,3 +113,70 @@ def test_on_a_narrow_terminal_an_action_has_three_lines_and_keeps_its_id_whole(
 
 def test_nothing_done_yet_is_said(cli: Keeper) -> None:
     assert cli("actions").out == "Nothing was done, tried or declined yet.\n"
+
+
+COST = Cost(gas_used=411_007, wei=Wei(7_398_126_000_000_000), value=Base(14_71000001))
+
+
+def rehearse(folder: Path) -> None:
+    """Two liquidations of one account in one danger, a third a day later, a top-up, and an old
+    one whose cost was not kept.
+    """
+    later = replace(block(), timestamp=block().timestamp + 600)
+    tomorrow = replace(block(), timestamp=block().timestamp + 86_400)
+    found = [
+        Rehearsed(plan=plan("r1", 2), health_after=None, cost=COST),
+        Rehearsed(plan=dated("r2", 2, later), health_after=None, cost=COST),
+        Rehearsed(plan=dated("00000000000000e3", 2, tomorrow), health_after=None, cost=COST),
+        Rehearsed(plan=dated("r4", 4, later, IntentKind.TOP_UP), health_after=None, cost=COST),
+        Rehearsed(plan=plan("r5", 5), health_after=None),
+    ]
+
+    async def write() -> None:
+        async with await Database.open(str(folder / "keeper.sqlite3")) as database:
+            for one in found:
+                await SqlJournal(database, chain_id=31337).record_submission(one)
+
+    asyncio.run(write())
+
+
+def dated(name: str, account: int, at: BlockRef, kind: IntentKind = IntentKind.LIQUIDATE) -> Plan:
+    made = plan(name, account)
+    worth = Base(100_00000001)
+    return replace(made, intent=replace(made.intent, block=at, kind=kind, expected_profit=worth))
+
+
+@pytest.fixture
+def rehearsals(tmp_path: Path) -> None:
+    rehearse(tmp_path)
+
+
+@pytest.mark.usefixtures("rehearsals")
+def test_what_arming_would_have_brought_is_added_up_once_for_each_danger(cli: Keeper) -> None:
+    said = cli("actions", "--json").json
+
+    # r1 (4,711,003) and r3 (100.00000001), each less 14.71000001; r5 4,711,003 of unknown cost
+    assert said["would_have"] == {
+        "liquidations": 3,
+        "earned_base": str(4_711_003 + 100_00000001 - 2 * 14_71000001 + 4_711_003),
+        "protections": 1,
+        "saved_base": str(1_943_810_000_001),
+        "paid_to_protect_base": str(14_71000001),
+        "unpriced": 1,
+    }
+    [one] = [entry for entry in said["actions"] if entry["intent"] == "00000000000000e3"]
+    assert (one["rehearsed_gas_used"], one["rehearsed_cost_base"]) == (411_007, "1471000001")
+
+
+@pytest.mark.usefixtures("rehearsals")
+def test_what_arming_would_have_brought_is_said_in_words(cli: Keeper) -> None:
+    out = cli("actions").out
+
+    assert "armed, 3 rehearsed liquidations would have earned 70.67 after gas" in out
+    assert "armed, 1 rehearsed protections would have saved up to 19,438.10 for 14.71" in out
+    assert "the gas of 1 of them is not known" in out
+    assert "armed, it would have earned 85.29 after 14.71 of gas" in out
+    told = cli("explain", "00000000000000e3").out
+    assert (
+        "rehearsed       armed, it would have earned 85.29 after 14.71 of gas, 411,007 gas" in told
+    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keeper.execution.keystore import create_keystore
-from tests.cli.calling import Keeper, html, serving, toml
+from tests.cli.calling import Keeper, html, of_chain, serving, toml
 
 
 def test_a_failed_check_does_not_end_the_next_one(cli: Keeper) -> None:
@@ -87,3 +87,27 @@ def test_a_keystore_that_others_may_read_is_a_warning(cli: Keeper, tmp_path: Pat
     assert found["local: key"]["said"] == (f"{owner}, not armed: it rehearses and sends nothing")
     assert found["signing.passphrase_file"]["remedy"] == f"chmod 600 {tmp_path}/phrase"
     assert "signing.keystore" not in found
+
+
+def test_a_relay_is_asked_for_something_harmless_and_its_keys_are_not_shown(
+    cli: Keeper, tmp_path: Path
+) -> None:
+    auth = "4b" * 32
+    with serving(of_chain(31337)) as url:
+        more = f'relay_url = "{url}/RELAYKEY"\nrelay_auth_key = "{auth}"\n'
+        before = toml(tmp_path, url).replace("block_time_s = 2\n", f"block_time_s = 2\n{more}")
+        cli.config.write_text(before, encoding="utf-8")
+        asked = cli("check", "--json")
+        shown = cli("show-config").out + cli("show-config", "--json").out
+
+        cli.config.write_text(before.replace(url + "/RELAYKEY", "http://127.0.0.1:9/RELAYKEY"))
+        away = cli("check", "--json")
+
+    [relay] = [c for c in asked.json["checks"] if c["what"] == "local: relay"]
+    assert relay["state"] == "ok"
+    assert relay["said"].endswith("answers; liquidate go there, never to the public pool")
+    [gone] = [c for c in away.json["checks"] if c["what"] == "local: relay"]
+    assert (gone["state"], "did not answer" in gone["said"]) == ("failed", True)
+    for said in (asked.out, asked.err, away.out, away.err, shown):
+        assert "RELAYKEY" not in said
+        assert auth not in said

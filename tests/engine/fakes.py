@@ -44,6 +44,7 @@ from keeper.model import (
     IntentKind,
     Inventory,
     Leg,
+    Liquidated,
     Liquidation,
     Log,
     LogFilter,
@@ -72,7 +73,7 @@ from keeper.model import (
 )
 from keeper.oracles.judge import JudgeRules
 from keeper.oracles.trace import TraceRules
-from keeper.ports import MarketView, Steps, Wallet
+from keeper.ports import MarketView, Steps, Strategy, Wallet
 from keeper.units import UINT256_MAX, WAD, Base, Bps, Raw, Wad, Wei
 from tests.oracles import fakes as oracle
 
@@ -87,7 +88,7 @@ USD = Asset(address=Address("0x" + "d1" * 20), symbol="USD", decimals=0)
 FEED = oracle.address(0xFEED)
 TRUSTED = Address("0x" + "7a" * 20)
 """The debt's price source: it cannot be traced and is trusted."""
-TOUCHED, BORROWED, PARAMETERS = (Hash(f"0x{n:064x}") for n in (1, 2, 3))
+TOUCHED, BORROWED, PARAMETERS, LIQUIDATED = (Hash(f"0x{n:064x}") for n in (1, 2, 3, 4))
 NOW = 1_763_680_121
 PRICE = 1_013
 HEARTBEAT_S = 3_600
@@ -152,11 +153,13 @@ class Chain:
         seconds: int = 12,
         feed_answers: bool = True,
         parameters: bool = False,
+        liquidated: Mapping[Address, Address] | None = None,
         **changes: Any,
     ) -> BlockRef:
         """Add a block in which these accounts came to hold (collateral, debt).
 
         Each gets a log unless it happens `silently`; the feed answers unless told otherwise.
+        `liquidated`: by whom; 1,000 of the debt is covered for 3 of the collateral.
         """
         before = self.state
         now = self.head.timestamp + seconds
@@ -174,6 +177,11 @@ class Chain:
             logs.append(self._log(block, BORROWED if more else TOUCHED, account))
         if parameters:
             logs.append(self._log(block, PARAMETERS, Address("0x" + "00" * 20)))
+        for account, by in (liquidated or {}).items():
+            told = self._log(block, LIQUIDATED, account)
+            topics = (*told.topics, Hash("0x" + "00" * 12 + by[2:]))
+            amounts = (1_000).to_bytes(32, "big") + (3).to_bytes(32, "big")
+            logs.append(replace(told, topics=topics, data=amounts, log_index=len(logs)))
         self.states[block.hash] = replace(
             before,
             held={**before.held, **(moved or {})},
@@ -348,7 +356,7 @@ class Adapter:
         return ((0, ETH, FEED), (1, USD, TRUSTED))
 
     def log_filter(self, market: str) -> LogFilter:
-        return LogFilter(addresses=(POOL,), topics0=(TOUCHED, BORROWED, PARAMETERS))
+        return LogFilter(addresses=(POOL,), topics0=(TOUCHED, BORROWED, PARAMETERS, LIQUIDATED))
 
     def backfill_filter(self, market: str) -> LogFilter:
         return LogFilter(addresses=(POOL,), topics0=(BORROWED,))
@@ -363,6 +371,25 @@ class Adapter:
             accounts=named(TOUCHED, BORROWED),
             borrowers=named(BORROWED),
             parameters=any(log.topics[0] == PARAMETERS for log in logs),
+        )
+
+    def liquidations(
+        self, market: str, block: BlockRef, logs: Sequence[Log]
+    ) -> tuple[Liquidated, ...]:
+        """All collateral and debt of the account, by whom the third topic names."""
+        return tuple(
+            Liquidated(
+                position=position(Address("0x" + log.topics[1][-40:])),
+                block=block,
+                log_index=log.log_index,
+                liquidator=Address("0x" + log.topics[2][-40:]),
+                collateral=ETH,
+                debt=USD,
+                covered=Raw(int.from_bytes(log.data[:32], "big")),
+                seized=Raw(int.from_bytes(log.data[32:], "big")),
+            )
+            for log in logs
+            if log.topics[0] == LIQUIDATED
         )
 
     def observe(
@@ -578,6 +605,10 @@ class Executor:
         open_plan = OpenPlan(plan=plan, signer=OWNER, nonce=7, state=TxState.SENT)
         return Submitted(open_plan=open_plan, health_after=None)
 
+    def due(self, outcome: Outcome) -> None:
+        """Answer so at the next `settle`."""
+        self._due.append(outcome)
+
     def end(self, how: type[Confirmed] | type[Reverted] | type[Unknown]) -> None:
         """Everything open ends so at the next `settle`; an unknown one stays open."""
         for intent in self.open.values():
@@ -660,7 +691,8 @@ class Story:
         self,
         *,
         protections: Mapping[Address, ActBelow] | None = None,
-        otherwise: ActBelow = LIQUIDATE,
+        otherwise: Strategy = LIQUIDATE,
+        owner: Address | None = OWNER,
         sweep_per_block: int = 0,
     ) -> None:
         self.order: list[str] = []
@@ -672,12 +704,19 @@ class Story:
         self.logs = Logs(self.chain, self.order)
         self.records = Records(self.order)
         self.executor = Executor(self.order)
-        self.engine = self._engine(dict(protections or {}), otherwise)
+        self.engine = self._engine(
+            Hand(
+                owner=owner,
+                protections=dict(protections or {}),
+                otherwise=otherwise,
+                ours=frozenset({OWNER}),
+            )
+        )
 
-    def _engine(self, protections: Mapping[Address, ActBelow], otherwise: ActBelow) -> Engine:
+    def _engine(self, hand: Hand) -> Engine:
         return Engine(
             markets=(self.market,),
-            hands={MARKET.name: Hand(owner=OWNER, protections=protections, otherwise=otherwise)},
+            hands={MARKET.name: hand},
             logs=self.logs,
             reader=self.reader,
             records=self.records,

@@ -25,6 +25,7 @@ from tests.engine.fakes import (
     DAVE,
     HEARTBEAT_S,
     LIQUIDATE,
+    OPERATOR,
     PRICE,
     ActBelow,
     Story,
@@ -487,3 +488,19 @@ async def test_where_the_keepers_own_balances_cannot_be_read_danger_is_refused_a
     assert [d.reason for d in passed.decisions if isinstance(d, Refuse)] == [
         "the keeper's own balances could not be read"
     ]
+
+
+async def test_a_transaction_that_cannot_get_on_is_an_alarm_and_one_not_known_yet_is_not() -> None:
+    for stuck, told in ((True, 1), (False, 0)):
+        story = Story()
+        await story.begin({ALICE: DANGEROUS})
+        [plan] = [plan_of(intent) for intent in story.executor.submitted]
+        why = "Not mined: its gas cap of 25000000000 wei a unit allows no higher fee."
+        story.executor.due(Unknown(plan=plan, reason=why, stuck=stuck))
+
+        passed = done(await story.mine())
+
+        said = [m for m in passed.messages if m.kind == "action"]
+        assert len(said) == told
+        assert all("25000000000 wei" in m.text and m.chat == OPERATOR for m in said)
+        assert all(m in story.records.kept[-1].messages for m in said)

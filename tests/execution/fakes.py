@@ -11,12 +11,13 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from keeper.errors import JournalError, RpcError
+from keeper.errors import JournalError, PolicyViolation, RpcError
 from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.signer import KeystoreSigner
 from keeper.execution.transaction import SignedTx, UnsignedTx, decode_signed
 from keeper.model import (
     Address,
+    Allowance,
     Asset,
     Attempt,
     AuditEvent,
@@ -80,8 +81,15 @@ class MemoryJournal:
         self.fail: dict[str, Exception] = {}
         """Raised once by the method of that name, before it does anything."""
 
-    async def claim(self, plan: Plan, signer: Address, chain_nonce: int) -> OpenPlan:
+    async def claim(
+        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+    ) -> OpenPlan:
         self._maybe_fail("claim")
+        if within is not None:
+            spent = await self.spent_since(signer, within.since)
+            gas_wei = spent.gas_wei + plan.most_gas_wei
+            if spent.value + plan.spends > within.value or gas_wei > within.gas_wei:
+                raise PolicyViolation(f"{plan.intent.intent_id} is over the day's cap")
         if plan.intent.intent_id in self.plans:
             raise JournalError(f"{plan.intent.intent_id} is in the journal already")
         if any(p.plan.intent.position == plan.intent.position for p in self._open(signer)):
@@ -143,7 +151,7 @@ class MemoryJournal:
             if p.signer != signer or (plan.intent.block.timestamp < since and p.state not in OPEN):
                 continue
             if p.state in OPEN:
-                gas += plan.gas_limit * plan.max_fee_wei
+                gas += plan.most_gas_wei
             elif p.receipt is not None:
                 gas += p.receipt.gas_used * p.receipt.effective_gas_price_wei
             if p.state in OPEN or p.state is TxState.CONFIRMED:

@@ -323,6 +323,10 @@ async def test_at_the_cap_it_waits_says_so_once_and_is_mined_when_gas_falls() ->
     outcomes = await rig.blocks(12)
 
     assert [type(o) for o in outcomes] == [Unknown]
+    [told] = outcomes
+    assert isinstance(told, Unknown)
+    assert told.stuck  # people are told, with the cap
+    assert "gas cap of 25000000000 wei" in told.reason
     assert all(s.tx.fees.max_fee_wei <= 25 * GWEI for s in rig.chain.sent)
     rig.chain.base_fee_wei = 10 * GWEI
     assert [type(o) for o in await rig.blocks(3)] == [Confirmed]
@@ -629,3 +633,41 @@ async def test_a_protection_is_bumped_without_being_judged_again() -> None:
 
     newest = rig.journal.plans["intent-1"].attempts[-1]
     assert decode_signed(newest.raw).tx.data
+
+
+# --- the breaker ------------------------------------------------------------------------------
+
+
+async def test_reverts_in_a_row_disarm_and_nothing_more_is_signed() -> None:
+    rig = Rig()
+    rig.restart(settings=replace(SETTINGS, most_reverts=3))
+    rig.chain.mined_ok = False
+    for number in (1, 2, 3):
+        assert rig.executor.armed
+        await rig.submit(number)
+        assert [type(o) for o in await rig.blocks(4)] == [Reverted]
+
+    assert not rig.executor.armed
+    assert "3 transactions in a row reverted" in (rig.executor.disarmed_reason or "")
+    assert "disarmed" in declined(await rig.submit(4))
+    assert len(rig.chain.sent) == 3
+
+
+async def test_a_success_between_reverts_and_an_hour_are_forgiven() -> None:
+    rig = Rig()
+    rig.restart(settings=replace(SETTINGS, most_reverts=2))
+    for number, good in enumerate((False, True, False), 1):
+        rig.chain.mined_ok = good
+        await rig.submit(number)
+        await rig.blocks(4)
+    assert rig.executor.armed
+
+    for _ in range(300):  # an hour of blocks of 12 seconds
+        rig.chain.mine()
+    await rig.submit(4)
+    await rig.blocks(4)
+    assert rig.executor.armed
+
+    await rig.submit(5)
+    await rig.blocks(4)
+    assert not rig.executor.armed

@@ -156,7 +156,7 @@ TABLE: dict[str, tuple[OpenPlan, Situation, Step]] = {
     "at the cap it is said": (
         plan(TxState.SENT, sent_at_block=998, plan=AT_CAP),
         now(),
-        Stuck("it is not mined and its gas cap allows no higher fee"),
+        Stuck("it is not mined and its gas cap of 26000000000 wei a unit allows no higher fee"),
     ),
     "at the cap and dropped it goes out again": (
         plan(TxState.SENT, sent_at_block=998, plan=AT_CAP),

@@ -1,7 +1,11 @@
 """Revert data in words, whatever a contract puts there."""
 
+import json
+from importlib.resources import files
+
 import pytest
 from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +53,15 @@ def test_no_revert_data_breaks_or_floods_the_line(selector: str, body: bytes) ->
     assert said.isascii()
     assert said.isprintable()
     assert len(said) <= 400
+
+
+@pytest.mark.parametrize("contract", ["liquidator", "deleverager"])
+def test_every_error_of_our_contracts_is_known(contract: str) -> None:
+    path = files("keeper.execution").joinpath(f"{contract}.json")
+    errors = [e for e in json.loads(path.read_text("ascii"))["abi"] if e["type"] == "error"]
+
+    for error in errors:
+        kinds = ",".join(i["type"] for i in error["inputs"])
+        said = words(keccak(text=f"{error['name']}({kinds})")[:4])
+        assert not said.startswith("custom error"), error["name"]
+    assert len(errors) > 10

@@ -1,4 +1,4 @@
-"""Selling over pools that are a formula: x * y = k, by the real calls and answers."""
+"""Buying over pools that are a formula: x * y = k, by the real calls and answers."""
 
 import asyncio
 from typing import Any
@@ -55,8 +55,10 @@ class Pools:
         deep = self.depth.get((a, b, fee)) or self.depth.get((b, a, fee))
         if not deep:
             return None
-        put = amount * (10**6 - fee) // 10**6
-        return "0x" + f"{deep * put // (deep + put):064x}" + "0" * 192
+        if amount >= deep:
+            return None
+        put = -(-deep * amount // (deep - amount))
+        return "0x" + f"{-(-put * 10**6 // (10**6 - fee)):064x}" + "0" * 192
 
 
 async def _best(pools: Pools, amount: int, **more: Any) -> Sale:
@@ -66,15 +68,24 @@ async def _best(pools: Pools, amount: int, **more: Any) -> Sale:
 
 
 @pytest.mark.parametrize("simulates", [True, False])
-async def test_little_is_sold_directly_and_much_over_the_deeper_hub(simulates: bool) -> None:
+async def test_little_is_bought_directly_and_much_over_the_deeper_hub(simulates: bool) -> None:
     little = await _best(Pools(simulates=simulates), 1_000)
-    much = await _best(Pools(simulates=simulates), 1_000_000)
+    much = await _best(Pools(simulates=simulates), 700_000)
 
     assert [hop.fee for hop in little.hops] == [500]
     assert [(hop.token_out, hop.fee) for hop in much.hops] == [(DAI, 500), (USDC, 100)]
-    # 3e6 * 999500 / 3999500 = 749718; of it 749643 after the fee: 1e8 * 749643 / 100749643
-    assert much.amounts == (1_000_000, 749_718)
-    assert much.out == 744_065
+    # 1e8 * 7e5 / 993e5 = 704935 and 0.01 % more is 705006 of the hub; 3e6 * 705006 / 2294994 =
+    # 921580 and 0.05 % more
+    assert much.amounts == (705_006, 700_000)
+    assert much.cost == 922_041
+
+
+async def test_a_pool_that_has_not_enough_is_left_out() -> None:
+    pools = Pools()
+    pools.depth[DAI, USDC, 100] = 999_999
+
+    with pytest.raises(ExecutionError, match="No pool of the exchange buys"):
+        await _best(pools, 1_000_000)
 
 
 async def test_what_is_on_its_way_is_counted_before() -> None:
@@ -84,8 +95,8 @@ async def test_what_is_on_its_way_is_counted_before() -> None:
     second = await _best(pools, 300_000, before=[first])
     both = await _best(pools, 600_000)
 
-    assert second.out < first.out
-    assert first.out + second.out == both.out
+    assert second.cost > first.cost
+    assert first.cost + second.cost == both.cost
 
 
 async def test_a_block_costs_few_requests_and_the_next_fewer() -> None:
@@ -97,7 +108,7 @@ async def test_a_block_costs_few_requests_and_the_next_fewer() -> None:
     first = pools.requests
     await _best(pools, 6_000, routes=routes, block=block)
 
-    assert first == 3  # pools, first hops, second hops
+    assert first == 3  # pools, last hops, first hops
     assert pools.requests - first == 2
 
 
@@ -113,7 +124,7 @@ async def test_a_token_that_is_wanted_already_is_not_sold() -> None:
 
     sale = await routes.best(USDC, USDC, 31_337, hubs=(), block=FakeChain().head)
 
-    assert sale == Sale(hops=(), amounts=(), out=31_337)
+    assert sale == Sale(hops=(), amounts=(), cost=31_337)
 
 
 def test_a_path_is_token_fee_token() -> None:

@@ -15,6 +15,7 @@ from keeper.model import (
     Asset,
     BlockRef,
     ChatHours,
+    Cost,
     Hash,
     Hush,
     Intent,
@@ -193,7 +194,9 @@ def an_offer(account: Address) -> Offer:
         intent=intent,
         chain="ethereum",
         rehearsed=Rehearsed(
-            plan=plan, health_after=Wad(1_250_000000000000001), gas_wei=Wei(213_456 * 6_000_000_007)
+            plan=plan,
+            health_after=Wad(1_250_000000000000001),
+            cost=Cost(gas_used=213_456, wei=Wei(213_456 * 6_000_000_007), value=None),
         ),
         target=Wad(1_250_000000000000000),
         armed=True,

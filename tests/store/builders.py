@@ -15,16 +15,19 @@ from keeper.model import (
     Hash,
     Intent,
     IntentKind,
+    Liquidated,
     MarketId,
     Message,
     Plan,
     PositionId,
     Receipt,
+    Reckoned,
     Severity,
+    Taken,
     Unassessable,
     Watch,
 )
-from keeper.units import Base, Raw, Wad, Wei
+from keeper.units import UINT256_MAX, Base, Raw, Wad, Wei
 
 MARKET = MarketId(chain_id=31337, name="aave-v3-local", protocol="aave_v3")
 SIGNER = Address("0x" + "5e" * 20)
@@ -157,4 +160,31 @@ def alert(level: AlertLevel = AlertLevel.WARNING, **changes: Any) -> AlertState:
 
 def watch(account: int = 0xA11CE, label: str = "main", **changes: Any) -> Watch:
     made = Watch(chat="telegram:12345", account=address(account), label=label)
+    return replace(made, **changes)
+
+
+def liquidation(
+    log_index: int = 3, *, at: BlockRef | None = None, taken: Taken = Taken.LATE, **changes: Any
+) -> Reckoned:
+    at = at or block()
+    made = Reckoned(
+        liquidated=Liquidated(
+            position=position(),
+            block=at,
+            log_index=log_index,
+            liquidator=address(0xF0E),
+            collateral=Asset(address=address(0x3E7), symbol="WETH\u202e", decimals=18),
+            debt=Asset(address=address(0xDA1), symbol="USDC", decimals=6),
+            covered=Raw(2_938_100_001),
+            seized=Raw(UINT256_MAX),
+        ),
+        taken=taken,
+        reason="ours was sent at block 7 with nonce 3; theirs was first",
+        possible_after=at.number - 3,
+        possible_by=at.number - 1,
+        seen_block=at.number - 1,
+        profit=Base(14_713_000_009),
+        expected=Base(13_000_000_007),
+        intent_id="i-1",
+    )
     return replace(made, **changes)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.errors import JournalError
+from keeper.errors import JournalError, PolicyViolation
 from keeper.model import (
+    Allowance,
     AuditEvent,
     Declined,
     OpenPlan,
@@ -454,3 +455,31 @@ def test_a_plan_whose_fields_are_of_other_types_is_not_stored() -> None:
 
     with pytest.raises(JournalError, match=r"intents\.plan"):
         rows.intent_row(bad, SIGNER, 1, at=1.5)
+
+
+@pytest.mark.parametrize("tight", ["value", "gas_wei"])
+async def test_two_connections_that_claim_what_is_left_of_a_day_do_not_both_get_it(
+    url: str, tight: str
+) -> None:
+    one, two = plan("i-1", 1), plan("i-2", 2)
+    gas_wei = one.gas_limit * one.max_fee_wei
+    room = {"value": 10 * one.spends, "gas_wei": 10 * gas_wei} | {
+        tight: one.spends if tight == "value" else gas_wei
+    }
+    within = Allowance(since=0, value=Base(room["value"]), gas_wei=Wei(room["gas_wei"]))
+
+    async def claim(what: Plan) -> OpenPlan | PolicyViolation:
+        async with await Database.open(url) as database:
+            try:
+                return await SqlJournal(database, chain_id=31337).claim(what, SIGNER, 7, within)
+            except PolicyViolation as error:
+                return error
+
+    got = await asyncio.gather(claim(one), claim(two))
+
+    assert sorted(type(each).__name__ for each in got) == ["OpenPlan", "PolicyViolation"]
+    [refused] = [each for each in got if isinstance(each, PolicyViolation)]
+    assert "another claim of the same key was first" in str(refused)
+    async with await Database.open(url) as database:
+        journal = SqlJournal(database, chain_id=31337)
+        assert len(await journal.open_plans(SIGNER)) == 1

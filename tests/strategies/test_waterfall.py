@@ -1,4 +1,4 @@
-from keeper.model import IntentKind, Side
+from keeper.model import Act, IntentKind, Side
 from keeper.ports import Strategy
 from keeper.strategies.alert_only import AlertOnly
 from keeper.strategies.liquidate import Liquidate
@@ -43,6 +43,27 @@ def test_one_that_refuses_lets_the_next_try_and_is_remembered() -> None:
 
     assert intent.kind is IntentKind.REPAY
     assert "(refused before: health factor 1.049 is below 1.100: needs 4.2858 WETH" in intent.reason
+
+
+def test_a_part_gives_way_to_one_that_reaches_the_target() -> None:
+    wallet = purse({WETH: 10**18, USDC: 10**12})
+
+    decision = BOTH.decide(VIEW, THIN, VIEW.assess(THIN), wallet)
+
+    assert acted(TOP_UP.decide(VIEW, THIN, VIEW.assess(THIN), wallet)).amount == 10**18
+    intent = acted(decision)
+    assert intent.kind is IntentKind.REPAY
+    assert intent.reason.endswith("(refused before: top_up would do a part of it only)")
+
+
+def test_where_none_reaches_the_target_the_first_does_its_part() -> None:
+    decision = BOTH.decide(VIEW, THIN, VIEW.assess(THIN), purse({WETH: 10**18, USDC: 10**9}))
+
+    intent = acted(decision)
+    assert (intent.kind, intent.amount) == (IntentKind.TOP_UP, 10**18)
+    assert isinstance(decision, Act)
+    assert decision.partial
+    assert "refused before" not in intent.reason
 
 
 def test_when_all_refuse_every_reason_is_given() -> None:

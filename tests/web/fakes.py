@@ -16,12 +16,15 @@ from keeper.model import (
     Hash,
     Intent,
     IntentKind,
+    Liquidated,
     MarketId,
     OpenPlan,
     Plan,
     PositionId,
     PriceVerdict,
+    Reckoned,
     Source,
+    Taken,
     TxState,
     Unassessable,
 )
@@ -158,6 +161,27 @@ def chain(**changes: object) -> ChainStatus:
     return replace(whole, **changes)  # type: ignore[arg-type]
 
 
+def liquidation(reason: str = "it would revert") -> Reckoned:
+    return Reckoned(
+        liquidated=Liquidated(
+            position=position(7),
+            block=BLOCK,
+            log_index=3,
+            liquidator=Address("0x" + "f0" * 20),
+            collateral=WETH,
+            debt=USDC,
+            covered=Raw(1_234_567_890),
+            seized=Raw(4 * 10**17),
+        ),
+        taken=Taken.REFUSED,
+        reason=reason,
+        possible_after=BLOCK.number - 1,
+        possible_by=BLOCK.number,
+        seen_block=BLOCK.number,
+        profit=Base(61_73000000),
+    )
+
+
 def status(**changes: object) -> Status:
     whole = Status(
         version="0.1.0",
@@ -173,6 +197,7 @@ def status(**changes: object) -> Status:
                 tx_hash=Hash("0x" + "77" * 32),
             ),
         ),
+        liquidations=(liquidation(),),
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
 
@@ -208,4 +233,5 @@ def hostile() -> Status:
             ),
         ),
         actions=(ActionStatus(at=NOW, intent=evil, outcome=HOSTILE),),
+        liquidations=(liquidation(HOSTILE),),
     )

@@ -39,3 +39,16 @@ def test_hostile_words_are_plain() -> None:
 
     assert "\u202e" not in written
     assert "\x1b" not in written
+
+
+def test_liquidations_are_there_with_every_digit() -> None:
+    said = document(status())["liquidations"]
+
+    assert isinstance(said, list)
+    [one] = said
+    assert isinstance(one, dict)
+    assert (one["taken"], one["covered"], one["profit_base"]) == (
+        "refused",
+        "1234567890",
+        "6173000000",
+    )

@@ -119,3 +119,12 @@ def test_an_unarmed_chain_says_that_nothing_is_sent() -> None:
     watching = replace(status(), chains=(chain(armed=False),))
 
     assert "watching only: nothing is sent" in page(watching)
+
+
+def test_liquidations_on_chain_say_whose_they_were_and_why() -> None:
+    shown = page(status())
+
+    assert "Liquidations in the watched markets" in shown
+    for words in ("1,234.56 USDC", "0.4000 WETH", "61.73 USD", "refused", "it would revert"):
+        assert words in shown, words
+    assert "None was seen yet." in page(status(liquidations=()))

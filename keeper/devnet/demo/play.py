@@ -149,7 +149,7 @@ async def _act(
         + (
             "with its own tokens"
             if house.liquidator is None
-            else f"by flash loan through {house.liquidator}"
+            else f"with borrowed money through {house.liquidator}"
         )
     )
 

@@ -57,7 +57,7 @@ def _gas(verdict: Verdict) -> str:
     gas = sorted(deed.gas for deed in verdict.deeds if deed.kind is IntentKind.LIQUIDATE)
     if not gas:
         return "-"
-    how = "with own tokens" if verdict.liquidator is None else "by flash loan, sale included"
+    how = "with own tokens" if verdict.liquidator is None else "by flash swap, sale included"
     return f"p50 {gas[len(gas) // 2]:,}, least {gas[0]:,}, most {gas[-1]:,}, {how}"
 
 

@@ -256,7 +256,7 @@ async def _profit(devnet: Devnet, receipt: Mapping[str, Any], gas_wei: int) -> f
 
     weth = devnet.deployment.reserve("WETH").asset
     gross = (
-        await usd(debt, int(lent[0]["data"], 16))
+        await usd(collateral, int(lent[0]["data"], 16))
         if lent
         else await usd(collateral, seized) - await usd(debt, repaid)
     )

@@ -16,6 +16,7 @@ from keeper.model import (
     Holdings,
     IntentKind,
     Inventory,
+    Liquidated,
     Log,
     LogFilter,
     MarketId,
@@ -23,7 +24,7 @@ from keeper.model import (
     Touched,
 )
 from keeper.ports import Steps
-from keeper.protocols.aave_v3 import actions, codec, topics
+from keeper.protocols.aave_v3 import actions, codec, liquidated, topics
 from keeper.protocols.aave_v3.codec import call
 from keeper.protocols.aave_v3.discover import ZERO, discover
 from keeper.protocols.aave_v3.facts import facts
@@ -84,6 +85,7 @@ class AaveV3:
                 topics.RESERVE_USED_AS_COLLATERAL_ENABLED,
                 topics.RESERVE_USED_AS_COLLATERAL_DISABLED,
                 topics.USER_E_MODE_SET,
+                topics.LIQUIDATION_CALL,
                 *sorted(PARAMETERS),
             ),
         )
@@ -121,6 +123,12 @@ class AaveV3:
             borrowers=frozenset(borrowers - {ZERO}),
             parameters=changed,
         )
+
+    def liquidations(
+        self, market: Market, block: BlockRef, logs: Sequence[Log]
+    ) -> tuple[Liquidated, ...]:
+        """Return every liquidation that `logs` of `block` tell of, whoever did it."""
+        return liquidated.liquidations(market, block, logs)
 
     # --- reads ------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ RESERVE_USED_AS_COLLATERAL_DISABLED: Final = Hash(
 """ReserveUsedAsCollateralDisabled(address,address)"""
 USER_E_MODE_SET: Final = Hash("0xd728da875fc88944cbf17638bcbe4af0eedaef63becd1d1c57cc097eb4608d84")
 """UserEModeSet(address,uint8)"""
+LIQUIDATION_CALL: Final = Hash("0xe413a321e8681d831f4dbccbca790d2952b56f977908e45be37335533e005286")
+"""LiquidationCall(address,address,address,uint256,uint256,address,bool)"""
 
 CONFIGURATOR: Final[dict[str, Hash]] = {
     "ATokenUpgraded(address,address,address)": Hash(

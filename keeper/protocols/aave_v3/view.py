@@ -15,6 +15,8 @@ from keeper.model import (
     Assessment,
     BlockRef,
     ContractHealth,
+    Deleverage,
+    Funding,
     Holdings,
     Intent,
     IntentKind,
@@ -36,6 +38,7 @@ from keeper.protocols.aave_v3.account import (
     reserve_now,
     value_account,
 )
+from keeper.protocols.aave_v3.deleverage import deleverage_to_reach, deleveraged
 from keeper.protocols.aave_v3.explain import explain
 from keeper.protocols.aave_v3.interest import A_DECADE_S, seconds_to_liquidation
 from keeper.protocols.aave_v3.liquidation import (
@@ -52,7 +55,7 @@ from keeper.protocols.aave_v3.math import collateral_value, scaled_for
 from keeper.protocols.aave_v3.reach import least, repay_to_reach, supply_to_reach
 from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.weights import weights
-from keeper.units import WAD, Base, Raw, Rounding, Wad, mul_div
+from keeper.units import WAD, Base, Bps, Raw, Rounding, Wad, mul_div
 
 VARIABLE_RATE = 2
 NO_REFERRAL = 0
@@ -116,6 +119,11 @@ class View:
     def price_of(self, asset: Address) -> Base | None:
         """Return what the market's oracle answers for a listed asset, usable or not."""
         return next((r.price for r in self.reserves.values() if r.asset.address == asset), None)
+
+    def tokens(self, asset: Address) -> tuple[Address, Address] | None:
+        """Return the aToken and the variable debt token of a listed asset."""
+        found = (r for r in self.of.reserves if r.asset.address == asset)
+        return next(((r.a_token, r.debt_token) for r in found), None)
 
     def rate(self, leg: Leg) -> int:
         """Return what `leg` earns as supply or costs as variable debt, ray per year."""
@@ -219,6 +227,34 @@ class View:
             return Raw(0)
         return repay_to_reach(account, held, target)
 
+    def deleverage_to_reach(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, target: Wad, cost: Bps
+    ) -> Deleverage | None:
+        """Return the least sale and repayment that reach `target`; None where none does."""
+        found = self._two(holdings, collateral, debt)
+        return None if found is None else deleverage_to_reach(*found, target, cost)
+
+    def deleveraged(
+        self, holdings: Holdings, collateral: Leg, debt: Leg, repay: Raw, cost: Bps
+    ) -> Deleverage | None:
+        """Return what repaying `repay` takes and leaves; None where there is not that much."""
+        found = self._two(holdings, collateral, debt)
+        return None if found is None else deleveraged(*found, repay, cost)
+
+    def _two(
+        self, holdings: Holdings, collateral: Leg, debt: Leg
+    ) -> tuple[Account, Held, Held] | None:
+        try:
+            account = self._account(holdings)
+        except Unvalued:
+            return None
+        sold, repaid = account.find(collateral), account.find(debt)
+        if sold is None or repaid is None:
+            return None
+        if sold.leg.side is not Side.COLLATERAL or repaid.leg.side is not Side.DEBT:
+            return None
+        return account, sold, repaid
+
     # --- liquidation ------------------------------------------------------------------------
 
     def liquidations(self, holdings: Holdings) -> tuple[Liquidation, ...]:
@@ -310,6 +346,10 @@ class View:
                 )
             case IntentKind.APPROVE:
                 return asset, codec.encode(codec.APPROVE, pool, amount)
+            case IntentKind.DELEVERAGE:
+                if intent.funding is not Funding.FLASH:
+                    raise ConfigError(f"A deleverage pays with borrowed money: {intent.intent_id}.")
+                return pool, b""  # the deleverager is told, not the Pool
             case IntentKind.DEPLOY:
                 raise ConfigError(f"{self.of.id} deploys nothing: {intent.intent_id}.")
         assert_never(intent.kind)

@@ -103,6 +103,10 @@ def test_the_topics_of_accounts_are_the_pools_and_the_tokens() -> None:
             "ReserveUsedAsCollateralDisabled(address,address)",
         ),
         (topics.USER_E_MODE_SET, "UserEModeSet(address,uint8)"),
+        (
+            topics.LIQUIDATION_CALL,
+            "LiquidationCall(address,address,address,uint256,uint256,address,bool)",
+        ),
     ):
         assert topic == "0x" + keccak(text=signature).hex()
         assert signature in events

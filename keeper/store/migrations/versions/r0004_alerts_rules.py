@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "alerts0003"
-down_revision = "alerts0002"
+down_revision = "executor0004"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,63 @@
+"""Who funds which kind of intent."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Protocol
+
+from keeper.errors import ExecutionError
+from keeper.execution.flash import Funded
+from keeper.execution.routes import Sale
+from keeper.model import Address, BlockRef, Intent, IntentKind
+from keeper.ports import MarketView
+from keeper.units import Base, Wei
+
+REMEMBERED: Final = 1_000
+"""Intents between their funding and their sending: far more than are ever made ready at once."""
+
+
+class Lender(Protocol):
+    """Finds the money for an intent that borrows."""
+
+    async def fund(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        pool: Address,
+        sender: Address,
+        in_flight: Collection[str],
+        price_wei: Wei,
+        native_price: Base | None,
+        deadline: int,
+    ) -> Funded:
+        """Find the sale, bound it, pack the order.  Raises `ExecutionError` with the numbers."""
+        ...
+
+    def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
+        """Note a sale that is on its way."""
+        ...
+
+
+class Lenders:
+    """One lender for each kind; itself a lender."""
+
+    def __init__(self, by_kind: Mapping[IntentKind, Lender]) -> None:
+        self._by_kind = by_kind
+        self._funded: dict[str, Lender] = {}
+
+    async def fund(self, intent: Intent, view: MarketView, **how: Any) -> Funded:
+        """Ask the kind's lender.  Raises `ExecutionError` where there is none."""
+        lender = self._by_kind.get(intent.kind)
+        if lender is None:
+            raise ExecutionError(
+                f"It needs borrowed money, and no contract for a {intent.kind} is configured."
+            )
+        funded = await lender.fund(intent, view, **how)
+        self._funded[intent.intent_id] = lender
+        while len(self._funded) > REMEMBERED:
+            del self._funded[next(iter(self._funded))]
+        return funded
+
+    def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
+        """Tell the lender that funded it."""
+        if (lender := self._funded.get(intent_id)) is not None:
+            lender.took(intent_id, block, sale)

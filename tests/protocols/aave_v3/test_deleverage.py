@@ -1,0 +1,127 @@
+"""Collateral sold and debt repaid, by the forward arithmetic with other rounding."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from keeper.model import Assessed, Deleverage, Holdings, Side
+from keeper.protocols.aave_v3.math import scaled_for
+from keeper.protocols.aave_v3.view import View
+from keeper.units import BPS, RAY, UINT256_MAX, WAD, Bps, Raw, Wad
+
+from . import builders as b
+
+REVISIONS = (1, 5, 7, 8, 9, 10, 11)
+
+
+def assessed(view: View, holdings: Holdings) -> Assessed:
+    found = view.assess(holdings)
+    assert isinstance(found, Assessed), found
+    return found
+
+
+def health_of(view: View, holdings: Holdings, way: Deleverage) -> Wad:
+    """The health factor when the chain did what `way` says, rounded as the chain does."""
+    entries = []
+    for entry in holdings.entries:
+        scaled = entry.scaled
+        now = view.reserves[entry.reserve]
+        if entry.side is Side.COLLATERAL and entry.reserve == way.collateral.reserve:
+            scaled -= -(-way.sells * RAY // now.liquidity_index)
+        if entry.side is Side.DEBT and entry.reserve == way.debt.reserve:
+            scaled -= scaled_for(way.repay, now.debt_index, view.of.rules.repay_scaled)
+        entries.append(replace(entry, scaled=max(0, scaled)))
+    return assessed(view, replace(holdings, entries=tuple(entries))).health_factor
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@given(
+    weth=st.integers(10**16, 10**23),
+    lst=st.integers(0, 10**22),
+    owed_permille=st.integers(600, 820),
+    dai=st.integers(0, 10**20),
+    permille=st.integers(1_010, 1_400),
+    cost=st.integers(0, 300),
+)
+def test_it_reaches_the_target_and_little_less_does_not(
+    revision: int,
+    weth: int,
+    lst: int,
+    owed_permille: int,
+    dai: int,
+    permille: int,
+    cost: int,
+) -> None:
+    view = b.view(revision)
+    alone = b.holdings(b.collateral(b.WETH, weth), b.collateral(b.LST, lst), b.debt(b.USDC, 10**5))
+    worth = assessed(view, alone).collateral
+    usdc = worth * owed_permille // 1_000 * 10**6 // 10**8
+    holdings = b.holdings(
+        b.collateral(b.WETH, weth),
+        b.collateral(b.LST, lst),
+        b.debt(b.USDC, usdc),
+        b.debt(b.DAI, dai),
+    )
+    found = assessed(view, holdings)
+    target = Wad(found.health_factor * permille // 1_000)
+    weth_leg, debt = found.legs[0], next(x for x in found.legs if x.side is Side.DEBT)
+    assume(found.debt > 10**10)
+
+    way = view.deleverage_to_reach(holdings, weth_leg, debt, target, Bps(cost))
+
+    assume(way is not None)
+    assert way is not None
+    assert way.health >= target
+    # the chain's own rounding is never worse for the account than what was said
+    assert health_of(view, holdings, way) >= way.health
+    assert 0 < way.repay <= debt.balance
+    assert way.sells <= weth_leg.balance
+    # what is sold is worth what is repaid and the cost, and no more than a unit or two besides
+    paid = way.repay * debt.price * 10**18 * (BPS + cost)
+    assert paid <= way.sells * weth_leg.price * 10**6 * BPS
+    assert (way.sells - 2) * weth_leg.price * 10**6 * BPS <= paid
+    if view.of.rules.one_division_health:
+        less = view.deleveraged(holdings, weth_leg, debt, Raw(way.repay - 1), Bps(cost))
+        assert less is None or less.health < target
+
+
+def test_a_whole_debt_leaves_none() -> None:
+    view = b.view()
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    collateral, debt = assessed(view, holdings).legs
+
+    way = view.deleveraged(holdings, collateral, debt, debt.balance, Bps(100))
+
+    assert way is not None
+    assert way.health == UINT256_MAX
+    assert view.deleveraged(holdings, collateral, debt, Raw(debt.balance + 1), Bps(100)) is None
+    assert view.deleveraged(holdings, collateral, debt, Raw(0), Bps(100)) is None
+
+
+def test_what_is_not_there_is_not_sold() -> None:
+    view = b.view()
+    holdings = b.holdings(
+        b.collateral(b.WETH, 10**18), b.collateral(b.DAI, 10**18), b.debt(b.USDC, 2 * 10**9)
+    )
+    weth, dai, debt = assessed(view, holdings).legs
+
+    assert view.deleveraged(holdings, dai, debt, Raw(10**9), Bps(0)) is None
+    assert view.deleverage_to_reach(holdings, dai, debt, Wad(3 * WAD), Bps(0)) is None
+    assert view.deleverage_to_reach(holdings, debt, weth, Wad(3 * WAD), Bps(0)) is None
+
+
+def test_a_sale_that_costs_more_health_than_it_brings_is_none() -> None:
+    """Below the threshold times its cost, every unit sold makes it worse."""
+    view = b.view()
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    found = assessed(view, holdings)
+    collateral, debt = found.legs
+    owed = found.collateral * 10**6 // 10**8 * 110 // 100
+    deep = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, owed))
+    health = assessed(view, deep).health_factor
+    assert health < WAD * collateral.liquidation_threshold // BPS
+
+    assert view.deleverage_to_reach(deep, collateral, debt, Wad(health + 1), Bps(0)) is None
+    assert view.deleverage_to_reach(holdings, collateral, debt, found.health_factor, Bps(0)) is None
