@@ -21,6 +21,7 @@ from bench.hostile import hostile
 from bench.line import Line, say
 from keeper.errors import DeliveryError
 from keeper.model import Message, Pending, Severity
+from keeper.notify.bundle import REPEAT
 from keeper.notify.outbox import Outbox
 
 MESSAGES: Final = 100_000
@@ -41,28 +42,34 @@ def run() -> Iterator[Line]:
     small = MESSAGES // 50
     deaf = asyncio.run(campaign(small, seed=1, bug="lost is acknowledged", hours=2))
     hasty = asyncio.run(campaign(small, seed=1, bug="gives up", hours=2))
+    mute = asyncio.run(campaign(small, seed=1, bug="marks nothing", hours=2))
     share = good.duplicates / good.written
     yield Line(
         id="C15",
         what="alerts lost or said twice too often through a misbehaving channel",
-        value=good.lost + good.limits_broken + (share >= 0.001),
+        value=good.lost + good.limits_broken + good.unmarked + (share >= 0.001),
         unit="violations",
-        reach="0 lost, duplicates < 0.1 %",
-        ok=not good.lost and not good.limits_broken and share < 0.001,
+        reach="0 lost, duplicates < 0.1 % and marked",
+        ok=not (good.lost or good.limits_broken or good.unmarked) and share < 0.001,
         runs=1,
         spread=(good.lost, good.lost),
         context={
             "trials": good.written,
             "lost": good.lost,
             "duplicates": good.duplicates,
+            "duplicates_unmarked": good.unmarked,
             "duplicates_percent": 100 * share,
             "answers": dict(good.answers),
             "burst_of_1000_criticals_done_s": good.burst_criticals_s,
             "burst_of_1000_done_s": good.burst_s,
             "limits_broken": good.limits_broken,
             "simulated_hours": good.ended_at / HOUR,
-            "planted": {"lost is acknowledged": deaf.lost, "gives up": hasty.lost},
-            "planted_caught": deaf.lost > 0 and hasty.lost > 0,
+            "planted": {
+                "lost is acknowledged": deaf.lost,
+                "gives up": hasty.lost,
+                "marks nothing": mute.unmarked,
+            },
+            "planted_caught": deaf.lost > 0 and hasty.lost > 0 and mute.unmarked > 0,
         },
     )
     say(f"C20: {UPDATES} hostile updates")
@@ -81,6 +88,8 @@ class Found:
     burst_s: float = 0.0
     """And until the last of all."""
     limits_broken: int = 0
+    unmarked: int = 0
+    """Duplicates that did not say that they may be repeats."""
     answers: Counter[str] = field(default_factory=Counter)
     ended_at: float = 0.0
 
@@ -122,6 +131,7 @@ class Store:
         self.attempts: Counter[int] = Counter()
         self.waiting: dict[str, list[tuple[int, int]]] = {}
         self.disabled: dict[str, str] = {}
+        self.maybe_taken: set[int] = set()
         self._ids = 0
 
     async def put(self, messages: Iterable[Message]) -> None:
@@ -137,7 +147,12 @@ class Store:
         del now
         ready = heapq.merge(*(mine[:PER_CHAT] for mine in self.waiting.values()))
         return tuple(
-            Pending(id=one, message=self.rows[one], attempts=self.attempts[one])
+            Pending(
+                id=one,
+                message=self.rows[one],
+                attempts=self.attempts[one],
+                maybe_taken=one in self.maybe_taken,
+            )
             for _, one in itertools.islice(ready, limit)
         )
 
@@ -154,6 +169,10 @@ class Store:
         """It is tried again."""
         del next_attempt_at, error
         self.attempts[id] += 1
+
+    async def doubted(self, id: int) -> None:  # noqa: A002
+        """Its answer was lost."""
+        self.maybe_taken.add(id)
 
     async def disable_chat(self, chat: str, reason: str) -> None:
         """Never in this campaign: nobody blocks for good."""
@@ -193,6 +212,8 @@ class Misbehaving:
         self._found.answers[answer] += 1
         self._attempts[message.key] += 1
         if answer in ("ok", "lost"):
+            if self.taken[message.key] and not message.text.endswith(REPEAT):
+                self._found.unmarked += 1
             self.taken[message.key] += 1
             self.taken_at.setdefault(message.key, now)
         if answer == "ok":
@@ -203,7 +224,7 @@ class Misbehaving:
             return None
         if answer == "429":
             raise DeliveryError("wait", retry_after_s=float(self._chance.randint(1, 30)))
-        raise DeliveryError(answer)
+        raise DeliveryError(answer, maybe_taken=answer == "lost" and self._bug != "marks nothing")
 
     def _answer(self, now: float) -> str:
         if self._outage[0] <= now < self._outage[1]:

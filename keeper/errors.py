@@ -82,9 +82,18 @@ class DeliveryError(KeeperError):
     """A message did not reach its channel; it stays in the outbox."""
 
     def __init__(
-        self, message: str, *, retry_after_s: float | None = None, permanent: bool = False
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        permanent: bool = False,
+        maybe_taken: bool = False,
     ) -> None:
-        """`retry_after_s`: the provider's own wish.  `permanent`: the chat will never take it."""
+        """`retry_after_s`: the provider's own wish.  `permanent`: the chat will never take it.
+
+        `maybe_taken`: the answer was lost on its way, so that people may have read it already.
+        """
         super().__init__(message)
+        self.maybe_taken = maybe_taken
         self.retry_after_s = retry_after_s
         self.permanent = permanent

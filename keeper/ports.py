@@ -38,6 +38,7 @@ from keeper.model import (
     Plan,
     Queued,
     Receipt,
+    ReserveFacts,
     Spent,
     Submission,
     Touched,
@@ -233,6 +234,7 @@ class Observation(Protocol):
 
 
 M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
 Obs = TypeVar("Obs", bound=Observation)
 
 
@@ -336,6 +338,15 @@ class ComparingAdapter(Protocol):
 
     def queued(self, controller: Address) -> Steps[tuple[Queued, ...]]:
         """What governance has queued at `controller`, the oldest first."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol[M_contra]):
+    """An adapter that can also say what its reserves have room for, for people's rules."""
+
+    def facts(self, market: M_contra) -> Steps[tuple[ReserveFacts, ...]]:
+        """Every reserve, in one batch."""
         ...
 
 

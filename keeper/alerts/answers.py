@@ -219,7 +219,11 @@ def offer_text(name: str, offer: Offer) -> str:
     intent, plan = offer.intent, offer.rehearsed.plan
     verb = "repay" if intent.kind is IntentKind.REPAY else "add"
     amount = asset_text(intent.asset, intent.amount, rounding=ROUND_CEILING)
-    gas = gas_text(Wei(plan.gas_limit * plan.max_fee_wei))
+    coin = native_symbol(intent.position.market.chain_id)
+    gas = f"at most {gas_text(Wei(plan.gas_limit * plan.max_fee_wei))} {coin}"
+    cost = offer.rehearsed.cost
+    if cost is not None:
+        gas = f"about {gas_text(cost.wei)} {coin}, {gas}"
     after = offer.rehearsed.health_after
     shown = "unknown" if after is None else health_text(after)
     ending = (
@@ -230,9 +234,8 @@ def offer_text(name: str, offer: Offer) -> str:
     return (
         f"{name}: {verb} {amount} ({dollars_text(plan.spends, rounding=ROUND_CEILING)}) "
         "from the keeper's own account?\n"
-        f"Health factor {health_text(intent.health_before)} → {shown}, gas at most {gas} "
-        f"{native_symbol(intent.position.market.chain_id)}, simulated at block "
-        f"{intent.block.number}.\n{ending}"
+        f"Health factor {health_text(intent.health_before)} → {shown}, gas {gas}, simulated at "
+        f"block {intent.block.number}.\n{ending}"
     )
 
 

@@ -22,6 +22,7 @@ ORACLE: Final = "oracle"
 KEEPER: Final = "keeper"
 REFUSED: Final = "refused"
 REHEARSED: Final = "rehearsed"
+RULE: Final = "rule"
 
 DEFAULT_THRESHOLDS: Final = Thresholds(
     info=Wad(1_300_000_000_000_000_000),

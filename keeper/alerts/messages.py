@@ -11,6 +11,7 @@ from keeper.alerts.machine import (
     ORACLE,
     REFUSED,
     REHEARSED,
+    RULE,
     Change,
     Event,
     severity_of,
@@ -148,12 +149,18 @@ def _headline(group: str, members: list[Notice]) -> str:
     return _MANY[group].format(number)
 
 
-_OVER: Final = {HEALTH: "alerts are over", ORACLE: "oracles are back", KEEPER: "faults are over"}
+_OVER: Final = {
+    HEALTH: "alerts are over",
+    ORACLE: "oracles are back",
+    KEEPER: "faults are over",
+    RULE: "of your rules are over",
+}
 _MANY: Final = {
     ORACLE: ORACLE_MARK + " {} oracles cannot be used; automatic actions held:",
     REFUSED: "❌ {} actions not sent:",
     REHEARSED: "✏️ {} actions rehearsed, nothing was sent:",
     KEEPER: FAULT_MARK + " Keeper: {} faults:",
+    RULE: "🟠 {} of your rules say something:",
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from keeper.alerts.action_rules import refusal_notices, rehearsal_notices
 from keeper.alerts.actions import Refusal
+from keeper.alerts.gauge_rules import rule_notices
 from keeper.alerts.hours import quiet
 from keeper.alerts.hush import hushes_of
 from keeper.alerts.machine import (
@@ -25,6 +26,7 @@ from keeper.alerts.machine import (
     key_of,
     step_condition,
 )
+from keeper.alerts.measures import Gauges
 from keeper.alerts.messages import key_of_message, messages_of
 from keeper.alerts.oracle_rule import oracle_notices
 from keeper.alerts.position_rules import drop_unheard, position_notices
@@ -47,6 +49,7 @@ from keeper.model import (
     PositionId,
     PriceVerdict,
     Rehearsed,
+    Rule,
     Thresholds,
     Watch,
 )
@@ -91,6 +94,8 @@ def pass_alerts(
     policy: Policy | None = None,
     manners: Manners | None = None,
     interest: Callable[[Assessed], int | None] = lambda _: None,
+    rules: Iterable[Rule] = (),
+    gauges: Mapping[MarketId, Gauges] | None = None,
 ) -> AlertPass:
     """Return the changed alerts and the messages of one block.
 
@@ -102,7 +107,9 @@ def pass_alerts(
       recognised by the price's reason standing in the position's.
     * `remedies`: called only for positions that something is said about.
     * `interest`: seconds until interest alone brings a position to 1; called as `remedies` is.
-    * `manners`: what people acknowledged, and their quiet hours.
+    * `manners`: what people acknowledged, their quiet hours, and their rules.
+    * `rules`: those of the configuration, besides people's own.
+    * `gauges`: what rules measure, of every market that was read in this pass.
     """
     room = Room(
         block=block,
@@ -126,6 +133,7 @@ def pass_alerts(
         *position_notices(room, known),
         *refusal_notices(room, refusals, known),
         *rehearsal_notices(room, rehearsals),
+        *rule_notices(room, (*rules, *(manners.rules if manners else ())), gauges or {}),
     ]
     drop_unheard(room)
     return _told(

@@ -12,7 +12,17 @@ from keeper.alerts.numbers import (
     threshold_text,
 )
 from keeper.alerts.render import LEVEL_MARK, ORACLE_MARK, market_name, name_of
-from keeper.model import AlertLevel, Assessed, Assessment, Thresholds, Unassessable, Watch
+from keeper.alerts.rules import EXAMPLE
+from keeper.model import (
+    AlertLevel,
+    Assessed,
+    Assessment,
+    Gauge,
+    Rule,
+    Thresholds,
+    Unassessable,
+    Watch,
+)
 
 COMMANDS: Final = (
     ("watch", "ADDRESS [label] [1.30/1.15/1.05]", "tell me about an account"),
@@ -28,6 +38,8 @@ COMMANDS: Final = (
     ("snooze", "[LABEL] 1h", "no reminders for a while"),
     ("quiet", "23:00-07:00 [Europe/Berlin]", "only what is critical in these hours; off ends it"),
     ("digest", "08:00 [Europe/Berlin]", "everything once a day; off ends it"),
+    ("rule", "price WETH < 2000/1800", "tell me about something else too; alone, what I am told"),
+    ("unrule", "NUMBER", "end one of these rules"),
     ("topup", "LABEL", "offer to bring a protected position to its target (operators)"),
     ("mode", "", "what the keeper may do on each chain"),
     ("actions", "", "what it did last"),
@@ -92,6 +104,14 @@ def list_text(watches: tuple[Watch, ...], defaults: Thresholds) -> str:
         label = f"{plain(watch.label, 32)} " if watch.label else ""
         lines.append(f"{label}{watch.account} {told}")
     return "\n".join((*lines, *_rest(len(watches))))
+
+
+def rules_text(rules: tuple[Rule, ...]) -> str:
+    """Return what a chat wants to hear of besides health factors, numbered."""
+    if not rules:
+        kinds = ", ".join(Gauge)
+        return f"No rules are kept for this chat: send one such as /rule {EXAMPLE}. Kinds: {kinds}."
+    return "\n".join(f"{at}. {rule.text}" for at, rule in enumerate(rules, 1))
 
 
 def _rest(number: int) -> tuple[str, ...]:

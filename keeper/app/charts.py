@@ -5,9 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from keeper.alerts.numbers import short
-from keeper.model import Address, MarketId, PositionId, Thresholds
+from keeper.engine.prices import EVERY_S
+from keeper.model import Address, Asset, MarketId, PositionId, Thresholds
+from keeper.notify.charts import PriceLine, draw
 from keeper.notify.charts import available as available  # noqa: PLC0414 - part of the interface
-from keeper.notify.charts import draw
 from keeper.store.history import SqlHistory
 
 BUCKETS = 400
@@ -15,9 +16,14 @@ LONGEST_S = 400 * 86_400
 
 
 def drawer(
-    history: SqlHistory, thresholds: Thresholds
+    history: SqlHistory,
+    thresholds: Thresholds,
+    lead: Callable[[PositionId], Asset | None] = lambda _: None,
 ) -> Callable[[str], Awaitable[bytes | None]] | None:
-    """Return what draws ``chain/market/account/seconds``; None without matplotlib."""
+    """Return what draws ``chain/market/account/seconds``; None without matplotlib.
+
+    `lead`: the asset whose price is drawn beside a position's health; None where none is known.
+    """
     if not available():
         return None
 
@@ -34,6 +40,22 @@ def drawer(
         points = await history.buckets(position, since=until - span_s, buckets=BUCKETS)
         if not points:
             return None
-        return await asyncio.to_thread(draw, short(account), points, thresholds, span_s)
+        price = await _price_of(history, position.market, lead(position), until - span_s)
+        return await asyncio.to_thread(draw, short(account), points, thresholds, span_s, price)
 
     return picture
+
+
+async def _price_of(
+    history: SqlHistory, market: MarketId, asset: Asset | None, since: int
+) -> PriceLine | None:
+    """Return the asset's price since then, with the last one before: one is kept each hour."""
+    if asset is None:
+        return None
+    kept = await history.prices(market, asset=asset.address, since=since - 2 * EVERY_S)
+    before = [one for one in kept if one.block_time < since][-1:]
+    found = [*before, *(one for one in kept if one.block_time >= since)]
+    if not found:
+        return None
+    points = tuple((one.block_time, one.price) for one in found)
+    return PriceLine(symbol=asset.symbol, points=points)

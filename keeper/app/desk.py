@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from keeper.alerts.answers import Offer, action_line
+from keeper.alerts.gauge_rules import applies, written_text
 from keeper.alerts.machine import KEEPER
-from keeper.alerts.numbers import short
+from keeper.alerts.measures import Gauges
+from keeper.alerts.numbers import plain, short
+from keeper.alerts.rules import OF_ACCOUNTS, BadRule
 from keeper.app.offers import carry_out, offer_for
 from keeper.app.watcher import Watcher
 from keeper.errors import ConfigError
@@ -20,12 +23,14 @@ from keeper.model import (
     MarketId,
     Message,
     PriceVerdict,
+    Rule,
     Thresholds,
     Watch,
 )
 from keeper.store.actions import SqlActions
 from keeper.store.outbox import SqlOutbox
 from keeper.store.people import SqlPeople
+from keeper.store.rules import SqlRules
 from keeper.store.watches import LabelTaken, Removed, SqlWatches
 
 log = structlog.get_logger()
@@ -48,6 +53,7 @@ class HouseDesk:
         bot: str,
         people: SqlPeople,
         actions: SqlActions,
+        rules: SqlRules,
         draws: bool = False,
     ) -> None:
         """`wake`: told after a reply was written.  `bot`: whose update ids are remembered.
@@ -56,6 +62,7 @@ class HouseDesk:
         """
         self._people = people
         self._actions = actions
+        self._rules = rules
         self.draws = draws
         self._watchers = tuple(watchers)
         self._watches = watches
@@ -69,14 +76,18 @@ class HouseDesk:
         """Those of a watch without its own."""
         return self._thresholds
 
-    async def watch(self, watch: Watch) -> None:
-        """Add or replace a watch.  Raises ConfigError when the chat's label is taken."""
+    async def watch(self, watch: Watch) -> Watch | None:
+        """Add or replace a watch; return what it replaced, if that was another.
+
+        Raises ConfigError when the chat's label is taken.
+        """
         kept = await self._watches.add(watch)
         if isinstance(kept, LabelTaken):
             raise ConfigError(
                 f"You call {kept.account} {kept.label!r} already: choose another label, "
                 f"or /unwatch {kept.label} first."
             )
+        return None if kept.replaced == watch else kept.replaced
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:
         """End the chat's watch of that label or address; None: there is none."""
@@ -166,6 +177,25 @@ class HouseDesk:
     async def set_hours(self, hours: ChatHours) -> None:
         """Replace them."""
         await self._people.set_hours(hours)
+
+    async def rules(self, chat: str) -> tuple[Rule, ...]:
+        """Return what the chat wants to hear of besides health factors."""
+        return await self._rules.of(chat)
+
+    async def add_rule(self, rule: Rule, by: str) -> str:
+        """Keep a rule; return how it reads now.  Raises `BadRule` for what no market has."""
+        gauges: dict[MarketId, Gauges] = {}
+        for watcher in self._watchers:
+            if watcher.engine is not None:
+                gauges |= await watcher.engine.gauges()
+        if gauges and rule.gauge not in OF_ACCOUNTS and not applies(rule, gauges):
+            raise BadRule(f"No market lists {plain(rule.of, 48)}: /oracles shows what there is.")
+        await self._rules.add(rule, by=by)
+        return written_text(rule, gauges)
+
+    async def remove_rule(self, rule: Rule, by: str) -> None:
+        """End a rule of the chat."""
+        await self._rules.remove(rule, by=by)
 
     def mode(self) -> str:
         """Return what the keeper may do on each chain, a line each."""

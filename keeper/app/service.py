@@ -20,13 +20,24 @@ from keeper.chain.health import NodeHealth
 from keeper.engine.coverage import Progress
 from keeper.engine.passes import Pass
 from keeper.errors import ConfigError
-from keeper.model import AlertLevel, BlockRef, Hash, PassRecord
+from keeper.model import (
+    AlertLevel,
+    Assessed,
+    Asset,
+    BlockRef,
+    Hash,
+    PassRecord,
+    PositionId,
+    Side,
+)
+from keeper.notify.alertmanager import Alertmanagers
 from keeper.notify.bot import TelegramBot
 from keeper.notify.deadman import Beat, beat_for_ever
 from keeper.notify.log import LogChannel
 from keeper.notify.others import OtherChannels
 from keeper.notify.outbox import Outbox
 from keeper.notify.telegram import Draw, TelegramApi, TelegramChannel
+from keeper.notify.webhook import Webhook
 from keeper.ports import Channel
 from keeper.settings import Settings
 from keeper.store.actions import SqlActions
@@ -35,6 +46,7 @@ from keeper.store.history import SqlHistory
 from keeper.store.outbox import OutboxCounts, SqlOutbox
 from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
+from keeper.store.rules import SqlRules
 from keeper.store.watches import LabelTaken, SqlWatches
 from keeper.web.metrics import Metrics
 from keeper.web.server import WebServer
@@ -45,6 +57,7 @@ FAULTS_EVERY_S = 2.0
 GAS_EVERY_S = 60.0
 OUTBOX_PATIENCE_S = 600.0
 FLUSH_S = 5.0
+DOLLAR = 10**8
 
 
 def _nothing(*_: object) -> None:
@@ -109,15 +122,9 @@ class Service:
             if token is None
             else TelegramApi(token.get_secret_value(), self.settings.telegram.api_url)
         )
-        channels: list[Channel] = [LogChannel()]
-        if api is not None:
-            channels.append(TelegramChannel(api, self._drawer(database)))
-        others = self.settings.alerts.channels
-        if others:
-            channels.append(
-                OtherChannels({name: url.get_secret_value() for name, url in others.items()})
-            )
-        outbox = Outbox(store, channels, operators=self.settings.operator_chats())
+        outbox = Outbox(
+            store, self._channels(api, database), operators=self.settings.operator_chats()
+        )
         self._outbox = outbox
         status = HouseStatus(
             watchers=self.watchers,
@@ -170,6 +177,23 @@ class Service:
             if api is not None:
                 await api.__aexit__(None, None, None)
 
+    def _channels(self, api: TelegramApi | None, database: Database) -> list[Channel]:
+        """Return everywhere that messages go."""
+        channels: list[Channel] = [LogChannel()]
+        if api is not None:
+            channels.append(TelegramChannel(api, self._drawer(database)))
+        others = self.settings.alerts.channels
+        if others:
+            channels.append(
+                OtherChannels({name: url.get_secret_value() for name, url in others.items()})
+            )
+        managers = self.settings.alerts.alertmanagers
+        if managers:
+            channels.append(
+                Alertmanagers({name: url.get_secret_value() for name, url in managers.items()})
+            )
+        return channels
+
     async def _open(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait until every chain is open; a task that failed ends the wait at once."""
         opened = [asyncio.create_task(w.opened.wait()) for w in self.watchers]
@@ -200,9 +224,28 @@ class Service:
         return tuple(beats)
 
     def _drawer(self, database: Database) -> Draw | None:
-        return charts.drawer(SqlHistory(database), self.settings.thresholds.as_model())
+        return charts.drawer(
+            SqlHistory(database), self.settings.thresholds.as_model(), self._leading
+        )
 
-    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot:
+    def _leading(self, position: PositionId) -> Asset | None:
+        """Return the collateral that a position has most of, at the last block taken.
+
+        One whose price moves, where it has any: nobody looks at the price of a dollar.
+        """
+        for watcher in self.watchers:
+            if watcher.engine is None:
+                continue
+            for found in watcher.engine.assessments_of(position.account):
+                here = found.position.market.name == position.market.name
+                if here and isinstance(found, Assessed):
+                    mine = [leg for leg in found.legs if leg.side is Side.COLLATERAL]
+                    mine.sort(key=lambda leg: (abs(leg.price - DOLLAR) * 20 < DOLLAR, -leg.value))
+                    return mine[0].asset if mine else None
+        return None
+
+    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot | Webhook:
+        """Return whatever listens: the bot that polls, or the server that is handed updates."""
         telegram = self.settings.telegram
         desk = HouseDesk(
             watchers=self.watchers,
@@ -213,14 +256,26 @@ class Service:
             bot=api.bot.token.partition(":")[0],
             people=SqlPeople(database),
             actions=SqlActions(database),
+            rules=SqlRules(database),
             draws=charts.available(),
         )
-        return TelegramBot(
+        bot = TelegramBot(
             api,
             desk,
             allowed=frozenset(f"telegram:{chat}" for chat in telegram.allowed_chats),
             operators=tuple(f"telegram:{chat}" for chat in telegram.operator_chats),
             users=frozenset(telegram.operators),
+        )
+        if not telegram.webhook_url or telegram.webhook_secret is None:
+            return bot
+        return Webhook(
+            api,
+            bot,
+            desk,
+            url=telegram.webhook_url,
+            secret=telegram.webhook_secret.get_secret_value(),
+            host=telegram.webhook_host,
+            port=telegram.webhook_port,
         )
 
     async def _watch_configured(self, watches: SqlWatches) -> None:

@@ -167,6 +167,8 @@ class Watcher:
                 operators=self.settings.operator_chats(),
                 thresholds=self.settings.thresholds.as_model(),
                 policy=alert_policy(self.settings),
+                rules=self.settings.rules(),
+                gas_wei=lambda: self.gas_wei,
             )
             engine = Engine(
                 markets=tuple(chain.markets.values()),

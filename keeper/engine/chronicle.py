@@ -1,19 +1,21 @@
 """What is left of a pass: who is told what, and what is kept, in one database transaction."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keeper.alerts.actions import PROTECTION, Refusal, outcome_messages, refusal
 from keeper.alerts.lookahead import Told, change_messages
 from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
+from keeper.alerts.measures import Gauges
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
 from keeper.engine.prices import PriceLog, RoundLog
 from keeper.engine.remedies import remedies
+from keeper.engine.survey import Surveyor
 from keeper.model import (
     Act,
     Address,
@@ -26,6 +28,7 @@ from keeper.model import (
     Declined,
     Hash,
     Holdings,
+    Inventory,
     Manners,
     MarketId,
     Message,
@@ -34,12 +37,14 @@ from keeper.model import (
     PriceVerdict,
     Refuse,
     Rehearsed,
+    Rule,
     Thresholds,
     Unassessable,
     Unknown,
     Watch,
 )
-from keeper.ports import LendingView, Records
+from keeper.ports import LendingView, Reader, Records
+from keeper.units import Wei
 
 CHECKPOINT_EVERY_BLOCKS = 250
 
@@ -51,6 +56,10 @@ class Telling:
     operators: tuple[str, ...]
     thresholds: Thresholds
     policy: Policy
+    rules: tuple[Rule, ...] = ()
+    """Of the configuration; people's own are read with every pass."""
+    gas_wei: Callable[[], Wei | None] = lambda: None
+    """What the keeper's account has for gas, as last read."""
 
 
 async def checkpoint_of(market: WatchedMarket[Any, Any], block: BlockRef) -> Checkpoint:
@@ -80,11 +89,13 @@ class Chronicle:
         records: Records,
         markets: Mapping[str, WatchedMarket[Any, Any]],
         telling: Telling,
+        reader: Reader,
     ) -> None:
-        """`markets` by name."""
+        """`markets` by name.  `reader`: for what only people's rules ask of a market."""
         self._records = records
         self._markets = markets
         self._telling = telling
+        self._surveyor = Surveyor(reader=reader, markets=markets, gas_wei=telling.gas_wei)
         self._states: dict[AlertKey, AlertState] = {}
         self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
         self._price_log = PriceLog()
@@ -96,20 +107,26 @@ class Chronicle:
         left = due_again(await self._records.alert_states(), block.timestamp)
         self._states = {key_of(state): state for state in left}
 
+    async def gauges(self, block: BlockRef) -> Mapping[MarketId, Gauges]:
+        """Return what rules measure at `block`, the last one written."""
+        return await self._surveyor.facts(block)
+
     async def write(
         self,
         done: Pass,
         readings: Mapping[str, Reading],
         watches: tuple[Watch, ...],
+        inventories: Mapping[str, Inventory],
         orphaned: tuple[Hash, ...] = (),
     ) -> tuple[Message, ...]:
         """Record one pass and return what people are told because of it.
 
         `orphaned`: blocks whose liquidations did not happen after all.
         """
+        manners = await self._records.manners()
+        rules = (*self._telling.rules, *manners.rules)
         self._prices |= {r.view.market: r.prices for r in readings.values()}
         aside = _Asides(markets=self._markets, readings=readings)
-        manners = await self._records.manners()
         changes = self._changes(done, watches, manners)
         told = pass_alerts(
             block=done.block,
@@ -126,6 +143,8 @@ class Chronicle:
             policy=self._telling.policy,
             manners=manners,
             interest=aside.seconds_to_liquidation,
+            rules=self._telling.rules,
+            gauges=await self._surveyor.survey(done, readings, inventories, rules),
         )
         self._remember(told.states)
         messages = (*changes.messages, *told.messages, *self._of_stuck(done, watches))

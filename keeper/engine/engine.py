@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from keeper.alerts.measures import Gauges
 from keeper.engine.anticipate import Anticipated, anticipate
 from keeper.engine.chronicle import Chronicle, Telling
 from keeper.engine.decide import Decider, Hand, doubted
@@ -34,6 +35,7 @@ from keeper.model import (
     Decision,
     Funding,
     Intent,
+    MarketId,
     Outcome,
     PositionId,
     Submission,
@@ -87,7 +89,9 @@ class Engine:
         self._pace = Pace()
         self._decider = Decider(markets=by_name, hands=hands, pace=self._pace)
         self._misses = Misses(markets=by_name, hands=hands, pace=self._pace)
-        self._chronicle = Chronicle(records=records, markets=by_name, telling=telling)
+        self._chronicle = Chronicle(
+            records=records, markets=by_name, telling=telling, reader=reader
+        )
         self._records = records
         self._executor = executor
         self._clock = clock
@@ -152,7 +156,11 @@ class Engine:
             liquidations=liquidations,
         )
         messages = await self._chronicle.write(
-            done, self.readings, self._watches, self._misses.orphaned()
+            done,
+            self.readings,
+            self._watches,
+            observed.inventories,
+            self._misses.orphaned(),
         )
         self.last = done = replace(done, messages=messages)
         if self._chronicle.checkpoint_due:
@@ -221,6 +229,10 @@ class Engine:
     def watches(self) -> tuple[Watch, ...]:
         """Who watches what, as of the last pass."""
         return self._watches
+
+    async def gauges(self) -> Mapping[MarketId, Gauges]:
+        """Return what rules measure, at the last block taken; nothing before the first."""
+        return {} if self.last is None else await self._chronicle.gauges(self.last.block)
 
     def assessments_of(self, account: Address) -> tuple[Assessment, ...]:
         """Return the account in every market whose book has it, at the last block taken."""

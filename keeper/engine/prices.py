@@ -1,4 +1,5 @@
-"""Which prices are worth a row: the first, a change of doubt, of the reference, and one an hour.
+"""Which prices are worth a row: the first, a change of doubt or of the reference, a move of a per
+cent, and one an hour.
 
 And which rounds of feeds are: each new one, but of a feed that answers every block one a minute,
 and every change of what is thought of it.
@@ -7,6 +8,7 @@ and every change of what is thought of it.
 from dataclasses import dataclass, field
 
 from keeper.model import Address, BlockRef, Cause, FeedVerdict, MarketId, PriceVerdict
+from keeper.units import Base
 
 EVERY_S = 3_600
 ROUND_EVERY_S = 60
@@ -19,6 +21,7 @@ class _Kept:
     at: int
     causes: frozenset[Cause]
     difference_bps: int | None
+    price: Base | None
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class PriceLog:
                 block.timestamp,
                 frozenset(suspicion.cause for suspicion in verdict.suspicions),
                 verdict.difference_bps,
+                verdict.price,
             )
             if _new(self._last.get(key), now):
                 self._last[key] = now
@@ -47,6 +51,8 @@ class PriceLog:
 
 def _new(before: _Kept | None, now: _Kept) -> bool:
     if before is None or before.causes != now.causes or now.at - before.at >= EVERY_S:
+        return True
+    if before.price and now.price and abs(now.price - before.price) * 100 >= before.price:
         return True
     if before.difference_bps is None or now.difference_bps is None:
         return before.difference_bps is not now.difference_bps

@@ -54,7 +54,16 @@ from keeper.model.execution import (
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
 from keeper.model.liquidations import Liquidated, Reckoned, Taken
-from keeper.model.market import Asset, Entry, Holdings, MarketId, PositionId, Side, Touched
+from keeper.model.market import (
+    Asset,
+    Entry,
+    Holdings,
+    MarketId,
+    PositionId,
+    ReserveFacts,
+    Side,
+    Touched,
+)
 from keeper.model.oracles import (
     Cap,
     CapReading,
@@ -77,11 +86,13 @@ from keeper.model.people import (
     AuditEvent,
     Button,
     ChatHours,
+    Gauge,
     HeldLine,
     Hush,
     Manners,
     Message,
     Pending,
+    Rule,
     Severity,
     Thresholds,
     Watch,
@@ -124,6 +135,7 @@ __all__ = [
     "FeedVerdict",
     "Fees",
     "Funding",
+    "Gauge",
     "Hash",
     "HeldLine",
     "Hold",
@@ -155,9 +167,11 @@ __all__ = [
     "Reference",
     "Refuse",
     "Rehearsed",
+    "ReserveFacts",
     "Returned",
     "Reverted",
     "Round",
+    "Rule",
     "Severity",
     "Side",
     "Silent",

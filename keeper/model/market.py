@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from keeper.model.chain import Address
+from keeper.units import Raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,25 @@ class Holdings:
     """E-mode category, 0 for none."""
     entries: tuple[Entry, ...]
     """Only what counts: enabled collateral and debts, by reserve id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveFacts:
+    """What one reserve has room for at one block; read only where somebody's rule asks for it."""
+
+    asset: Asset
+    borrow_rate_ray: int
+    """What variable debt costs now, ray per year."""
+    supplied: Raw
+    borrowed: Raw
+    """Variable and, where there is any, stable."""
+    liquidity: Raw
+    """What can be withdrawn or borrowed now."""
+    usable_liquidity: Raw
+    """What the interest rate is computed from: the protocol's own count where it keeps one."""
+    supply_room: Raw | None
+    """Left under the supply cap; None without a cap."""
+    borrow_room: Raw | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

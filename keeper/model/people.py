@@ -81,6 +81,8 @@ class Pending:
     """How often it was tried and not acknowledged."""
     reply_to: str = ""
     """The provider's own id of the message it answers, or empty."""
+    maybe_taken: bool = False
+    """An earlier attempt's answer was lost: people may have read it already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +174,52 @@ class HeldLine:
     text: str
 
 
+class Gauge(StrEnum):
+    """What a rule measures; its bounds are wad of the unit that is said here."""
+
+    PRICE = "price"
+    """Of an asset, US dollars."""
+    DISTANCE = "distance"
+    """Of an account to its liquidation by the nearest price, per cent."""
+    BORROW_RATE = "borrow_rate"
+    """Of an asset, per cent a year."""
+    UTILISATION = "utilisation"
+    """Of an asset, per cent."""
+    LIQUIDITY = "liquidity"
+    """Of an asset, whole tokens that can be withdrawn or borrowed."""
+    SUPPLY_ROOM = "supply_room"
+    """Left under the supply cap of an asset, whole tokens."""
+    BORROW_ROOM = "borrow_room"
+    """Left under the borrow cap of an asset, whole tokens."""
+    MOVED = "moved"
+    """Collateral that an account added or took away since the last block, US dollars."""
+    ORACLE = "oracle"
+    """Doubts about the price of an asset, a number."""
+    BALANCE = "balance"
+    """Of the keeper's own account: an asset, or ``gas`` for the chain's coin, whole tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Something besides health factors that a chat wants to hear of."""
+
+    chat: str
+    gauge: Gauge
+    of: str
+    """Symbol or address of an asset, the account's address, or ``gas``."""
+    above: bool
+    """True: fires above its bounds; False: below them."""
+    warning: Wad
+    critical: Wad | None = None
+    """A second bound, further out; None: it never gets louder than a warning."""
+    text: str
+    """As it is kept and shown; with the chat it is the rule's name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
     """How people want to be told: read anew for each pass."""
 
     hushes: tuple[Hush, ...] = ()
     hours: tuple[ChatHours, ...] = ()
+    rules: tuple[Rule, ...] = ()

@@ -117,7 +117,8 @@ class TelegramBot:
         while True:
             try:
                 if self._name is None:
-                    await self._introduce()
+                    await self._api.bot.delete_webhook()  # of another mode: it shuts polling out
+                    await self.introduce()
                 updates = await self._api.bot.get_updates(
                     offset=offset,
                     timeout=self._long_poll_s,
@@ -136,7 +137,8 @@ class TelegramBot:
                     await self.take(update)
                     last = update.update_id
 
-    async def _introduce(self) -> None:
+    async def introduce(self) -> None:
+        """Learn the bot's own name and tell Telegram its commands.  Raises `TelegramError`."""
         self._name = await self._api.identify()
         await self._api.bot.set_my_commands(
             [BotCommand(name, f"{what} {usage}".strip()[:256]) for name, usage, what in COMMANDS]
@@ -316,8 +318,11 @@ class TelegramBot:
         watch = Watch(
             chat=chat, account=wanted.account, label=wanted.label, thresholds=wanted.thresholds
         )
-        await self._desk.watch(watch)
-        return watching_text(watch, checksummed(watch.account), self._desk.thresholds)
+        before = await self._desk.watch(watch)
+        said = watching_text(watch, checksummed(watch.account), self._desk.thresholds)
+        if before is None:
+            return said
+        return f"{said}\nInstead of: {list_text((before,), self._desk.thresholds)}"
 
     async def _unwatch(self, chat: str, command: Command) -> str:
         if not command.arguments:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from keeper.alerts.render import clip
 from keeper.model import Message, Pending, Severity
 from keeper.notify.pacing import EVERYTHING, thread_of
 
@@ -35,8 +36,22 @@ def bundle(first: Pending, rows: Sequence[Pending]) -> tuple[Pending, ...]:
     return tuple(alike[:MOST])
 
 
+REPEAT: Final = " (may be a repeat)"
+"""Ends the first line of what may have been read already."""
+
+
 def bundled(rows: Sequence[Pending]) -> Message:
-    """Return the one message that says all of `rows`; a single row's own is left as it is."""
+    """Return the one message that says all of `rows`; a single row's own is left as it is, but
+    for a mark where the answer to an earlier attempt was lost.
+    """
+    message = _one(rows)
+    if not any(row.maybe_taken for row in rows):
+        return message
+    first, line, rest = message.text.partition("\n")
+    return replace(message, text=clip(f"{first}{REPEAT}{line}{rest}"))
+
+
+def _one(rows: Sequence[Pending]) -> Message:
     first = rows[0].message
     if len(rows) == 1:
         return first

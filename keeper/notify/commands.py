@@ -25,6 +25,8 @@ from keeper.alerts.hush import alert_id
 from keeper.alerts.messages import chart_of
 from keeper.alerts.numbers import duration_text, plain
 from keeper.alerts.render import name_of
+from keeper.alerts.replies import rules_text
+from keeper.alerts.rules import parse_rule
 from keeper.alerts.stress import stressed
 from keeper.errors import KeeperError
 from keeper.model import (
@@ -116,6 +118,8 @@ class Commands:
             "snooze": self._snooze,
             "quiet": self._quiet,
             "digest": self._digest,
+            "rule": self._rule,
+            "unrule": self._unrule,
             "topup": self._topup,
             "mode": self._mode,
             "actions": self._actions,
@@ -244,6 +248,32 @@ class Commands:
             return Reply(text=hours_text(hours))
         await self._desk.set_hours(replace(hours, digested_at=self._desk.now("keeper")))
         return Reply(text=hours_text(hours))
+
+    async def _rule(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        """List the chat's rules, or keep one more."""
+        if not words:
+            rules = await self._desk.rules(asker.chat)
+            return Reply(text=rules_text(rules))
+        mine = await self._desk.watches(asker.chat)
+        by_name = {one.label.casefold(): one.account for one in mine if one.label}
+
+        def account_of(word: str) -> Address | None:
+            if not word.lower().startswith("0x"):
+                return by_name.get(word.casefold())
+            account = parse_address(word)
+            return account if any(one.account == account for one in mine) else None
+
+        rule = parse_rule(" ".join(words), asker.chat, account_of)
+        return Reply(text=await self._desk.add_rule(rule, asker.name))
+
+    async def _unrule(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        rules = await self._desk.rules(asker.chat)
+        said = "".join(words)
+        if not (said.isascii() and said.isdigit() and 1 <= int(said[:6]) <= len(rules)):
+            raise BadWord("Send /unrule and the number of a rule, as /rule shows it.")
+        gone = rules[int(said) - 1]
+        await self._desk.remove_rule(gone, asker.name)
+        return Reply(text=f"No longer told: {gone.text}")
 
     # --- acting -------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from keeper.model import (
     MarketId,
     Message,
     PriceVerdict,
+    Rule,
     Thresholds,
     Watch,
 )
@@ -31,8 +32,11 @@ class Desk(Protocol):
         """Whether charts can be drawn here."""
         ...
 
-    async def watch(self, watch: Watch) -> None:
-        """Add or replace a watch.  Raises `KeeperError` whose text is the reply."""
+    async def watch(self, watch: Watch) -> Watch | None:
+        """Add or replace a watch; return what it replaced, if that was another.
+
+        Raises `KeeperError` whose text is the reply.
+        """
         ...
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:
@@ -73,6 +77,18 @@ class Desk(Protocol):
 
     async def set_hours(self, hours: ChatHours) -> None:
         """Replace them."""
+        ...
+
+    async def rules(self, chat: str) -> tuple[Rule, ...]:
+        """What the chat wants to hear of besides health factors, oldest first."""
+        ...
+
+    async def add_rule(self, rule: Rule, by: str) -> str:
+        """Keep a rule; return how it reads now.  Raises `KeeperError` whose text is the reply."""
+        ...
+
+    async def remove_rule(self, rule: Rule, by: str) -> None:
+        """End a rule of the chat."""
         ...
 
     async def status(self) -> str:

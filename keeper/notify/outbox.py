@@ -4,6 +4,8 @@ Critical first; one message in flight per chat, so that a slow or failing chat s
 provider's limits and its ``retry_after`` are honoured; failures back off and never give up.  A chat
 that will never take a message (the bot was blocked) is disabled, and operators are told.
 
+Where an answer was lost on its way, what is sent again says that it may be a repeat.
+
 What happens at a crash: a message sent but not yet marked is sent again after the restart.  Within
 one process an acknowledged message is never sent twice, even if marking it failed.
 
@@ -52,6 +54,10 @@ class OutboxStore(Protocol):
 
     async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002 - the port's own word
         """Count an attempt that was not acknowledged."""
+        ...
+
+    async def doubted(self, id: int) -> None:  # noqa: A002 - the port's own word
+        """Remember that the answer to an attempt was lost: see `Pending.maybe_taken`."""
         ...
 
     async def disable_chat(self, chat: str, reason: str) -> None:
@@ -168,7 +174,7 @@ class Outbox:
                     ref = await self._channel(message).send(message, reply_to=rows[0].reply_to)
             except TimeoutError:
                 sentence = f"{message.chat} did not acknowledge within {SEND_LIMIT_S:.0f} s."
-                await self._failed(rows, DeliveryError(sentence))
+                await self._failed(rows, DeliveryError(sentence, maybe_taken=True))
             except DeliveryError as error:
                 await self._failed(rows, error)
             else:
@@ -229,6 +235,8 @@ class Outbox:
             wait_s=round(wait_s, 3),
             error=str(error),
         )
+        if error.maybe_taken:
+            await self._store.doubted(row.id)
         await self._store.failed(row.id, self._wall() + wait_s, str(error))
 
     async def _disable(self, row: Pending, reason: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 # The library's own switch for durations as timedelta; without it each 429 is a warning.
 os.environ.setdefault("PTB_TIMEDELTA", "true")
 
+import httpx
 import structlog
 from telegram import (
     Bot,
@@ -244,9 +245,25 @@ class TelegramChannel:
             case InvalidToken():
                 return DeliveryError("Telegram refuses the bot token: check telegram.token.")
             case TimedOut():
-                return DeliveryError(f"Telegram did not acknowledge a message to {chat} in time.")
+                return DeliveryError(
+                    f"Telegram did not acknowledge a message to {chat} in time.",
+                    maybe_taken=_handed_over(error),
+                )
             case _:
-                return DeliveryError(f"Telegram could not deliver to {chat}: {said}.")
+                return DeliveryError(
+                    f"Telegram could not deliver to {chat}: {said}.",
+                    maybe_taken=_handed_over(error),
+                )
+
+
+def _handed_over(error: TelegramError) -> bool:
+    """Whether the request was on its way when the connection failed: it may have had its effect.
+
+    An answer, also a 5xx, is an answer; a connection that was never made handed nothing over.
+    """
+    cause = error.__cause__
+    never = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+    return isinstance(cause, httpx.HTTPError) and not isinstance(cause, never)
 
 
 def chat_id(chat: str) -> int:

@@ -1,5 +1,6 @@
 """Who is told what, and when."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -41,6 +42,33 @@ class Telegram(Section):
     allowed_chats: Ids = Field(
         (), description="Chats that may use the bot besides the operators'; others are turned away."
     )
+    webhook_url: str = Field(
+        "",
+        description="The https URL under which Telegram reaches this keeper; polled for without.",
+    )
+    webhook_secret: OptionalSecret = Field(
+        None, description="What Telegram shows with each update; 16 to 256 of A-Z a-z 0-9 _ -."
+    )
+    webhook_host: str = Field(
+        "127.0.0.1", description="The address it listens on for Telegram, behind your own proxy."
+    )
+    webhook_port: int = Field(
+        8788, ge=0, le=65535, description="The port it listens on for Telegram, path /telegram."
+    )
+
+    @model_validator(mode="after")
+    def _webhook_is_whole(self) -> Self:
+        if not self.webhook_url:
+            return self
+        if not self.webhook_url.startswith("https://"):
+            raise ValueError("webhook_url must begin with https://: Telegram takes no other")
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if re.fullmatch(r"[A-Za-z0-9_-]{16,256}", secret, re.ASCII) is None:
+            raise ValueError(
+                "webhook_secret must be 16 to 256 characters of A-Z a-z 0-9 _ - where webhook_url "
+                "is set: without it anybody could speak in Telegram's name"
+            )
+        return self
 
 
 def _slashed(value: object) -> object:
@@ -121,9 +149,18 @@ class Alerts(Section):
         900, description="How long a critical waits for an acknowledgement before the next chat."
     )
 
+    rules: tuple[str, ...] = Field(
+        (),
+        description='What else is told, such as "price WETH < 2000/1800"; to the operators, or to '
+        'a chat named before it: "telegram:12345 distance main < 10".',
+    )
     channels: Mapping[str, SecretStr] = Field(
         default_factory=dict,
         description="Further channels by a name of yours, as apprise URLs: told as apprise:NAME.",
+    )
+    alertmanagers: Mapping[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Alertmanagers by a name of yours, as base URLs: told as alertmanager:NAME.",
     )
     heartbeat_url: OptionalSecret = Field(
         None, description="Posted to while every chain is read; whoever is behind it alarms."
@@ -137,6 +174,11 @@ class Alerts(Section):
             prefix, _, name = chat.partition(":")
             if prefix == "apprise" and name not in self.channels:
                 raise ValueError(f"escalate_to names {chat!r}, and channels has no {name!r}")
+            if prefix == "alertmanager" and name not in self.alertmanagers:
+                raise ValueError(f"escalate_to names {chat!r}, and alertmanagers has no {name!r}")
+        for name, at in self.alertmanagers.items():
+            if not at.get_secret_value().startswith(("https://", "http://")):
+                raise ValueError(f"alertmanagers.{name} must begin with https:// or http://")
         url = None if self.heartbeat_url is None else self.heartbeat_url.get_secret_value()
         if url is not None and not url.startswith(("https://", "http://")):
             raise ValueError("heartbeat_url must begin with https:// or http://")
@@ -147,7 +189,7 @@ def _check_chat(value: str, key: str = "") -> None:
     """Raise ValueError for what is no chat: the channels are few and known."""
     channel, _, rest = value.partition(":")
     telegram = channel == "telegram" and _is_int(rest)
-    if not (value == "log:" or telegram or (channel == "apprise" and rest)):
+    if not (value == "log:" or telegram or (channel in ("apprise", "alertmanager") and rest)):
         start = f"{key} must be" if key else "must be"
         raise ValueError(f'{start} "telegram:" and a chat id, or "log:", not {value!r}')
 

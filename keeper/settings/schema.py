@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keeper.errors import ConfigError
-from keeper.model import Watch
+from keeper.model import Rule, Watch
 from keeper.settings.acting import Liquidate, Protect, Signing
 from keeper.settings.chains import Chain
 from keeper.settings.oracles import Oracles, References
@@ -24,6 +24,7 @@ from keeper.settings.people import (
     Telegram,
     ThresholdSet,
     WatchEntry,
+    _check_chat,
     _global_thresholds,
 )
 from keeper.settings.process import Database, Logging, Web
@@ -108,6 +109,20 @@ class Settings(BaseSettings):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _rules_are_rules(self) -> Self:
+        from keeper.errors import KeeperError  # noqa: PLC0415 - needed with rules only
+
+        for line in self.alerts.rules:
+            first = line.strip().partition(" ")[0]
+            if ":" in first:
+                _check_chat(first, f"alerts.rules: {line!r}: the chat")
+        try:
+            self.rules()
+        except KeeperError as error:
+            raise ValueError(f"alerts.rules: {error}") from None
+        return self
+
     @property
     def sources(self) -> Mapping[str, str]:
         """Where each value came from, by dotted key: a file, a variable, a preset; else absent."""
@@ -159,15 +174,42 @@ class Settings(BaseSettings):
             for chat in ((entry.chat,) if entry.chat else self.operator_chats())
         )
 
+    def rules(self) -> tuple[Rule, ...]:
+        """The configured rules in the words of the core, one for each chat that hears.
+
+        Accounts are those of [[watch]], by label or address.  Raises `BadRule`.
+        """
+        from keeper.alerts.rules import parse_rule  # noqa: PLC0415 - needed with rules only
+
+        found = []
+        for line in self.alerts.rules:
+            first, _, rest = line.strip().partition(" ")
+            named = ":" in first
+            for chat in (first,) if named else self.operator_chats():
+                mine = [one for one in self.watches() if one.chat == chat]
+                by_name = {one.label.casefold(): one.account for one in mine} | {
+                    str(one.account): one.account for one in mine
+                }
+                found.append(
+                    parse_rule(
+                        rest if named else line,
+                        chat,
+                        lambda word, known=by_name: known.get(word.casefold()),  # type: ignore[misc]
+                    )
+                )
+        return tuple(found)
+
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be printed: for the log's redactor."""
         hidden = (
             self.telegram.token,
+            self.telegram.webhook_secret,
             self.signing.private_key,
             self.signing.remote_url,
             self.signing.liquidate_private_key,
             self.alerts.heartbeat_url,
             *self.alerts.channels.values(),
+            *self.alerts.alertmanagers.values(),
             *(chain.relay_url for chain in self.chains.values()),
             *(chain.relay_auth_key for chain in self.chains.values()),
         )

@@ -114,6 +114,7 @@ class SqlOutbox:
                     message=message_of(row),
                     attempts=row.attempts,
                     reply_to=answered.get(row.id, ""),
+                    maybe_taken=bool((row.extra or {}).get("maybe_taken")),
                 )
                 for row in rows
             )
@@ -140,6 +141,13 @@ class SqlOutbox:
                 .where(col(OutboxRow.id) == id, col(OutboxRow.state) == "pending")
                 .values(values)
             )
+
+    async def doubted(self, id: int) -> None:  # noqa: A002 - the row's own name
+        """The answer to an attempt was lost: whoever reads it again is told so."""
+        async with self._database.write("outbox.doubted") as session:
+            row = await session.get(OutboxRow, id)
+            if row is not None and row.state == "pending":
+                row.extra = {**(row.extra or {}), "maybe_taken": True}
 
     async def disable_chat(self, chat: str, reason: str) -> None:
         """Nothing more is sent to `chat`, and its watches rest; what waits for it is kept."""

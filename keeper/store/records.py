@@ -22,6 +22,7 @@ from keeper.store.liquidations import liquidation_row
 from keeper.store.packing import checkpoint_of, checkpoint_row
 from keeper.store.people_rows import alert_row, alert_state, held_row, hours, hush, watch
 from keeper.store.rows import decision_row, history_row, price_row, round_row
+from keeper.store.rules import ORDER, read_rules
 from keeper.store.tables import (
     AlertRow,
     ChatRow,
@@ -29,6 +30,7 @@ from keeper.store.tables import (
     HoursRow,
     HushRow,
     LiquidationRow,
+    RuleRow,
     WatchRow,
 )
 from keeper.store.types import Damaged
@@ -68,6 +70,14 @@ class SqlRecords:
             return Manners(
                 hushes=tuple(map(hush, await session.scalars(select(HushRow)))),
                 hours=tuple(map(hours, await session.scalars(select(HoursRow)))),
+                rules=read_rules(
+                    await session.scalars(
+                        select(RuleRow)
+                        .join(ChatRow, col(ChatRow.chat) == col(RuleRow.chat))
+                        .where(col(ChatRow.enabled).is_(True))
+                        .order_by(*ORDER)
+                    )
+                ),
             )
 
     async def record(self, record: PassRecord) -> None:

@@ -314,6 +314,16 @@ class HoursRow(Table, table=True):
     digested_at: int = _column(Uint63("chat_hours.digested_at"))
 
 
+class RuleRow(Table, table=True):
+    """Something besides health factors that a chat wants to hear of, as it was said."""
+
+    __tablename__ = "rules"
+    chat: str = _column(Words("rules.chat"), primary_key=True)
+    text: str = _column(Words("rules.text"), primary_key=True)
+    by: str = _column(Words("rules.by"))
+    at: float = _column(Double())
+
+
 class HeldRow(Table, table=True):
     """A line that quiet hours kept back for the digest."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from keeper.app.service import Service
 from keeper.devnet.bot_api import TOKEN, BotApi, Said
+from keeper.devnet.demo.transcript import transcript
 from keeper.devnet.network import Devnet
 from keeper.engine.passes import Pass
 from keeper.notify.charts import available
@@ -157,6 +158,12 @@ async def test_a_position_is_told_about_topped_up_by_two_taps_and_told_about_aga
         after = health()
         await story.tick(60, count=12)
         over = await story.heard("alice: back to")
+        await story.ask("/quiet 00:00-23:59", "Quiet from 00:00")
+        await story.eth_to_health(health(), "1.17")
+        await story.tick(count=2)
+        await story.ask("/quiet off", "No quiet hours")
+        digest = await story.heard("Digest")
+        written, pictures = transcript(server.transcript, OWNER, "alice")
         tx = sent.text.split("tx ")[1].split()[0]
 
         assert before < Wad(105 * WAD // 100)
@@ -164,6 +171,15 @@ async def test_a_position_is_told_about_topped_up_by_two_taps_and_told_about_aga
         assert tx in done.text
         assert over.reply_to == critical.message_id
         assert bool(critical.photo) is available()
+        assert "While it was quiet (1):" in digest.text
+        assert "alice: health factor 1.1" in digest.text
+        in_order = ("/watch", "(warning <", "taps [Ack]", "(critical <", "taps [Top up...]")
+        ends = ("✅ Added", "back to", "/quiet", "Digest")
+        places = [written.index(word) for word in (*in_order, *ends)]
+        assert places == sorted(places)
+        at_night = written[written.index("Quiet from") : written.index("Digest")]
+        assert "health factor" not in at_night
+        assert pictures == ((critical.photo,) if critical.photo else ())
         assert sum("✅" in one.text for one in story.server.sent if one.chat_id == OWNER) == 1
         for said in story.server.transcript:
             if said.chat_id in (OWNER, BOSS):

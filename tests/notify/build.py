@@ -15,6 +15,7 @@ from keeper.model import (
     Asset,
     BlockRef,
     ChatHours,
+    Cost,
     Hash,
     Hush,
     Intent,
@@ -26,6 +27,7 @@ from keeper.model import (
     PositionId,
     PriceVerdict,
     Rehearsed,
+    Rule,
     Severity,
     Thresholds,
     Watch,
@@ -63,6 +65,7 @@ class MemoryOutbox:
         self.next_at: dict[int, float] = {}
         self.done: dict[int, float] = {}
         self.disabled: dict[str, str] = {}
+        self.maybe_taken: set[int] = set()
         self.marking_fails = 0
 
     async def put(self, messages: Iterable[Message]) -> None:
@@ -75,7 +78,12 @@ class MemoryOutbox:
     async def due(self, now: float, limit: int) -> tuple[Pending, ...]:
         order = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
         waiting = [
-            Pending(id=at, message=message, attempts=self.attempts.get(at, 0))
+            Pending(
+                id=at,
+                message=message,
+                attempts=self.attempts.get(at, 0),
+                maybe_taken=at in self.maybe_taken,
+            )
             for at, message in self.rows.items()
             if at not in self.done
             and message.chat not in self.disabled
@@ -94,6 +102,9 @@ class MemoryOutbox:
         assert next_attempt_at is not None
         self.attempts[id] = self.attempts.get(id, 0) + 1
         self.next_at[id] = next_attempt_at
+
+    async def doubted(self, id: int) -> None:  # noqa: A002
+        self.maybe_taken.add(id)
 
     async def disable_chat(self, chat: str, reason: str) -> None:
         self.disabled[chat] = reason
@@ -182,7 +193,11 @@ def an_offer(account: Address) -> Offer:
     return Offer(
         intent=intent,
         chain="ethereum",
-        rehearsed=Rehearsed(plan=plan, health_after=Wad(1_250_000000000000001)),
+        rehearsed=Rehearsed(
+            plan=plan,
+            health_after=Wad(1_250_000000000000001),
+            cost=Cost(gas_used=213_456, wei=Wei(213_456 * 6_000_000_007), value=None),
+        ),
         target=Wad(1_250_000000000000000),
         armed=True,
     )
@@ -199,6 +214,7 @@ class MemoryDesk:
         self.wake = asyncio.Event()
         self.firing: list[AlertState] = []
         self.hushed: list[Hush] = []
+        self.kept_rules: list[Rule] = []
         self.kept_hours: dict[str, ChatHours] = {}
         self.privileged: list[str] = []
         """Everything that only an operator may bring about."""
@@ -208,15 +224,18 @@ class MemoryDesk:
     def thresholds(self) -> Thresholds:
         return DEFAULT_THRESHOLDS
 
-    async def watch(self, watch: Watch) -> None:
+    async def watch(self, watch: Watch) -> Watch | None:
         if watch.label and any(
             one.label == watch.label and one.account != watch.account for one in self.kept
         ):
             raise KeeperError(f"The label {watch.label} is taken: choose another one.")
+        same = (watch.chat, watch.account)
+        before = next((one for one in self.kept if (one.chat, one.account) == same), None)
         self.kept = [
             one for one in self.kept if (one.chat, one.account) != (watch.chat, watch.account)
         ]
         self.kept.append(watch)
+        return before if before != watch else None
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:
         for one in self.kept:
@@ -281,6 +300,16 @@ class MemoryDesk:
                 by=by,
             )
         )
+
+    async def rules(self, chat: str) -> tuple[Rule, ...]:
+        return tuple(one for one in self.kept_rules if one.chat == chat)
+
+    async def add_rule(self, rule: Rule, by: str) -> str:
+        self.kept_rules.append(rule)
+        return f"Rule kept: {rule.text}"
+
+    async def remove_rule(self, rule: Rule, by: str) -> None:
+        self.kept_rules.remove(rule)
 
     async def hours(self, chat: str) -> ChatHours:
         return self.kept_hours.get(chat, ChatHours(chat=chat))

@@ -291,3 +291,19 @@ async def test_two_pollers_really_conflict(server: BotApi) -> None:
         with pytest.raises(Conflict):
             await first
         assert await second == ()
+
+
+async def test_who_edits_a_watch_of_somebody_else_reads_what_it_was(house: House) -> None:
+    await house.ask(f"/watch {ME} main 1.30/1.15/1.05", "Watching main")
+    await house.ask(f"/watch {ME} ours 1.50/1.20/1.10", "Instead of")
+    await house.ask(f"/watch {ME} ours 1.50/1.20/1.10", "Watching ours")  # replaces nothing
+    await house.ask("/list", f"ours {ME}")
+
+    told = [one.text.replace("\u202f", " ") for one in house.desk.outbox.rows.values()]
+    assert [text.partition("\nInstead of: ")[2] for text in told] == [
+        "",
+        f"main {ME} 1.30/1.15/1.05",
+        "",
+        "",
+    ]
+    assert [one.label for one in house.desk.kept] == ["ours"]

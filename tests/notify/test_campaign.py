@@ -25,6 +25,8 @@ async def test_a_misbehaving_channel_loses_nothing_and_says_hardly_anything_twic
     assert found.lost == 0
     assert found.limits_broken == 0
     assert found.duplicates == found.answers["lost"]
+    assert found.duplicates
+    assert found.unmarked == 0
     assert found.answers["gone"] > 100
     assert found.answers["429"]
     assert found.answers["500"]
@@ -34,6 +36,10 @@ async def test_a_misbehaving_channel_loses_nothing_and_says_hardly_anything_twic
 @pytest.mark.parametrize("bug", ["lost is acknowledged", "gives up"])
 async def test_a_planted_bug_of_the_drain_is_caught(bug: str) -> None:
     assert (await campaign(200, seed=1, hours=0.5, bug=bug)).lost > 0
+
+
+async def test_a_drain_that_marks_no_repeats_is_caught() -> None:
+    assert (await campaign(800, seed=5, hours=0.5, bug="marks nothing")).unmarked > 0
 
 
 async def test_hostile_updates_have_no_privileged_effect() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from keeper.alerts.machine import DEFAULT_THRESHOLDS
-from keeper.notify.charts import draw
+from keeper.notify.charts import PriceLine, draw
 from keeper.units import UINT256_MAX, Base, Wad
 
 pytest.importorskip("matplotlib", reason="keeper[charts] is not installed")
@@ -71,3 +71,20 @@ async def test_charts_are_drawn_in_threads_side_by_side() -> None:
 def test_nothing_known_is_no_picture() -> None:
     with pytest.raises(ValueError, match="at least one point"):
         draw("main", (), DEFAULT_THRESHOLDS, 60)
+
+
+def test_a_price_has_a_panel_of_its_own() -> None:
+    points = tuple(Point(1_795_000_003 + 12 * at, Wad(12 * 10**17)) for at in range(300))
+    price = PriceLine(
+        symbol="W\u202eETH",
+        points=(
+            (1_795_000_000 - 3600, Base(2501_00000000)),
+            (1_795_001_000, None),
+            (1_795_002_000, Base(2291_00000000)),
+        ),
+    )
+
+    drawn = draw("main", points, DEFAULT_THRESHOLDS, 3600, price)
+    unknown = PriceLine(symbol="X", points=((1_795_000_000, None),))
+    assert size(drawn) == (900, 740)
+    assert size(draw("main", points, DEFAULT_THRESHOLDS, 3600, unknown)) == (900, 560)

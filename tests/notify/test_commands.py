@@ -8,7 +8,7 @@ import pytest
 from keeper.alerts.hush import alert_id
 from keeper.devnet.bot_api import TOKEN, BotApi
 from keeper.errors import KeeperError
-from keeper.model import AlertLevel, Button, Message, Severity
+from keeper.model import AlertLevel, Button, Message, Severity, Watch
 from keeper.notify.commands import CONFIRM_S, Asker, Commands
 from keeper.notify.telegram import TelegramApi, TelegramChannel
 from tests.notify.build import CHAT, ME, NOW, MemoryDesk, MemoryOutbox, firing
@@ -55,10 +55,12 @@ async def test_an_offer_says_amount_gas_and_health_before_and_after(commands: Co
     reply = await commands.tapped(BOSS, f"top:{alert_id(firing())}")
 
     assert reply is not None
+    # 213 456 gas at 6.000000007 gwei is a little more than 0.00128 ETH; at the most,
     # 400 000 gas at 7.500000001 gwei is a little more than 0.003 ETH: rounded up
     assert reply.text.replace("\u202f", " ") == (
         "0x5aae..eaed: repay 2 939 USDC ($2 939) from the keeper's own account?\n"
-        "Health factor 1.061 → 1.250, gas at most 0.0031 ETH, simulated at block 21034511.\n"
+        "Health factor 1.061 → 1.250, gas about 0.0013 ETH, at most 0.0031 ETH, "
+        "simulated at block 21034511.\n"
         "Confirm within 60 s."
     )
     assert [button.label for button in reply.buttons] == ["Confirm (60 s)", "Cancel"]
@@ -294,3 +296,26 @@ async def test_a_chart_travels_as_a_picture_and_a_broken_one_as_text(server: Bot
 
 def test_a_name_of_an_alert_fits_a_button() -> None:
     assert len(f"chart:{alert_id(firing(level=AlertLevel.CRITICAL))}") <= 64
+
+
+async def test_a_rule_is_kept_listed_and_ended_by_its_number(
+    commands: Commands, desk: MemoryDesk
+) -> None:
+    desk.kept.append(Watch(chat=CHAT, account=ME, label="main"))
+    assert "No rules are kept" in await told(commands, GUEST, "rule")
+    assert await told(commands, GUEST, "rule distance MAIN < 10/5") == (
+        f"Rule kept: distance {ME} < 10/5"
+    )
+    await told(commands, GUEST, "rule price WETH<2000")
+
+    assert await told(commands, GUEST, "rule") == (f"1. distance {ME} < 10/5\n2. price WETH < 2000")
+    assert await told(commands, GUEST, "unrule 1") == f"No longer told: distance {ME} < 10/5"
+    assert await told(commands, GUEST, "rule") == "1. price WETH < 2000"
+    for wrong in ("unrule", "unrule 2", "unrule 0", "unrule -1", "unrule x", "unrule ²"):
+        with pytest.raises(KeeperError, match="the number of a rule, as /rule shows it"):
+            await told(commands, GUEST, wrong)
+
+
+async def test_a_rule_about_an_account_of_nobody_here_is_refused(commands: Commands) -> None:
+    with pytest.raises(KeeperError, match="is not watched for this chat: /watch it first"):
+        await told(commands, GUEST, f"rule moved {ME} > 1000")

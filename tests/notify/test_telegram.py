@@ -11,6 +11,7 @@ import pytest
 from keeper.devnet.bot_api import TOKEN, BotApi, Misbehaviour
 from keeper.errors import ConfigError, DeliveryError
 from keeper.model import Severity
+from keeper.notify.bundle import REPEAT
 from keeper.notify.outbox import Outbox
 from keeper.notify.telegram import TelegramApi, TelegramChannel
 from tests.notify.build import CHAT, OPERATOR, OTHER, MemoryOutbox, message
@@ -89,6 +90,7 @@ async def test_each_failure_is_what_it_means(
 
     assert caught.value.retry_after_s == retry_after_s
     assert caught.value.permanent is permanent
+    assert caught.value.maybe_taken is fault.lost
     assert TOKEN not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "\n" not in str(caught.value)
@@ -100,6 +102,7 @@ async def test_a_server_that_is_not_there_is_a_failure_to_try_again() -> None:
             await TelegramChannel(api).send(message("m"))
 
     assert not caught.value.permanent
+    assert not caught.value.maybe_taken
     assert TOKEN not in str(caught.value)
 
 
@@ -142,7 +145,9 @@ async def test_nothing_is_lost_under_floods_errors_and_lost_replies(
 
     assert await drain(store, api).flush(3000)
     said = [one.text for one in server.sent]
-    assert set(said) == {f"m{at}" for at in range(40)}
+    assert {text.removesuffix(REPEAT) for text in said} == {f"m{at}" for at in range(40)}
+    # whoever reads one again is told so, and of no other
+    assert sum(text.endswith(REPEAT) for text in said) == sum(fault.lost for fault in drawn)
     # at least once: a message whose reply was lost is said again, and no other
     assert len(said) - 40 == sum(fault.lost for fault in drawn)
     assert len(store.done) == 40

@@ -96,6 +96,21 @@ async def test_messages_of_a_disabled_chat_are_held_and_not_lost(
     assert await keys(outbox, clock()) == ["a", "b"]
 
 
+async def test_a_lost_answer_is_remembered_beside_buttons_and_through_further_failures(
+    outbox: SqlOutbox, clock: Clock
+) -> None:
+    await outbox.put([message("a")])
+    [before] = await outbox.due(clock(), 10)
+    await outbox.doubted(before.id)
+    await outbox.failed(before.id, clock(), "lost")
+    await outbox.failed(before.id, clock(), "429")
+    [after] = await outbox.due(clock(), 10)
+
+    assert not before.maybe_taken
+    assert after.maybe_taken
+    assert after.message == before.message
+
+
 async def test_one_chat_cannot_crowd_out_another(outbox: SqlOutbox, clock: Clock) -> None:
     loud = [
         message(f"l{n}", chat="telegram:1", severity=Severity.CRITICAL) for n in range(PER_CHAT * 5)

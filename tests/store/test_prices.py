@@ -97,3 +97,6 @@ def test_only_what_says_something_new_is_kept() -> None:
     assert kept(72, reference=None)
     assert not kept(72 + 3_599, reference=None)
     assert kept(72 + 3_600, reference=None)
+    there = verdict().price or 0
+    assert not kept(72 + 3_612, reference=None, price=Base(there * 1_009 // 1_000))
+    assert kept(72 + 3_624, reference=None, price=Base(there * 98 // 100))

@@ -21,8 +21,10 @@ MARKET = "aave-v3-devnet"
 OPERATOR, ALICE, BOB, CAROL = 1001, 2001, 2002, 2003
 """Chat ids at the stand-in."""
 NAMES = {OPERATOR: "operator", ALICE: "alice", BOB: "bob", CAROL: "carol"}
-PROTECT_BELOW = {"alice": "1.12", "bob": "1.10"}
-PROTECT_TARGET = "1.30"
+PROTECT_BELOW = {"alice": "1.12", "bob": "1.10", "carol": "1.001"}
+"""Carol wants to be asked: nearly nothing is done for her by itself."""
+PROTECT_MOST = {"alice": "250000", "bob": "250000", "carol": "2000000"}
+PROTECT_TARGET = {"alice": "1.30", "bob": "1.30", "carol": "1.35"}
 CONFIRMATIONS = 5
 _LIGHT_KDF = 2**12
 """Of the keystore's scrypt: enough for a key that is thrown away after the demo."""
@@ -99,7 +101,7 @@ async def _fund(devnet: Devnet, folder: Path) -> Address:
 
 
 async def _near_the_edge(devnet: Devnet) -> Address:
-    """Pick a borrower whom nobody protects, with a health factor nearest to 1.18."""
+    """Pick a borrower who is topped up when she says so, with a health factor nearest to 1.18."""
     accounts = [b.address for b in devnet.borrowers if b.kind == "mixed"]
     answers = await devnet.account_data_of(accounts)
     healths = {a: int(answer[5]) for a, answer in zip(accounts, answers, strict=True)}
@@ -122,6 +124,7 @@ token = {quoted(token)}
 api_url = {quoted(api_url)}
 operator_chats = [{OPERATOR}]
 allowed_chats = [{ALICE}, {BOB}, {CAROL}]
+operators = [{CAROL}]
 """
     no_debt = next(b.address for b in deployment.borrowers if b.kind == "no_debt")
     watched = [("no debt", no_debt)]
@@ -136,10 +139,14 @@ allowed_chats = [{ALICE}, {BOB}, {CAROL}]
 account = "{address}"
 strategy = ["{strategy}"]
 below = "{PROTECT_BELOW[name]}"
-target = "{PROTECT_TARGET}"
-max_per_tx_usd = "250000"
+target = "{PROTECT_TARGET[name]}"
+max_per_tx_usd = "{PROTECT_MOST[name]}"
 """
-        for name, address, strategy in (("alice", alice, "top_up"), ("bob", bob, "repay"))
+        for name, address, strategy in (
+            ("alice", alice, "top_up"),
+            ("bob", bob, "repay"),
+            ("carol", carol, "top_up"),
+        )
     )
     return f"""# The keeper of the demo, for chain {deployment.chain_id} only.
 [database]

@@ -17,10 +17,11 @@ from rich.console import Console
 from keeper import log
 from keeper.app.service import Service
 from keeper.devnet.bot_api import TOKEN, BotApi
-from keeper.devnet.demo.house import House, set_up
+from keeper.devnet.demo.house import CAROL, House, set_up
 from keeper.devnet.demo.show import Show
 from keeper.devnet.demo.story import Chronicle, Story
 from keeper.devnet.demo.table import render
+from keeper.devnet.demo.transcript import write_transcript
 from keeper.devnet.demo.verdict import Verdict, judge
 from keeper.devnet.network import Devnet, start
 from keeper.errors import ConfigError, KeeperError
@@ -51,6 +52,12 @@ def _options() -> argparse.Namespace:
         description="The main job on a local chain with the real Aave v3.6, ended by a verdict.",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
+    parser.add_argument(
+        "--transcript",
+        type=Path,
+        metavar="FILE",
+        help="write a borrower's chat, and its pictures beside it",
+    )
     parser.add_argument("--positions", type=int, default=200, help="borrowers (default: 200)")
     parser.add_argument(
         "--database", metavar="URL", help="an empty PostgreSQL database instead of SQLite"
@@ -67,6 +74,10 @@ def _options() -> argparse.Namespace:
 async def _play(options: argparse.Namespace, started: float) -> int:
     if options.positions < 10:
         raise ConfigError("--positions must be at least 10: the story needs its people.")
+    if options.transcript is not None and not options.transcript.absolute().parent.is_dir():
+        raise ConfigError(
+            f"--transcript {options.transcript}: there is no folder {options.transcript.parent}."
+        )
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ConfigError(f"--json {options.json}: there is no folder {options.json.parent}.")
     stage = start(options.positions)
@@ -178,6 +189,9 @@ async def _act(
         Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120),
         verdict,
     )
+    if options.transcript is not None and not house.telegram_is_real:
+        written = write_transcript(options.transcript, bot.transcript, CAROL, "carol")
+        sys.stdout.write(f"Carol's chat: {', '.join(str(one) for one in written)}\n")
     if options.json is not None:
         options.json.write_text(json.dumps(verdict.document(), indent=2) + "\n", encoding="utf-8")
     return verdict

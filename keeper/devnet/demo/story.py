@@ -71,12 +71,21 @@ class Story:
         for percent in (97, 94, 91):
             await self._eth_at(percent)
         await self._heard()
+        await self._carol_taps("(warning <", "Ack", "Acknowledged one alert")
 
         self._show.chapter("Alice comes near the edge and is topped up")
         await self._eth_at(88)
         await self.ticks(2)
         await self._reorg()
         await self._until_idle()
+        await self._heard()
+
+        self._show.chapter("Carol is asked, and answers by two taps")
+        await self._carol_taps("(critical <", "Top up...", "Confirm within 60 s")
+        await self._carol_taps("Confirm within 60 s", "Confirm (60 s)", "Sent: tx 0x")
+        await self._until_idle()
+        for _ in range(12):
+            await self.tick(60)
         await self._heard()
 
         self._show.chapter("ETH/USD stops answering: health that uses it is unknown")
@@ -88,7 +97,8 @@ class Story:
         await self._until_idle()
         await self._heard()
 
-        self._show.chapter("Crash")
+        self._show.chapter("Crash, while Carol wants to be left alone")
+        await self._carol_says("/quiet 00:00-23:59", "Quiet from 00:00")
         await self._eth_at(70)
         await self._until_idle()
         await self._heard()
@@ -98,6 +108,8 @@ class Story:
         for _ in range(14):
             await self.tick(60)
         await self._until_idle()
+        await self._carol_says("/quiet off", "No quiet hours")
+        await self._carol_hears("Digest")
         await self._heard()
 
     # --- time ---------------------------------------------------------------------------------
@@ -159,13 +171,33 @@ class Story:
         if self._house.telegram_is_real:
             return
         accounts = self._devnet.deployment
-        for chat, address, label in (
-            (ALICE, accounts.account("alice").address, "alice"),
-            (BOB, accounts.account("bob").address, "bob"),
-            (CAROL, self._house.carol, "carol"),
+        for chat, address, label, told in (
+            (ALICE, accounts.account("alice").address, "alice", "1.30/1.15/1.05"),
+            (BOB, accounts.account("bob").address, "bob", "1.30/1.15/1.05"),
+            (CAROL, self._house.carol, "carol", "1.25/1.17/1.12"),
         ):
-            await self._bot.say(chat, f"/watch {address} {label} 1.30/1.15/1.05")
+            await self._bot.say(chat, f"/watch {address} {label} {told}")
             await self._bot.heard(chat, label, within_s=PATIENCE_S)
+
+    async def _carol_says(self, text: str, answer: str) -> None:
+        """Carol writes to the bot, and is answered."""
+        if not self._house.telegram_is_real:
+            await self._bot.say(CAROL, text)
+            await self._carol_hears(answer)
+
+    async def _carol_taps(self, message: str, label: str, answer: str) -> None:
+        """Carol taps a button under the last message that says `message`, and is answered."""
+        if self._house.telegram_is_real:
+            return
+        await self._carol_hears(message)
+        said = [s for s in self._bot.sent if s.chat_id == CAROL and message in s.text and s.buttons]
+        self._show.event(f"Carol taps {label}")
+        await self._bot.press(said[-1], label)
+        await self._carol_hears(answer)
+
+    async def _carol_hears(self, containing: str) -> None:
+        if not self._house.telegram_is_real:
+            await self._bot.heard(CAROL, containing, within_s=PATIENCE_S)
 
     async def _eth_at(self, percent: int) -> None:
         """ETH/USD answers this much of its first price, and the exchange; two blocks pass."""

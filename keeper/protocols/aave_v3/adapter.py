@@ -22,6 +22,7 @@ from keeper.model import (
     MarketId,
     ParameterChange,
     Queued,
+    ReserveFacts,
     Touched,
 )
 from keeper.ports import Steps
@@ -35,6 +36,7 @@ from keeper.protocols.aave_v3 import (
 )
 from keeper.protocols.aave_v3.codec import call
 from keeper.protocols.aave_v3.discover import ZERO, discover
+from keeper.protocols.aave_v3.facts import facts
 from keeper.protocols.aave_v3.market import Market, Observed
 from keeper.protocols.aave_v3.observe import observe
 from keeper.protocols.aave_v3.view import View, bind
@@ -199,6 +201,10 @@ class AaveV3:
             codec.decode_account_data(answer, f"getUserAccountData({account})")
             for account, answer in zip(accounts, answers, strict=True)
         )
+
+    def facts(self, market: Market) -> Steps[tuple[ReserveFacts, ...]]:
+        """Read rates, liquidity and room under the caps of every reserve."""
+        return facts(market)
 
     def inventory(self, market: Market, owner: Address, block: BlockRef) -> Steps[Inventory]:
         """Read what `owner` has of each listed asset and has granted to the Pool."""

@@ -45,6 +45,8 @@ GET_E_MODE_COLLATERAL_CONFIG: Final = bytes.fromhex("b286f467")
 GET_E_MODE_COLLATERAL_BITMAP: Final = bytes.fromhex("b0771dba")
 """getEModeCategoryCollateralBitmap(uint8)"""
 GET_E_MODE_LABEL: Final = bytes.fromhex("2083e183")  # getEModeCategoryLabel(uint8)
+GET_VIRTUAL_UNDERLYING_BALANCE: Final = bytes.fromhex("6fb07f96")
+"""getVirtualUnderlyingBalance(address)"""
 GET_USER_CONFIGURATION: Final = bytes.fromhex("4417a583")  # getUserConfiguration(address)
 GET_USER_E_MODE: Final = bytes.fromhex("eddf1b79")  # getUserEMode(address)
 GET_USER_ACCOUNT_DATA: Final = bytes.fromhex("bf92857c")  # getUserAccountData(address)
@@ -56,6 +58,7 @@ GET_SOURCE_OF_ASSET: Final = bytes.fromhex("92bf2be0")  # getSourceOfAsset(addre
 IS_LIQUIDATION_ALLOWED: Final = bytes.fromhex("7a5d20ea")  # isLiquidationAllowed()
 
 # tokens
+TOTAL_SUPPLY: Final = bytes.fromhex("18160ddd")  # totalSupply()
 SCALED_BALANCE_OF: Final = bytes.fromhex("1da24f3e")  # scaledBalanceOf(address)
 SCALED_TOTAL_SUPPLY: Final = bytes.fromhex("b1bf962d")  # scaledTotalSupply()
 BALANCE_OF: Final = bytes.fromhex("70a08231")  # balanceOf(address)
@@ -175,6 +178,7 @@ def decode_configuration(bitmap: int) -> Configuration:
         frozen=bool(field(57, 1)),
         paused=bool(field(60, 1)),
         reserve_factor=Bps(field(64, 16)),
+        borrow_cap=field(80, 36),
         supply_cap=field(116, 36),
         protocol_fee=Bps(field(152, 16)),
         e_mode=field(168, 8),

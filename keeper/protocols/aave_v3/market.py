@@ -86,6 +86,8 @@ class Configuration:
     """The protocol's share of the liquidation bonus."""
     e_mode: int
     """Up to 3.1: the reserve's one category."""
+    borrow_cap: int = 0
+    """Whole tokens; 0 means none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,13 @@
 
 from typing import Final
 
-REVISIONS: Final = ("0001", "oracles_0002", "alerts0002", "executor0004", "oracles_0004")
+REVISIONS: Final = (
+    "0001",
+    "oracles_0002",
+    "alerts0002",
+    "executor0004",
+    "oracles_0004",
+    "alerts0003",
+)
 """Oldest first; the last one is what this code works on.  A test compares it with `versions`."""
 VERSION_TABLE: Final = "keeper_schema"
