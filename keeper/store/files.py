@@ -1,10 +1,13 @@
 """A look at a SQLite file before it is opened for writing: whose it is and whether it is whole.
 
-Plain `sqlite3`, read-only, so that a file of somebody else is left exactly as it was.
+Plain `sqlite3`, read-only, so that a file of somebody else is left exactly as it was.  A file of
+ours that a killed process left in the middle of a write is put right.
 """
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -53,15 +56,39 @@ def _examine(path: Path) -> None:
                 "another file"
             )
     try:
-        address = f"file:{quote(str(path.absolute()))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
-            _judge(connection, path)
+        try:
+            _look(path, "ro")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            _roll_back(path)
     except sqlite3.OperationalError as error:
         raise ConfigError(
             f"database: {path} cannot be read ({error}); try again, or check it"
         ) from (error)
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"database: {path} is damaged ({error}); restore a backup") from error
+
+
+def _look(path: Path, mode: str) -> None:
+    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    with closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
+        _judge(connection, path)
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what a killed process left half written beside the file, which only a writer may.
+
+    Seen when it dies while the file is switched to its write-ahead log.  Done to a copy first: only
+    a file that turns out to be ours is written to.
+    """
+    with tempfile.TemporaryDirectory(prefix="keeper-") as folder:
+        copy = Path(folder) / path.name
+        for part in path.parent.glob(f"{path.name}*"):
+            if part.name.removeprefix(path.name) in {"", "-journal", "-wal"}:
+                shutil.copyfile(part, copy.with_name(part.name))
+        _look(copy, "rw")
+    _look(path, "rw")
 
 
 def _judge(connection: sqlite3.Connection, path: Path) -> None:

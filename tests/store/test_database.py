@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from keeper.errors import ConfigError, JournalError
 from keeper.model import OpenPlan
 from keeper.store.audit import verify
 from keeper.store.database import Database
+from keeper.store.files import APPLICATION_ID, prepare
 from keeper.store.journal import SqlJournal
 from keeper.store.location import PostgresServer, location
 from keeper.store.migrations import REVISIONS, VERSION_TABLE
@@ -144,6 +146,41 @@ async def test_a_file_that_is_not_a_database_is_refused_and_left_as_it_was(tmp_p
 
     assert f"{path} is damaged or not a SQLite database" in await refusal(path)
     assert path.read_text() == "Dear diary, " * 300
+
+
+def half_written(folder: Path, *, by: int) -> Path:
+    """What a process leaves that is killed in the middle of a write before the file has a log."""
+    whole = folder / "whole.sqlite3"
+    with closing(sqlite3.connect(whole, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA application_id = {by}")
+        connection.execute("CREATE TABLE t (x TEXT)")
+        connection.execute("BEGIN")
+        connection.execute("PRAGMA cache_size = 2")
+        for number in range(2_000):  # more than the cache: the file is written before the end
+            connection.execute("INSERT INTO t VALUES (?)", (f"{number}" * 40,))
+        for name in ("whole.sqlite3", "whole.sqlite3-journal"):
+            shutil.copy(folder / name, folder / name.replace("whole", "half"))
+    return folder / "half.sqlite3"
+
+
+def test_a_file_of_ours_that_was_half_written_is_put_right(tmp_path: Path) -> None:
+    path = half_written(tmp_path, by=APPLICATION_ID)
+
+    prepare(path)
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_a_half_written_file_of_another_program_is_refused_and_left_as_it_was(
+    tmp_path: Path,
+) -> None:
+    path = half_written(tmp_path, by=17)
+    before = [part.read_bytes() for part in sorted(tmp_path.glob("half*"))]
+
+    with pytest.raises(ConfigError, match="belongs to another program"):
+        prepare(path)
+    assert [part.read_bytes() for part in sorted(tmp_path.glob("half*"))] == before
 
 
 async def test_a_database_of_another_program_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -303,6 +340,7 @@ import asyncio, os, signal, sys
 sys.path.insert(0, {root!r})
 from keeper.model import TxState
 from keeper.store.database import Database
+from keeper.store.files import APPLICATION_ID, prepare
 from keeper.store.journal import SqlJournal
 from tests.store.builders import SIGNER, attempt, message, plan, receipt
 
@@ -363,6 +401,7 @@ import asyncio, os, signal, sys
 from alembic.runtime.migration import MigrationContext
 from keeper.store import migrate
 from keeper.store.database import Database
+from keeper.store.files import APPLICATION_ID, prepare
 
 inner = migrate._upgrade
 def upgrade(connection):
