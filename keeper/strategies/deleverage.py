@@ -11,18 +11,16 @@ from keeper.model import (
     Decision,
     Deleverage,
     Funding,
-    Hold,
     Holdings,
     Intent,
     IntentKind,
     Leg,
     Refuse,
     Side,
-    Unassessable,
 )
 from keeper.ports import DeleverageView, MarketView, Wallet
 from keeper.strategies.intents import intent_id
-from keeper.strategies.protect import Bounds, loss_if_liquidated
+from keeper.strategies.protect import Bounds, in_danger, loss_if_liquidated
 from keeper.strategies.text import have, health, need
 from keeper.units import Bps, Raw
 
@@ -54,18 +52,14 @@ class Deleveraging:
         if the exchange takes no more than it may.
         """
         del wallet  # the keeper's own tokens are not touched
-        position = assessment.position
-        if position.account not in self.accounts:
-            return Hold(position=position, reason="not an account that it deleverages")
-        if isinstance(assessment, Unassessable):
-            return Refuse(position=position, reason=assessment.reason)
-        start = f"health factor {health(assessment.health_factor)} is "
-        if assessment.health_factor >= self.bounds.below:
-            return Hold(position=position, reason=f"{start}not below {health(self.bounds.below)}")
-        start += f"below {health(self.bounds.below)}"
+        danger = in_danger(assessment, self.accounts, self.bounds, "deleverages")
+        if not isinstance(danger, Assessed):
+            return danger
+        position = danger.position
+        start = f"health factor {health(danger.health_factor)} is below {health(self.bounds.below)}"
         if not isinstance(view, DeleverageView):
             return Refuse(position=position, reason=f"{start}: this market knows no deleverage")
-        return self._best(view, holdings, assessment, start)
+        return self._best(view, holdings, danger, start)
 
     def _best(
         self, view: DeleverageView, holdings: Holdings, assessed: Assessed, start: str

@@ -11,7 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from keeper.errors import ConfigError
-from keeper.model import Act, Address, Assessed, Intent, IntentKind, Leg, Refuse, Side
+from keeper.model import (
+    Act,
+    Address,
+    Assessed,
+    Assessment,
+    Hold,
+    Intent,
+    IntentKind,
+    Leg,
+    Refuse,
+    Side,
+    Unassessable,
+)
 from keeper.ports import Wallet
 from keeper.strategies.intents import intent_id
 from keeper.strategies.text import have, health, need, number, symbol
@@ -70,6 +82,31 @@ class Offer:
     for_enough: Raw | None
     most: Raw | None = None
     """Never more than this is of use; None: no bound."""
+
+
+def in_danger(
+    assessment: Assessment, accounts: tuple[Address, ...], bounds: Bounds, does: str
+) -> Assessed | Hold | Refuse:
+    """Return the health of a protected account that is in danger, else why nothing is to be done.
+
+    `does`: what the strategy does, after "not an account that it".
+    """
+    position = assessment.position
+    if position.account not in accounts:
+        return Hold(position=position, reason=f"not an account that it {does}")
+    if isinstance(assessment, Unassessable):
+        return Refuse(position=position, reason=assessment.reason)
+    if assessment.health_factor >= bounds.below:
+        now = health(assessment.health_factor)
+        reason = f"health factor {now} is not below {health(bounds.below)}"
+        return Hold(position=position, reason=reason)
+    return assessment
+
+
+def nothing_allowed(assessed: Assessed, bounds: Bounds, why: str) -> Refuse:
+    """Refuse where the account is in danger and no asset of it may be used."""
+    start = f"health factor {health(assessed.health_factor)} is below {health(bounds.below)}"
+    return Refuse(position=assessed.position, reason=f"{start}: {why}")
 
 
 def candidates(assessed: Assessed, side: Side, bounds: Bounds, wallet: Wallet) -> tuple[Leg, ...]:

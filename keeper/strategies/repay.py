@@ -8,17 +8,13 @@ from keeper.model import (
     Assessed,
     Assessment,
     Decision,
-    Hold,
     Holdings,
     IntentKind,
     Leg,
-    Refuse,
     Side,
-    Unassessable,
 )
 from keeper.ports import MarketView, Wallet
-from keeper.strategies.protect import Bounds, Offer, candidates, protect
-from keeper.strategies.text import health
+from keeper.strategies.protect import Bounds, Offer, candidates, in_danger, nothing_allowed, protect
 from keeper.units import Raw, Wad
 
 SLACK: Final = 1_000
@@ -47,19 +43,11 @@ class Repay:
         Refuse where the health is unknown and where no allowed asset suffices.  The amount is
         rounded up: the health factor after it is never below the target, as of this block.
         """
-        position = assessment.position
-        if position.account not in self.accounts:
-            return Hold(position=position, reason="not an account that it repays for")
-        if isinstance(assessment, Unassessable):
-            return Refuse(position=position, reason=assessment.reason)
         bounds = self.bounds
-        if assessment.health_factor >= bounds.below:
-            return Hold(
-                position=position,
-                reason=f"health factor {health(assessment.health_factor)} is not below "
-                f"{health(bounds.below)}",
-            )
-        enough = bounds.enough(assessment.health_factor)
+        danger = in_danger(assessment, self.accounts, bounds, "repays for")
+        if not isinstance(danger, Assessed):
+            return danger
+        enough = bounds.enough(danger.health_factor)
         offers = tuple(
             Offer(
                 leg=leg,
@@ -67,15 +55,11 @@ class Repay:
                 for_enough=_repayment(view, holdings, leg, enough),
                 most=Raw(leg.balance + leg.balance // SLACK + 1),
             )
-            for leg in candidates(assessment, Side.DEBT, bounds, wallet)
+            for leg in candidates(danger, Side.DEBT, bounds, wallet)
         )
         if not offers:
-            return Refuse(
-                position=position,
-                reason=f"health factor {health(assessment.health_factor)} is below "
-                f"{health(bounds.below)}: none of its debts may be repaid",
-            )
-        return protect(IntentKind.REPAY, assessment, offers, bounds, wallet)
+            return nothing_allowed(danger, bounds, "none of its debts may be repaid")
+        return protect(IntentKind.REPAY, danger, offers, bounds, wallet)
 
 
 def _repayment(view: MarketView, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:

@@ -4,18 +4,15 @@ from dataclasses import dataclass
 
 from keeper.model import (
     Address,
+    Assessed,
     Assessment,
     Decision,
-    Hold,
     Holdings,
     IntentKind,
-    Refuse,
     Side,
-    Unassessable,
 )
 from keeper.ports import MarketView, Wallet
-from keeper.strategies.protect import Bounds, Offer, candidates, protect
-from keeper.strategies.text import health
+from keeper.strategies.protect import Bounds, Offer, candidates, in_danger, nothing_allowed, protect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,31 +36,19 @@ class TopUp:
         Refuse where the health is unknown and where no allowed asset suffices.  The amount is
         rounded up: the health factor after it is never below the target, as of this block.
         """
-        position = assessment.position
-        if position.account not in self.accounts:
-            return Hold(position=position, reason="not an account that it tops up")
-        if isinstance(assessment, Unassessable):
-            return Refuse(position=position, reason=assessment.reason)
         bounds = self.bounds
-        if assessment.health_factor >= bounds.below:
-            return Hold(
-                position=position,
-                reason=f"health factor {health(assessment.health_factor)} is not below "
-                f"{health(bounds.below)}",
-            )
-        enough = bounds.enough(assessment.health_factor)
+        danger = in_danger(assessment, self.accounts, bounds, "tops up")
+        if not isinstance(danger, Assessed):
+            return danger
+        enough = bounds.enough(danger.health_factor)
         offers = tuple(
             Offer(
                 leg=leg,
                 for_target=view.supply_to_reach(holdings, leg, bounds.target),
                 for_enough=view.supply_to_reach(holdings, leg, enough),
             )
-            for leg in candidates(assessment, Side.COLLATERAL, bounds, wallet)
+            for leg in candidates(danger, Side.COLLATERAL, bounds, wallet)
         )
         if not offers:
-            return Refuse(
-                position=position,
-                reason=f"health factor {health(assessment.health_factor)} is below "
-                f"{health(bounds.below)}: none of its collaterals may be topped up",
-            )
-        return protect(IntentKind.TOP_UP, assessment, offers, bounds, wallet)
+            return nothing_allowed(danger, bounds, "none of its collaterals may be topped up")
+        return protect(IntentKind.TOP_UP, danger, offers, bounds, wallet)
