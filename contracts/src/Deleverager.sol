@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.20;
 
-import {ILendingPool, IUniswapV3Factory, IUniswapV3Pool, IToken} from "./lib/Interfaces.sol";
+import {ILendingPool, IPriceOracle, IUniswapV3Factory, IUniswapV3Pool, IToken} from "./lib/Interfaces.sol";
 import {Path} from "./lib/Path.sol";
 import {Tokens} from "./lib/Tokens.sol";
 
@@ -112,6 +112,7 @@ contract Deleverager {
             if (health >= mandate.below) revert StillHealthy(health, mandate.below);
         }
         used[order.account][order.intent] = true;
+        uint256 held = _held(order);
 
         _buy(order, Path.lastHop(order.path.length), order.repay, address(this));
         if (IToken(order.debt).allowance(address(this), order.pool) != 0) {
@@ -121,26 +122,47 @@ contract Deleverager {
         if (left != 0 && !Tokens.transfer(order.debt, order.account, left)) revert TokenRefused(order.debt);
         awaited = NOBODY;
 
-        _judge(order, had, owed, health);
+        _judge(order, had, owed, health, held);
     }
 
     /// What must hold after it, by the market's own numbers.
-    function _judge(Order calldata order, uint256 had, uint256 owed, uint256 health) private {
+    function _judge(Order calldata order, uint256 had, uint256 owed, uint256 health, uint256 held) private {
         (uint256 has, uint256 owes,,,, uint256 now_) = ILendingPool(order.pool).getUserAccountData(order.account);
         uint256 least = order.minHealth > health ? order.minHealth : health + 1;
         if (now_ < least) revert HealthTooLow(now_, least);
         if (owes >= owed) revert NothingRepaid();
         uint256 repaid = owed - owes;
         uint256 sold = had > has ? had - has : 0;
-        if (msg.sender != order.account) {
-            Mandate storage mandate = mandates[order.account][msg.sender][order.pool];
-            if (sold > repaid && (sold - repaid) * BPS > repaid * mandate.maxCostBps) revert TooDear(repaid, sold);
-            if (repaid > mandate.perTransaction) revert MoreThanAllowed(repaid, mandate.perTransaction);
-            uint256 today = spent[order.account][msg.sender][order.pool][block.timestamp / 1 days] + repaid;
-            if (today > mandate.perDay) revert MoreThanAllowed(today, mandate.perDay);
-            spent[order.account][msg.sender][order.pool][block.timestamp / 1 days] = today;
-        }
+        // What the market does not count as collateral is worth as much to the borrower.
+        uint256 gone = _worth(order, held);
+        if (gone > sold) sold = gone;
+        if (msg.sender != order.account) _charge(order, repaid, sold);
         emit Deleveraged(order.intent, order.account, msg.sender, repaid, sold);
+    }
+
+    /// What must hold of it by the borrower's mandate; the day's allowance is drawn upon.
+    function _charge(Order calldata order, uint256 repaid, uint256 sold) private {
+        Mandate storage mandate = mandates[order.account][msg.sender][order.pool];
+        if (sold > repaid && (sold - repaid) * BPS > repaid * mandate.maxCostBps) revert TooDear(repaid, sold);
+        if (repaid > mandate.perTransaction) revert MoreThanAllowed(repaid, mandate.perTransaction);
+        uint256 today = spent[order.account][msg.sender][order.pool][block.timestamp / 1 days] + repaid;
+        if (today > mandate.perDay) revert MoreThanAllowed(today, mandate.perDay);
+        spent[order.account][msg.sender][order.pool][block.timestamp / 1 days] = today;
+    }
+
+    /// The account's aTokens of the collateral.
+    function _held(Order calldata order) private view returns (uint256) {
+        (,,,,,,,, address aToken) = ILendingPool(order.pool).getReserveData(order.collateral);
+        return IToken(aToken).balanceOf(order.account);
+    }
+
+    /// What of `held` is gone, in base currency by the market's own oracle, rounded up.
+    function _worth(Order calldata order, uint256 held) private view returns (uint256) {
+        uint256 holds = _held(order);
+        if (holds >= held) return 0;
+        IPriceOracle oracle = IPriceOracle(ILendingPool(order.pool).ADDRESSES_PROVIDER().getPriceOracle());
+        uint256 unit = 10 ** IToken(order.collateral).decimals();
+        return ((held - holds) * oracle.getAssetPrice(order.collateral) + unit - 1) / unit;
     }
 
     /// An exchange pool has paid and wants to be paid.

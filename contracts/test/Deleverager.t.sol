@@ -181,6 +181,24 @@ contract DeleveragerTest is Base {
         _refused(order, Deleverager.TooDear.selector);
     }
 
+    /// What the market does not count as collateral is the borrower's all the same, and sold no cheaper.
+    function testWhatIsNotCountedIsNotSoldTooCheapEither() public {
+        Deleverager.Order memory order = _house(new Coin(), new Coin());
+        Coin counted = new Coin();
+        market.supply(address(counted), BORROWER, SUPPLIED);
+        market.uncount(order.collateral);
+        order.maxSold = SUPPLIED;
+        Deleverager.Mandate memory mandate = _mandate();
+        mandate.maxCostBps = 29; // the pool alone takes 30
+        _allow(mandate);
+        _refused(order, Deleverager.TooDear.selector);
+
+        mandate.maxCostBps = 100;
+        _allow(mandate);
+        vm.prank(OPERATOR);
+        deleverager.deleverage(order);
+    }
+
     function testNobodyIsCalledBack(address sender, int256 amount, bytes calldata data) public {
         vm.assume(sender != address(1));
         vm.expectRevert(abi.encodeWithSelector(Deleverager.CallbackNotExpected.selector, sender));

@@ -106,6 +106,26 @@ contract Market {
         return amount;
     }
 
+    /// Supplied, and not counted as collateral from now on.
+    mapping(address => bool) public uncounted;
+
+    function uncount(address asset) external {
+        uncounted[asset] = true;
+    }
+
+    /// The market is its own provider and oracle.
+    function ADDRESSES_PROVIDER() external view returns (address) {
+        return address(this);
+    }
+
+    function getPriceOracle() external view returns (address) {
+        return address(this);
+    }
+
+    function getAssetPrice(address asset) external view returns (uint256) {
+        return 10 ** Coin(asset).decimals();
+    }
+
     function getReserveData(address asset) external view returns (uint256[15] memory words) {
         words[8] = uint256(uint160(address(aTokens[asset])));
     }
@@ -115,7 +135,9 @@ contract Market {
         view
         returns (uint256 has, uint256 debt, uint256, uint256, uint256, uint256 health)
     {
-        for (uint256 i = 0; i < supplied.length; ++i) has += aTokens[supplied[i]].balanceOf(account);
+        for (uint256 i = 0; i < supplied.length; ++i) {
+            if (!uncounted[supplied[i]]) has += aTokens[supplied[i]].balanceOf(account);
+        }
         for (uint256 i = 0; i < listed.length; ++i) debt += owes[account][listed[i]];
         health = debt == 0 ? type(uint256).max : has * THRESHOLD_BPS * 1e18 / 10_000 / debt;
         return (has, debt, 0, 0, 0, health);

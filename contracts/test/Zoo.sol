@@ -3,6 +3,7 @@ pragma solidity ^0.8.20;
 
 /// A plain token that anybody may mint, and what all the others vary.
 contract Coin {
+    uint8 public constant decimals = 18;
     mapping(address => uint256) internal held;
     mapping(address => mapping(address => uint256)) public allowance;
 

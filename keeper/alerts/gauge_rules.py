@@ -38,8 +38,10 @@ def rule_notices(
     for rank, rule in enumerate({(one.chat, one.text): one for one in rules}.values()):
         if rule.gauge in OF_ACCOUNTS and not _watched(room, rule):
             continue
+        # A market that was not read this time keeps its alerts as they are.
+        alive |= {_key(rule, market) for market in room.prices if market not in gauges}
         for market, here in gauges.items():
-            key = AlertKey(chat=rule.chat, rule=RULE, subject=f"{market.name}:{rule.text}")
+            key = _key(rule, market)
             alive.add(key)
             notices.extend(_one(room, rule, key, here, rank))
             if rule.of == GAS:  # one account, whatever markets share it
@@ -48,6 +50,10 @@ def rule_notices(
         if key.rule == RULE and room.owns(key) and key not in alive:
             room.ledger.drop(state)
     return notices
+
+
+def _key(rule: Rule, market: MarketId) -> AlertKey:
+    return AlertKey(chat=rule.chat, rule=RULE, subject=f"{market.name}:{rule.text}")
 
 
 def _watched(room: Room, rule: Rule) -> bool:

@@ -63,6 +63,8 @@ class Gauges:
     gas_wei: int | None = None
     before: Balances | None = None
     """Collateral of the watched at the block before; None before there was one."""
+    known_before: frozenset[Address] = frozenset()
+    """Accounts that `before` speaks of, those without collateral too: of no other did any move."""
 
 
 def collateral_of(assessments: Iterable[Assessment]) -> dict[tuple[Address, Address], Raw]:
@@ -177,9 +179,9 @@ def _distance(found: Assessed, gauges: Gauges) -> Reading:
 
 def _moved(found: Assessed, gauges: Gauges) -> Reading:
     """Value what changed, each asset at its present price; interest of a block is next to none."""
-    if gauges.before is None:
-        return Known(value=Wad(0))
     account = found.position.account
+    if gauges.before is None or account not in gauges.known_before:
+        return Known(value=Wad(0))
     now = {
         leg.asset.address: (leg.balance, leg.asset)
         for leg in found.legs

@@ -35,6 +35,8 @@ from keeper.model import (
 
 AT_ONCE: Final = 5
 """More positions than this at once for one chat become one message."""
+ONE_BY_ONE: Final = "alertmanager:"
+"""Chats of programs that keep each alert by itself until it is resolved by itself."""
 
 
 def messages_of(notices: Iterable[Notice], instant: str) -> tuple[Message, ...]:
@@ -45,7 +47,7 @@ def messages_of(notices: Iterable[Notice], instant: str) -> tuple[Message, ...]:
         groups.setdefault((notice.chat, notice.group, good), []).append(notice)
     messages: list[Message] = []
     for (chat, group, _), members in groups.items():
-        if len(members) > AT_ONCE:
+        if len(members) > AT_ONCE and not chat.startswith(ONE_BY_ONE):
             messages.append(_grouped(chat, group, members, instant))
         else:
             messages.extend(_single(notice, instant) for notice in members)

@@ -12,7 +12,7 @@ from keeper.alerts.measures import Gauges
 from keeper.alerts.numbers import plain, short
 from keeper.alerts.rules import OF_ACCOUNTS, BadRule
 from keeper.app.offers import carry_out, offer_for
-from keeper.app.watcher import Watcher
+from keeper.app.watcher import PAUSED, Watcher
 from keeper.errors import ConfigError
 from keeper.model import (
     Address,
@@ -35,7 +35,6 @@ from keeper.store.watches import LabelTaken, Removed, SqlWatches
 
 log = structlog.get_logger()
 
-PAUSED = "paused"
 LAST_ACTIONS = 10
 
 
@@ -207,6 +206,8 @@ class HouseDesk:
                 how = f"not armed: {why}" if why else "watch-only: nothing is sent"
             else:
                 how = "armed: transactions are sent"
+                if executor.disarmed_reason:  # one of two keys
+                    how += f", but {executor.disarmed_reason}"
             protects = len(watcher.settings.protect)
             liquidates = "liquidates" if watcher.settings.liquidate.enabled else "no liquidations"
             lines.append(f"{watcher.name}: {how}; protects {protects}, {liquidates}")
@@ -229,10 +230,10 @@ class HouseDesk:
     async def pause(self, by: str) -> str:
         """Stop acting on every chain, also after a restart; watching and alerting go on."""
         reason = f"{PAUSED} by {by}"
+        await self._people.pause(reason, by=by)  # first: a chain that opens meanwhile reads it
         for watcher in self._watchers:
             if watcher.executor is not None:
                 watcher.executor.disarm(reason)
-        await self._people.pause(reason, by=by)
         log.warning("keeper.paused", by=by)
         return f"Paused: nothing is sent until /resume; watching goes on.\n{self.mode()}"
 
@@ -240,11 +241,12 @@ class HouseDesk:
         """Take a pause back; what was disarmed for another reason stays so."""
         await self._people.pause("", by=by)
         for watcher in self._watchers:
-            executor, chain_id = watcher.executor, watcher.config.chain_id
-            if executor is None or not (executor.disarmed_reason or "").startswith(PAUSED):
+            chain_id = watcher.config.chain_id
+            if watcher.executor is None or not watcher.settings.signing.armed(chain_id):
                 continue
-            if watcher.settings.signing.armed(chain_id):
-                executor.arm(chain_id)
+            for one in watcher.executor.parts:
+                if (one.disarmed_reason or "").startswith(PAUSED):
+                    one.arm(chain_id)
         log.warning("keeper.resumed", by=by)
         return f"Resumed.\n{self.mode()}"
 

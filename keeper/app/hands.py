@@ -186,7 +186,7 @@ def policy_of(
             else (name, kind, to, selector)
             for name, kind, to, selector in allowed
         ]
-    if chain.deleverager is not None:
+    if chain.deleverager is not None and IntentKind.DELEVERAGE in only:
         deleveraged = {
             name
             for entry in settings.protect.values()

@@ -63,6 +63,8 @@ async def _offer(watcher: Watcher, entry: Protect, market: WatchedMarket) -> Off
     holdings = market.holdings(entry.account)
     if reading is None or holdings is None or executor is None:
         raise ExecutionError(f"{market.id.name} was not read yet: try again after the next block.")
+    if why := dict(reading.unreadable).get(entry.account):
+        raise ExecutionError(f"The health factor is unknown: {reason_text(why)}.")
     assessed = reading.view.assess(holdings)
     if not isinstance(assessed, Assessed):
         raise ExecutionError(f"The health factor is unknown: {reason_text(assessed.reason)}.")
@@ -96,7 +98,7 @@ def _intents(
     """Return every single action that reaches the target under the protection's cap, best first."""
     wanted = [asset_named(name, market).address for name in entry.assets]
     found = []
-    for kind in (KINDS[name] for name in entry.strategy):
+    for kind in (KINDS[name] for name in entry.strategy if name in KINDS):
         side = Side.COLLATERAL if kind is IntentKind.TOP_UP else Side.DEBT
         legs = [one for one in assessed.legs if one.side is side]
         legs = [one for one in legs if not wanted or one.asset.address in wanted]

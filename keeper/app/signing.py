@@ -102,7 +102,7 @@ def executor_for(
         return build(signer=signer, kinds=frozenset(IntentKind))
     if signer is None or signer.address == liquidating.address:
         raise ConfigError("signing: the liquidating key needs another one besides it, to protect.")
-    if settings.liquidate.enabled and chain.config.liquidator is None:
+    if settings.liquidate.enabled and chain.config.liquidator is None and not needs:
         raise ConfigError(
             f"{chain.config.name}: a liquidating key of its own spends borrowed money only: deploy "
             "a liquidator with `keeper deploy-liquidator` and name it, or use one key."
@@ -141,7 +141,10 @@ def _executor(
         on_settled=on_settled,
         settings=ExecutionSettings(
             progress=ProgressRules(confirmations=chain.config.confirmations),
-            adopt_nonce=None if kinds == LIQUIDATING else settings.signing.adopt_nonce,
+            adopt_nonce=settings.signing.liquidate_adopt_nonce
+            if kinds == LIQUIDATING
+            else settings.signing.adopt_nonce,
+            adopted_by="liquidate_adopt_nonce" if kinds == LIQUIDATING else "adopt_nonce",
             protect_share=Bps(settings.signing.protect_gas_share_bps),
             liquidate_share=Bps(settings.liquidate.gas_share_bps),
             bid_share=Bps(settings.liquidate.bid_share_bps),

@@ -10,6 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import zip_longest
 
 import structlog
 
@@ -53,6 +54,8 @@ from keeper.units import Wei
 log = structlog.get_logger()
 
 REOPEN_S = 5.0
+PAUSED = "paused"
+"""How the reason begins by which people stopped it."""
 
 
 async def bind(database: Database, chain: OpenChain) -> None:
@@ -108,7 +111,8 @@ class Watcher:
         self.progress: dict[str, Progress] = {}
         self.broken = ""
         """What undid a final block, or empty: nothing is sent until a person restarted it."""
-        self._disarmed = ""
+        self._disarmed: tuple[str, ...] = ()
+        """Why, for each key; kept over a chain that is opened again."""
         self.gas_wei: Wei | None = None
         """What the key has for gas, as last read, the poorer of two; None without a key."""
         self._database = database
@@ -138,10 +142,12 @@ class Watcher:
                     raise
                 log.warning("chain.lost", chain=self.name, reason=str(error))
             if self.executor is not None:
-                paused = await SqlPeople(self._database).paused()
-                why = self.executor.disarmed_reason
                 # A pause is its own: it ends with /resume, also on a chain that is opened again.
-                self._disarmed = (why if why != paused else "") or self.broken or self._disarmed
+                reasons = [one.disarmed_reason or "" for one in self.executor.parts]
+                self._disarmed = tuple(
+                    ("" if why.startswith(PAUSED) else why) or self.broken or kept
+                    for why, kept in zip_longest(reasons, self._disarmed, fillvalue="")
+                )
             await asyncio.sleep(REOPEN_S)
 
     async def _watch(self) -> None:
@@ -157,10 +163,9 @@ class Watcher:
                 on_settled=self._on_settled,
                 liquidating=liquidating,
             )
-            if self._disarmed:  # a chain that is opened again is not armed again
-                executor.disarm(self._disarmed)
-            elif pause := await SqlPeople(self._database).paused():
-                executor.disarm(pause)
+            for one, why in zip(executor.parts, self._disarmed, strict=False):
+                if why:  # a chain that is opened again is not armed again
+                    one.disarm(why)
             self._owner = owner = owner_of(self.settings, signer)
             self._payers = tuple(one.address for one in (signer, liquidating) if one is not None)
             telling = Telling(
@@ -185,6 +190,8 @@ class Watcher:
                 behind_after_s=self.behind_limit_s,
             )
             self.chain, self.engine, self.executor = chain, engine, executor
+            if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one
+                executor.disarm(pause)
             await engine.start(chain.head)
             log.info(
                 "chain.opened",

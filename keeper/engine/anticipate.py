@@ -12,6 +12,7 @@ from typing import Any
 
 from keeper.engine.decide import Decider
 from keeper.engine.market import Reading, WatchedMarket
+from keeper.errors import ObservationError
 from keeper.model import Act, Address, Assessed, Assessment, BlockRef, Intent, Inventory
 from keeper.ports import LendingView, Reader, Steps
 from keeper.units import WAD
@@ -40,7 +41,10 @@ async def anticipate(
             market.adapter.observe(market.market, (), market.holdings),
             _purse(market, decider.hands[market.id.name].owner, supposed),
         ]
+    learnt = [market.market for market in markets]
     answers = await reader.run_all(steps, supposed)
+    if any(market.market is not was for market, was in zip(markets, learnt, strict=True)):
+        raise ObservationError("A market was learnt anew while this was read.")
     there: dict[str, Reading] = {}
     inventories: dict[str, Inventory] = {}
     for market, seen, purse in zip(markets, answers[0::2], answers[1::2], strict=True):

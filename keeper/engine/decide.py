@@ -154,13 +154,13 @@ def doubted(decisions: Sequence[Decision], doubt: str) -> tuple[Submission, ...]
 
 
 def _assessed(market: WatchedMarket[Any, Any], reading: Reading) -> Iterator[Assessment]:
-    view, unread = reading.view, dict(reading.unreadable)
+    view, unknown = reading.view, dict(reading.unreadable)
     danger = frozenset(endangered(market.book, view.weights(), WAD))
-    for account in market.believed((market.watched | danger).difference(unread)):
+    for account in market.believed((market.watched | danger).difference(unknown)):
         if (holdings := market.book.get(account)) is not None:
             yield view.assess(holdings)
-    for account, why in unread.items():
-        yield _unread(market.id, reading.block, account, why)
+    for account, why in unknown.items():
+        yield unread(market.id, reading.block, account, why)
 
 
 def _by_protocol(reading: Reading, holdings: Holdings, assessment: Assessment) -> Assessment:
@@ -171,6 +171,6 @@ def _by_protocol(reading: Reading, holdings: Holdings, assessment: Assessment) -
     return reading.protecting.assess(holdings)
 
 
-def _unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:
+def unread(market: MarketId, block: BlockRef, account: Address, why: str) -> Unassessable:
     position = PositionId(market=market, account=account)
     return Unassessable(position=position, block=block, reason=why)

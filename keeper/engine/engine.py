@@ -19,7 +19,7 @@ import structlog
 from keeper.alerts.measures import Gauges
 from keeper.engine.anticipate import Anticipated, anticipate
 from keeper.engine.chronicle import Chronicle, Telling
-from keeper.engine.decide import Decider, Hand, doubted
+from keeper.engine.decide import Decider, Hand, doubted, unread
 from keeper.engine.market import KEPT_AT_ONCE, Reading, WatchedMarket
 from keeper.engine.misses import Misses
 from keeper.engine.observe import BlockLogs, Observer
@@ -33,6 +33,7 @@ from keeper.model import (
     Assessment,
     BlockRef,
     Decision,
+    Declined,
     Funding,
     Intent,
     MarketId,
@@ -40,7 +41,9 @@ from keeper.model import (
     PositionId,
     Submission,
     Submitted,
+    Unknown,
     Watch,
+    Why,
 )
 from keeper.ports import Advance, Executor, Reader, Records
 from keeper.strategies.queue import queue
@@ -99,6 +102,10 @@ class Engine:
         self._behind_after_s = behind_after_s
         self._watches: tuple[Watch, ...] = ()
         self._saving: asyncio.Task[None] | None = None
+        self._unfit = ""
+        """Why nothing may be sent because of the last head taken; empty: something may."""
+        self._owed: list[Outcome] = []
+        """Outcomes that no pass told of yet."""
 
     async def start(self, block: BlockRef) -> None:
         """Reconcile what was on its way, and learn every market, before the first block.
@@ -107,6 +114,8 @@ class Engine:
         """
         for outcome in await self._executor.recover(block):
             self._pace.ended(outcome, block.number)
+            if isinstance(outcome, Unknown):  # what ended was told by its own settlement
+                self._owed.append(outcome)
         for intent in self._executor.open_intents():
             self._pace.open[intent.position] = intent
         await self._chronicle.resume(block)
@@ -122,11 +131,16 @@ class Engine:
             observed = await self._observer.observe(advance, self._decider.watched(self._watches))
         except ObservationError as error:
             log.warning("pass.skipped", block=head.number, reason=str(error))
-            await self._settle(advance)
+            self._owed += await self._settle(advance)
             return None
         self.readings = dict(observed.readings)
         assessments = self._decider.assess(self.readings)
         behind_s = self._wall() - head.timestamp
+        self._unfit = ""
+        if advance.doubt:
+            self._unfit = f"the nodes do not agree on this block: {advance.doubt}"
+        elif behind_s > self._behind_after_s:
+            self._unfit = f"the last block is {round(behind_s)} s old"
         if behind_s > self._behind_after_s:
             log.warning("head.behind", block=head.number, behind_s=round(behind_s))
             decisions: tuple[Decision, ...] = ()
@@ -139,6 +153,8 @@ class Engine:
             submissions, broadcast_at = await self._submit(decisions, head)
         liquidations = self._misses.reckon(self.readings)
         self._misses.remember(head, assessments, decisions, submissions, self.readings)
+        outcomes, owed = await self._settle(advance), tuple(self._owed)
+        self._owed.clear()
         done = Pass(
             block=head,
             orphaned=len(advance.orphaned),
@@ -148,7 +164,7 @@ class Engine:
             assessments=tuple(assessments.values()),
             decisions=decisions,
             submissions=submissions,
-            outcomes=await self._settle(advance),
+            outcomes=(*owed, *outcomes),
             messages=(),
             decision_s=decided_at - advance.received_at,
             broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
@@ -197,7 +213,12 @@ class Engine:
         return outcomes
 
     async def act(self, intent: Intent) -> Submission:
-        """Submit what a person decided, at the block that `intent` names: the last one taken."""
+        """Submit what a person decided, at the block that `intent` names: the last one taken.
+
+        On a head that nothing is decided on automatically, nothing is sent for a person either.
+        """
+        if self._unfit:
+            return Declined(intent=intent, reason=self._unfit, why=Why.HELD)
         reading = self.readings[intent.position.market.name]
         submission = await self._executor.submit(intent, reading.view)
         self._pace.began(submission, reading.block.number)
@@ -236,11 +257,15 @@ class Engine:
 
     def assessments_of(self, account: Address) -> tuple[Assessment, ...]:
         """Return the account in every market whose book has it, at the last block taken."""
-        return tuple(
-            self.readings[market.id.name].view.assess(holdings)
-            for market in self.markets
-            if market.id.name in self.readings and (holdings := market.holdings(account))
-        )
+        found: list[Assessment] = []
+        for market in self.markets:
+            reading, holdings = self.readings.get(market.id.name), market.holdings(account)
+            if reading is None or holdings is None or not market.believed({account}):
+                continue
+            why = dict(reading.unreadable).get(account)
+            known = reading.view.assess(holdings)
+            found.append(unread(market.id, reading.block, account, why) if why else known)
+        return tuple(found)
 
     def health_of(self, position: PositionId) -> Wad | None:
         """Return a position's health factor at the last block taken; None if it is unknown."""

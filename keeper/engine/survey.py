@@ -38,6 +38,7 @@ class Surveyor:
         self._markets = markets
         self._gas_wei = gas_wei
         self._before: dict[MarketId, Balances] = {}
+        self._known: dict[MarketId, frozenset[Address]] = {}
 
     async def survey(
         self,
@@ -62,12 +63,15 @@ class Surveyor:
                 balances=None if inventory is None else inventory.balances,
                 gas_wei=self._gas_wei(),
                 before=self._before.get(market),
+                known_before=self._known.get(market, frozenset()),
             )
             now = collateral_of(here)
             # An account that is unknown at this block keeps what it had: what moved is told later.
             unknown = {a.position.account for a in here if not a.ok}
             kept = {k: v for k, v in self._before.get(market, {}).items() if k[0] in unknown}
             self._before[market] = {**kept, **now}
+            readable = {a.position.account for a in here if a.ok}
+            self._known[market] = frozenset(readable | {account for account, _ in kept})
         self.last |= found
         return found
 
@@ -89,6 +93,7 @@ class Surveyor:
                 balances=gauges.balances,
                 gas_wei=self._gas_wei(),
                 before=gauges.before,
+                known_before=gauges.known_before,
             )
         return found
 

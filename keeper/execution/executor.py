@@ -43,6 +43,7 @@ from keeper.model import (
     Confirmed,
     Declined,
     Intent,
+    IntentKind,
     OpenPlan,
     Outcome,
     Plan,
@@ -144,6 +145,11 @@ class TxExecutor:
         return self._arming.armed
 
     @property
+    def parts(self) -> "tuple[TxExecutor, ...]":
+        """Itself: one key, armed and disarmed by itself."""
+        return (self,)
+
+    @property
     def disarmed_reason(self) -> str | None:
         """Why it was disarmed after having been armed."""
         return self._arming.disarmed_reason
@@ -206,7 +212,9 @@ class TxExecutor:
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
-            if isinstance(outcome, Confirmed | Reverted):
+            # A sale can be made to revert by whoever moves the exchange: that must not end top-ups.
+            sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
+            if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
                 good = isinstance(outcome, Confirmed)
                 if why := self._breaker.took(succeeded=good, now=block.timestamp):
                     self._arming.disarm(why)
@@ -376,7 +384,7 @@ class TxExecutor:
             self._arming.disarm(
                 f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
                 " another program uses the key or the journal is an old one; if all of them were"
-                f" yours, set adopt_nonce = {seen} and arm again"
+                f" yours, set {self._settings.adopted_by} = {seen} and arm again"
             )
 
     def _wrong_chain(self, ground: Footing) -> str:

@@ -36,6 +36,11 @@ class PairedExecutor:
         return self.protecting.armed or self.liquidating.armed
 
     @property
+    def parts(self) -> tuple[TxExecutor, ...]:
+        """One for each key: each is armed and disarmed by itself."""
+        return (self.protecting, self.liquidating)
+
+    @property
     def disarmed_reason(self) -> str | None:
         """Why one of them was disarmed after having been armed, or both."""
         reasons = [

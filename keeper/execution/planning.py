@@ -37,6 +37,8 @@ class ExecutionSettings:
     """Transactions of ours that may revert in a row within an hour; the last of them disarms."""
     adopt_nonce: int | None = None
     """The operator vouches for all of the signer's transactions below this nonce."""
+    adopted_by: str = "adopt_nonce"
+    """The setting that `adopt_nonce` comes from."""
 
 
 def fee_cap(

@@ -55,6 +55,8 @@ log = structlog.get_logger()
 OnSettled = Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]]
 """Pure: the messages and audit rows that are written with the end of an intent."""
 
+SELLING: Final = frozenset({IntentKind.LIQUIDATE, IntentKind.DELEVERAGE})
+"""What is outdated when somebody else was faster or an exchange moved."""
 MOST_STEPS: Final = 6
 """Per plan and head: unmine, mark, settle and one send; more would be a loop."""
 
@@ -186,12 +188,12 @@ class Tracker:
         raise AssertionError(f"{intent_id}: no end of steps at block {block.number}")
 
     async def _outdated(self, plan: OpenPlan, now: Situation) -> bool:
-        """Whether a liquidation would revert by now: somebody else was faster, or prices moved.
+        """Whether what sells would revert by now: somebody else was faster, or prices moved.
 
         A node that cannot say leaves it as it is.
         """
         intent = plan.plan.intent
-        if intent.kind is not IntentKind.LIQUIDATE or plan.attempts[-1].tx_hash in now.cancelling:
+        if intent.kind not in SELLING or plan.attempts[-1].tx_hash in now.cancelling:
             return False
         call = Call(to=plan.plan.to, data=plan.plan.data)
         try:

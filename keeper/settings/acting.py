@@ -185,6 +185,9 @@ class Signing(Section):
         None,
         description="You vouch for the key's transactions below this nonce; see executor.disarmed.",
     )
+    liquidate_adopt_nonce: OptionalInt = Field(
+        None, ge=0, description="The same for the liquidating key."
+    )
     kill_switch_file: Path = Field(
         Path("keeper.stop"), description="While this file exists nothing is signed."
     )

@@ -128,7 +128,8 @@ class Chain(Section):
         description="What the relay calls it: eth_sendPrivateTransaction, or eth_sendBundle.",
     )
     relay_kinds: Names = Field(
-        ("liquidate",), description="What goes to the relay: liquidate, top_up, repay."
+        ("liquidate", "deleverage"),
+        description="What goes to the relay: liquidate, deleverage, top_up, repay.",
     )
     relay_public_after_blocks: OptionalInt = Field(
         None,
@@ -165,8 +166,10 @@ class Chain(Section):
                 f"{len(self.rpc_urls)}: add some, or lower it"
             )
         for kind in self.relay_kinds:
-            if kind not in ("liquidate", "top_up", "repay"):
-                raise ValueError(f"relay_kinds must be liquidate, top_up or repay, not {kind!r}")
+            if kind not in ("liquidate", "deleverage", "top_up", "repay"):
+                raise ValueError(
+                    f"relay_kinds must be liquidate, deleverage, top_up or repay, not {kind!r}"
+                )
         if not self.markets:
             raise ValueError("needs markets: names of presets, or tables with addresses_provider")
         if self.pending and not self.ws_urls:

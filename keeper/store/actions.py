@@ -155,7 +155,7 @@ def _counted(so_far: WouldHave, intent: Intent, cost: Cost | None) -> WouldHave:
                 earned=Base(so_far.earned + intent.expected_profit - (paid or 0)),
                 unpriced=unpriced,
             )
-        case IntentKind.TOP_UP | IntentKind.REPAY:
+        case IntentKind.TOP_UP | IntentKind.REPAY | IntentKind.DELEVERAGE:
             return replace(
                 so_far,
                 protections=so_far.protections + 1,

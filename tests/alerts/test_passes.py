@@ -222,6 +222,20 @@ def test_unknown_never_clears_a_health_alert() -> None:
     )
 
 
+def test_an_alertmanager_is_told_of_each_position_by_itself() -> None:
+    accounts = [Address(f"0x{at:040x}") for at in range(1, 8)]
+    chat = "alertmanager:ops"
+    house = House(
+        watches=tuple(
+            replace(watch(f"p{at}", account=one), chat=chat) for at, one in enumerate(accounts)
+        )
+    )
+
+    done = house.take(0, *(assessed(wad("1.04"), account=one) for one in accounts))
+
+    assert [message.chat for message in done.messages] == [chat] * len(accounts)
+
+
 def test_more_than_five_positions_at_once_are_one_message() -> None:
     accounts = [Address(f"0x{at:040x}") for at in range(1, 13)]
     house = House(watches=tuple(watch(f"p{at}", account=one) for at, one in enumerate(accounts)))

@@ -83,6 +83,7 @@ def gauges(of: Assessed | None = None, *, before: Assessed | None = None) -> Gau
         balances={USDC.address: Raw(1_234_567891)},
         gas_wei=400_000_000_000_000_001,
         before=None if before is None else collateral_of((before,)),
+        known_before=frozenset() if before is None else frozenset({ME}),
     )
 
 
@@ -335,3 +336,30 @@ def test_a_rule_about_an_asset_that_no_market_lists_applies_nowhere() -> None:
 
     assert applies(rule("price WETH < 2000"), here)
     assert not applies(rule("price PEPE < 2000"), here)
+
+
+def test_of_an_account_that_was_not_known_before_nothing_has_moved() -> None:
+    found = replace(gauges(holding(10_000), before=holding(13_000)), known_before=frozenset())
+
+    assert measure(rule("moved main > 1"), found) == Known(value=wad("0"))
+
+
+def test_a_market_that_was_not_read_keeps_the_alerts_of_its_rules() -> None:
+    house = House("price WETH < 2000")
+    house.take(0, at_price(1000))
+    standing = dict(house.states)
+
+    done = pass_alerts(
+        block=block(T0 + 12),
+        prices={MARKET: at_price(1000).prices},
+        assessments=(),
+        watches=house.watches,
+        states=house.states.values(),
+        operators=(),
+        thresholds=DEFAULT_THRESHOLDS,
+        rules=house.rules,
+        gauges={},
+    )
+
+    assert (done.states, done.messages) == ((), ())
+    assert len(standing) == 1

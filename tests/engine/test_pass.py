@@ -7,10 +7,12 @@ from keeper.model import (
     Act,
     Assessed,
     Confirmed,
+    Declined,
     IntentKind,
     Inventory,
     Refuse,
     Reverted,
+    Submission,
     Submitted,
     Unassessable,
     Unknown,
@@ -518,3 +520,62 @@ async def test_a_transaction_that_cannot_get_on_is_an_alarm_and_one_not_known_ye
         assert len(said) == told
         assert all("25000000000 wei" in m.text and m.chat == OPERATOR for m in said)
         assert all(m in story.records.kept[-1].messages for m in said)
+
+
+# --- what a person asks for -------------------------------------------------------------------
+
+
+async def asked_for(story: Story) -> Submission:
+    """Have a person confirm what the strategy would do for ALICE."""
+    [intent] = [i for i in story.executor.submitted if i.position == position(ALICE)][:1]
+    return await story.engine.act(intent)
+
+
+async def test_a_person_is_not_obeyed_on_a_head_that_the_nodes_do_not_agree_on() -> None:
+    story = Story()
+    await story.begin({ALICE: DANGEROUS})
+    await story.take(story.chain.mine(), doubt="one of two agrees")
+
+    answer = await asked_for(story)
+
+    assert isinstance(answer, Declined)
+    assert answer.reason == "the nodes do not agree on this block: one of two agrees"
+    assert len(story.executor.submitted) == 1
+    await story.mine()
+    assert isinstance(await asked_for(story), Submitted)
+
+
+async def test_a_person_is_not_obeyed_on_an_old_head() -> None:
+    story = Story()
+    await story.begin({ALICE: DANGEROUS})
+    story.late_s = 9_000
+    await story.mine()
+
+    answer = await asked_for(story)
+
+    assert isinstance(answer, Declined)
+    assert answer.reason == "the last block is 9000 s old"
+
+
+async def test_people_are_told_unknown_of_an_account_that_could_not_be_read() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    await story.mine(moved={ALICE: HEALTHY}, unreadable=frozenset({ALICE}))
+
+    [known] = story.engine.assessments_of(ALICE)
+
+    assert isinstance(known, Unassessable)
+    assert story.engine.health_of(position(ALICE)) is None
+
+
+async def test_an_outcome_of_a_skipped_pass_is_told_with_the_next_one() -> None:
+    story = Story()
+    await story.begin({ALICE: DANGEROUS})
+    story.executor.end(Unknown)
+    story.reader.failures.append(ObservationError("no node answers"))
+    assert await story.mine() is None
+
+    passed = done(await story.mine())
+
+    assert [type(outcome) for outcome in passed.outcomes] == [Unknown]
+    assert done(await story.mine()).outcomes == ()

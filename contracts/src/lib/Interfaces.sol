@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.20;
 
+/// Where a market's own price oracle is found.
+interface IAddressesProvider {
+    function getPriceOracle() external view returns (address);
+}
+
+/// In base currency per whole token.
+interface IPriceOracle {
+    function getAssetPrice(address asset) external view returns (uint256);
+}
+
 /// The little that we call of an Aave v3 Pool, any revision.
 interface ILendingPool {
+    function ADDRESSES_PROVIDER() external view returns (IAddressesProvider);
     function flashLoanSimple(address receiver, address asset, uint256 amount, bytes calldata params, uint16 referral)
         external;
     function liquidationCall(address collateral, address debt, address account, uint256 amount, bool receiveAToken)
@@ -50,4 +61,5 @@ interface IUniswapV3Pool {
 interface IToken {
     function balanceOf(address account) external view returns (uint256);
     function allowance(address account, address spender) external view returns (uint256);
+    function decimals() external view returns (uint8);
 }
