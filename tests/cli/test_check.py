@@ -105,7 +105,9 @@ def test_a_relay_is_asked_for_something_harmless_and_its_keys_are_not_shown(
 
     [relay] = [c for c in asked.json["checks"] if c["what"] == "local: relay"]
     assert relay["state"] == "ok"
-    assert relay["said"].endswith("answers; liquidate go there, never to the public pool")
+    assert relay["said"].endswith(
+        "answers; liquidate, deleverage go there, never to the public pool"
+    )
     [gone] = [c for c in away.json["checks"] if c["what"] == "local: relay"]
     assert (gone["state"], "did not answer" in gone["said"]) == ("failed", True)
     for said in (asked.out, asked.err, away.out, away.err, shown):
