@@ -55,7 +55,7 @@ class SqlRules:
             )
             if (await session.scalar(mine) or 0) >= MOST_RULES:
                 raise BadRule(
-                    f"This chat has {MOST_RULES} rules, which is the most: /unrule one first."
+                    "This chat has {n} rules, which is the most: /unrule one first.", n=MOST_RULES
                 )
             chat = ChatRow(chat=rule.chat, enabled=True, reason="", changed_at=now)
             await insert_missing(session, [chat], ("chat",))
