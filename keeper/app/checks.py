@@ -395,7 +395,7 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         return
     from telegram.error import BadRequest, Forbidden, TelegramError  # noqa: PLC0415 - only with a token
 
-    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415
+    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415 - only where Telegram is configured: it is slow to import
 
     try:
         api = TelegramApi(token.get_secret_value(), settings.telegram.api_url)
