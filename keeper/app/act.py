@@ -41,10 +41,12 @@ from keeper.model import (
     Submitted,
     Unknown,
 )
+from keeper.notify.languages import Voices
 from keeper.ports import LendingView, MarketView
 from keeper.settings import Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
+from keeper.store.people import SqlPeople
 from keeper.strategies.intents import intent_id
 from keeper.strategies.protect import loss_if_liquidated
 from keeper.strategies.purse import Purse
@@ -224,9 +226,11 @@ async def carry_out(
     signer = await signer_for(settings, chain.config)
     liquidating = await liquidating_signer_for(settings, chain.config)
     operators = settings.operator_chats()
+    voices = Voices(settings.telegram.language)
+    voices.learn(await SqlPeople(database).languages())
 
     def settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
-        messages = outcome_messages(outcome, (), operators, Done())
+        messages = outcome_messages(outcome, (), operators, Done(), voices)
         event = AuditEvent(
             event=f"intent.{type(outcome).__name__.lower()}",
             fields={"intent": outcome.plan.intent.intent_id, "by": "command"},
