@@ -671,3 +671,50 @@ async def test_a_success_between_reverts_and_an_hour_are_forgiven() -> None:
     await rig.submit(5)
     await rig.blocks(4)
     assert not rig.executor.armed
+
+
+async def test_a_restart_does_not_forgive_reverts_until_a_person_says_so() -> None:
+    rig = Rig()
+    three = replace(SETTINGS, most_reverts=3)
+    rig.restart(settings=three)
+    rig.chain.mined_ok = False
+    for number in (1, 2):
+        await rig.submit(number)
+        await rig.blocks(4)
+    rig.restart(settings=three)
+    await rig.executor.recover(rig.chain.head)
+    assert rig.executor.armed  # two are remembered, and two are not three
+    await rig.submit(3)
+    await rig.blocks(4)
+    assert not rig.executor.armed
+
+    rig.restart(settings=three)
+    await rig.executor.recover(rig.chain.head)
+    reason = rig.executor.disarmed_reason or ""
+    assert "3 transactions in a row reverted" in reason
+    assert "disarmed" in declined(await rig.submit(4))
+
+    judged_at = int(reason.rpartition("reverts_judged_at = ")[2].split()[0])
+    rig.restart(settings=replace(three, reverts_judged_at=judged_at))
+    await rig.executor.recover(rig.chain.head)
+    rig.chain.mined_ok = True
+    await rig.submit(5)
+    assert [type(o) for o in await rig.blocks(4)] == [Confirmed]
+    assert rig.executor.armed
+
+
+async def test_reverts_of_an_hour_ago_do_not_disarm_a_restart() -> None:
+    rig = Rig()
+    two = replace(SETTINGS, most_reverts=2)
+    rig.restart(settings=two)
+    rig.chain.mined_ok = False
+    for number in (1, 2):
+        await rig.submit(number)
+        await rig.blocks(4)
+    for _ in range(300):  # an hour of blocks of 12 seconds
+        rig.chain.mine()
+
+    rig.restart(settings=two)
+    await rig.executor.recover(rig.chain.head)
+
+    assert rig.executor.armed
