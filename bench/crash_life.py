@@ -217,7 +217,7 @@ async def _follow(
         if idle and until_empty is not None and not (await until_empty.counts()).pending:
             return
         free = [n for n in wanted if n not in busy][:AT_ONCE]
-        if place.way is Way.REVERTS:  # one after the other, so that the breaker can be counted
+        if place.way is Way.REVERTS and until_empty is None:  # so that reverts can be counted
             free = [] if busy else free[:1]
         for number in free:
             await _submit(place, hands, number, head)

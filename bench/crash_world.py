@@ -31,8 +31,9 @@ REORG_DEPTHS: Final = (1, 2)
 """Below the confirmations that a keeper here waits for."""
 LONGEST_LIFE_S: Final = 1.2
 """After its recovery, when a life that did not come to its point is ended all the same."""
-LONGEST_START_S: Final = 6.0
-LONGEST_END_S: Final = 60.0
+LONGEST_START_S: Final = 60.0
+LONGEST_END_S: Final = 600.0
+"""Of the last life; all three bounds are for keepers that hang, on a machine however busy."""
 REVERTING: Final = (
     (
         "36601814601c57"  # calldata of 24 bytes is the health read: jump
