@@ -231,7 +231,7 @@ class Watcher:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await engine.save_checkpoints()
+                await engine.close()
 
     async def _look_over(self, chain: OpenChain) -> None:
         """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
