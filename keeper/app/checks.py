@@ -148,15 +148,17 @@ async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator
 
 async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
     """Yield what is to be said of each URL, and the URL."""
-    if not chain.ws_urls:
+    if not chain.pushing:
         found = warning(
             f"{chain.name}: WebSocket",
             "none is configured, so new blocks are polled for over HTTP",
             "set ws_urls to hear of a block as soon as the node does",
         )
         yield found, ""
-    for url in chain.ws_urls:
-        what = f"{chain.name}: WebSocket {redact(url)}"
+    for url in chain.pushing:
+        what = (
+            f"{chain.name}: {'heads over' if url.startswith('ipc:') else 'WebSocket'} {redact(url)}"
+        )
         try:
             async with asyncio.timeout(WS_S):
                 await Subscription((url,), chain.chain_id, Mailbox()).check()
@@ -410,7 +412,7 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         return
     from telegram.error import BadRequest, Forbidden, TelegramError  # noqa: PLC0415 - only with a token
 
-    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415
+    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415 - only where Telegram is configured: it is slow to import
 
     try:
         api = TelegramApi(token.get_secret_value(), settings.telegram.api_url)

@@ -237,13 +237,13 @@ class Watcher:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await engine.save_checkpoints()
+                await engine.close()
 
     async def _look_over(self, chain: OpenChain) -> None:
         """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
         try:
             found = await examine(
-                chain.rpc, self.config.ws_urls, block_time_s=self.config.block_time_s
+                chain.rpc, self.config.pushing, block_time_s=self.config.block_time_s
             )
         except ObservationError as error:
             log.warning("head.unread", reason=str(error))

@@ -22,6 +22,7 @@ from keeper.settings.values import (
     Names,
     OptionalSecret,
     WadValue,
+    decimal_text,
 )
 from keeper.units import WAD, Wad
 
@@ -123,8 +124,6 @@ class ThresholdSet(Section):
         return self
 
     def __str__(self) -> str:
-        from keeper.settings.values import decimal_text  # noqa: PLC0415
-
         return " / ".join(decimal_text(x, 18) for x in (self.info, self.warning, self.critical))
 
     def as_model(self) -> Thresholds:

@@ -95,18 +95,18 @@ class MemoryOutbox:
         waiting.sort(key=lambda row: (order[row.message.severity], row.id))
         return tuple(waiting[:limit])
 
-    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002 - the port's name for it
         if self.marking_fails:
             self.marking_fails -= 1
             raise OSError("the disk is full")
         self.done[id] = at
 
-    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
+    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002 - the port's name for it
         assert next_attempt_at is not None
         self.attempts[id] = self.attempts.get(id, 0) + 1
         self.next_at[id] = next_attempt_at
 
-    async def doubted(self, id: int) -> None:  # noqa: A002
+    async def doubted(self, id: int) -> None:  # noqa: A002 - the port's name for it
         self.maybe_taken.add(id)
 
     async def disable_chat(self, chat: str, reason: str) -> None:
