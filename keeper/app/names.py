@@ -17,9 +17,12 @@ from keeper.alerts.numbers import plain, short
 from keeper.alerts.speech import SpeechOf, english
 from keeper.app.watcher import Watcher
 from keeper.chain.names import Names, NoAddress, Resolved
-from keeper.errors import KeeperError
+from keeper.chain.reader import LensReader
+from keeper.chain.rpc import Rpc
+from keeper.errors import KeeperError, ObservationError
 from keeper.model import Address, Message, Severity, Watch
 from keeper.notify.words import checksummed
+from keeper.settings import Settings
 from keeper.store.names import NamedWatch, SqlNames
 from keeper.store.outbox import SqlOutbox
 
@@ -34,6 +37,25 @@ CHECK_S: Final = 900.0
 """How often names that are watched are looked up again."""
 SHOWN: Final = 17
 """Characters of a name beside an address: both fit into a label."""
+
+
+async def resolved(settings: Settings, word: str) -> Resolved:
+    """Return what a name points to now, for a command that asks and goes.  Raises `NoAddress`."""
+    for chain in settings.select():
+        if chain.names_registry is not None:
+            try:
+                async with await Rpc.open(chain.rpc_urls, chain.chain_id, attempts=1) as rpc:
+                    return await Names(rpc, LensReader(rpc), chain.names_registry).resolve(word)
+            except ObservationError as error:
+                raise NoAddress(
+                    "{said} could not be looked up: try again, or send the 0x address ({reason}).",
+                    said=plain(word, 60),
+                    reason=plain(str(error), 120).rstrip("."),
+                ) from error
+    raise NoAddress(
+        "{said} is a name, and no chain here has names: send the account's 0x address.",
+        said=plain(word, 60),
+    )
 
 
 class NameBook:

@@ -1,5 +1,6 @@
 """ENS names against ENS's own contracts: resolved, claimed, moved, expired, and no names at all."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from keeper.store.outbox import SqlOutbox
 from keeper.store.watches import SqlWatches
 from tests.chain.ens import Ens, deployed
 from tests.chain.watching import settings_of
+from tests.cli.calling import Keeper, log_put_back
 
 pytestmark = pytest.mark.chain
 
@@ -202,6 +204,30 @@ async def test_a_lookup_delays_nothing_and_is_forgotten_after_its_time(
     assert (first, second) == ("", "alice.eth")
     assert shown.label == f"alice.eth {alice[:6]}..{alice[-4:]}"
     assert stale == ""
+
+
+async def test_the_command_line_watches_a_name_too(
+    ens: Ens, devnet: Devnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice = devnet.deployment.account("alice").address
+    await ens.point("vitalik.eth", alice)
+    settings_of(devnet, tmp_path)
+    config = tmp_path / "keeper.toml"
+    with log_put_back():
+        keeper = Keeper(config=config, capture=capsys)
+        without = await asyncio.to_thread(keeper, "watch", "vitalik.eth")
+        config.write_text(
+            config.read_text(encoding="utf-8").replace(
+                "[chains.devnet]\n", f'[chains.devnet]\nens_registry = "{ens.registry}"\n'
+            ),
+            encoding="utf-8",
+        )
+        watched = await asyncio.to_thread(keeper, "watch", "vitalik.eth")
+        unknown = await asyncio.to_thread(keeper, "watch", "nobody.eth")
+
+    assert without.sentence.startswith("vitalik.eth is a name, and no chain here has names")
+    assert f"Watching {checksummed(Address(alice.lower()))} (vitalik.eth) for log:" in watched.out
+    assert unknown.sentence.startswith("nobody.eth points to no account")
 
 
 async def test_without_a_registry_a_name_is_refused_with_the_remedy() -> None:
