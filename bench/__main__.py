@@ -73,6 +73,8 @@ def main() -> None:
         return
     if options.runs is not None:
         os.environ["FAULTS_TRIALS"] = str(options.runs)
+    if options.flags is not None:
+        os.environ["FLAGS_TRIALS"] = str(options.flags)
     if options.minutes is not None:
         os.environ["FAULTS_MINUTES"] = str(options.minutes)
     log.set_up(style="text", level="error", stream=sys.stderr)
@@ -91,7 +93,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="faults: the most a row may take (default: 15)"
     )
+    parser.add_argument(
+        "--flags", type=int, metavar="N", help="X1: how many to compare (default: 100000000)"
+    )
     options = parser.parse_args()
+    if options.flags is not None and options.flags < 1:
+        parser.error(f"--flags {options.flags}: there must be one at least")
     known = {
         word.lower()
         for group, benches in GROUPS.items()
