@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, repeat
 from typing import Final
 
 from bench import naive
@@ -29,7 +30,7 @@ RESERVES: Final = 30
 DECIMALS: Final = (18, 18, 18, 18, 18, 18, 6, 6, 6, 6, 8, 8, 8, 27)
 COARSE: Final = {3: 2, 12: 0}
 """Reserves whose raw units are worth something: dimes, or cents."""
-SPREADS: Final = ((7, 13), (7, 13), (6, 17))
+SPREADS: Final = ((7, 13), (7, 13), (5, 13.5))
 """Decades of prices, base units of 8 decimals."""
 CATEGORIES: Final = (1, 2, 7)
 E_MODES: Final = (0,) * 72 + (1, 2, 7) * 8 + (5, 11)
@@ -37,6 +38,18 @@ E_MODES: Final = (0,) * 72 + (1, 2, 7) * 8 + (5, 11)
 PARTS: Final = 10**12
 BANDS: Final = (1_001, 1_002, 1_005, 1_010, 1_050)
 """In thousandths: where the rings and tiers of a hot set end."""
+KINDS: Final = {
+    "several": 40,
+    "pair": 41,
+    "tiny": 2.5,  # a few base units, where roundings are everything
+    "huge": 3,  # beyond what the columns hold exactly
+    "dust": 4,  # beside one great collateral: float32 loses or doubles each
+    "many": 3,
+    "both sides": 4,  # of one reserve
+    "no debt": 1.5,
+    "no collateral": 1,
+}
+"""How often accounts of each kind are drawn."""
 MOST_SCALED: Final = 2**127
 Row = naive.Row
 Judge = Callable[[Sequence[Row], naive.Reserves], list[bool]]
@@ -134,23 +147,23 @@ def volatile(reserve: int) -> bool:
 
 def levels(chance: random.Random) -> tuple[Level, ...]:
     """Draw the levels, the anchor first: where hot sets are made."""
-    made = [_level(PARTS, PARTS, often=1, tuned=4)]
+    made = [_level(PARTS, PARTS, often=1, tuned=3)]
     for band in BANDS:
         edge = PARTS * 1_000 // band
         made += (
-            _level(edge - away, PARTS, often=1, tuned=1)
+            _level(edge - away, PARTS, often=1, tuned=1.5)
             for away in (0, PARTS * 3 // 100_000, int(PARTS * 10 ** -chance.uniform(5, 11)))
         )
         # the same distance made by the other side, and by both
         made.append(_level(PARTS, PARTS * band // 1_000 + 1, often=0.5, tuned=0.5))
         half = int(PARTS * (1_000 / band) ** 0.5)
         made.append(_level(half, 2 * PARTS - half, often=0.5, tuned=0.5))
-    for factor, often, tuned in ((1.013, 2, 0.5), (1.3, 3, 0.2), (0.9, 0.2, 6), (0.8, 0.1, 12)):
+    for factor, often, tuned in ((1.013, 3, 0.3), (1.3, 3, 0.1), (0.9, 0.1, 8), (0.8, 0.1, 12)):
         made.append(_level(int(factor * PARTS), PARTS, often=often, tuned=tuned))
     for _ in range(3):  # every price on its own
         own = 10 ** -chance.uniform(2, 11)
         factors = tuple(int(PARTS * (1 + own * chance.uniform(-1, 1))) for _ in range(RESERVES))
-        made.append(Level(factors=factors, often=1, tuned=1))
+        made.append(Level(factors=factors, often=1, tuned=0.7))
     return tuple(made)
 
 
@@ -169,37 +182,29 @@ def account(chance: random.Random, there: World, of: naive.Reserves) -> Row:
 
 def drawn(chance: random.Random, of: naive.Reserves, *, pure: bool) -> Row:
     """Draw an account of any size and shape; its first debt is to be sized."""
-    kind = chance.random()
-    usd = partial(_usd, chance)
+    [kind] = chance.choices(list(KINDS), list(KINDS.values()))
 
     def pick(of_volatile: float, many: int) -> list[int]:
         return _pick(chance, round(of_volatile) if pure else of_volatile, many)
 
     collaterals, debts = pick(0.98, 1), pick(0.02, 1)
-    if kind < 0.40:
-        collaterals = pick(0.98, chance.choice((1, 2, 2, 3, 4)))
-        debts = pick(0.02, chance.choice((1, 1, 1, 2)))
-    elif kind < 0.72:
-        pass
-    elif kind < 0.78:  # tiny: a few base units, where roundings are everything
-        collaterals, debts = pick(0.9, chance.choice((1, 2, 3))), pick(0.1, 1)
-        usd = partial(_usd, chance, 0, 9)
-    elif kind < 0.82:  # huge: beyond what the columns hold exactly
-        collaterals = pick(0.95, 2)
-        usd = partial(_usd, chance, 20, 34)
-    elif kind < 0.87:  # dust that float32 loses or doubles, one after the other
-        collaterals = pick(0.9, chance.randint(3, 13))
-        great, share = _usd(chance), chance.uniform(0.4, 1.1) * 2.0**-24
-        values = iter((great, *(great * share for _ in collaterals)))
-        usd = partial(next, values)
-    elif kind < 0.91:  # many of both
-        collaterals, debts = pick(0.8, chance.randint(5, 15)), pick(0.2, chance.randint(1, 12))
-    elif kind < 0.95 and not pure:  # the same reserve on both sides
-        collaterals = [*debts, *(i for i in collaterals if i not in debts)]
-    elif kind < 0.98:
-        collaterals, debts = pick(0.9, chance.choice((0, 1, 2))), []
-    else:
-        collaterals = []
+    match kind:
+        case "several":
+            collaterals = pick(0.98, chance.choice((1, 2, 2, 3, 4)))
+            debts = pick(0.02, chance.choice((1, 1, 1, 2)))
+        case "tiny" | "huge":
+            collaterals = pick(0.95, chance.choice((1, 2, 3)))
+        case "dust":
+            collaterals = pick(0.9, chance.randint(3, 13))
+        case "many":
+            collaterals, debts = pick(0.8, chance.randint(5, 15)), pick(0.2, chance.randint(1, 12))
+        case "both sides" if not pure:
+            collaterals = [*debts, *(i for i in collaterals if i not in debts)]
+        case "no debt":
+            debts = []
+        case "no collateral":
+            collaterals = []
+    usd = _sizes(chance, kind)
     supplied = ((i, usd(), of.supply_index[i]) for i in collaterals)
     owed = ((i, _usd(chance), of.debt_index[i]) for i in debts)
     return (
@@ -207,6 +212,20 @@ def drawn(chance: random.Random, of: naive.Reserves, *, pure: bool) -> Row:
         tuple((i, _scaled(value, index, of.price[i], of.unit[i])) for i, value, index in supplied),
         tuple((i, _scaled(value, index, of.price[i], of.unit[i])) for i, value, index in owed),
     )
+
+
+def _sizes(chance: random.Random, kind: str) -> Callable[[], float]:
+    """What draws the values of an account's collaterals, one after the other."""
+    match kind:
+        case "tiny":
+            return partial(_usd, chance, 0, 9)
+        case "huge":
+            return partial(_usd, chance, 20, 34)
+        case "dust":
+            great, share = _usd(chance), chance.uniform(0.4, 1.1) * 2.0**-24
+            return partial(next, chain((great,), repeat(great * share)))
+        case _:
+            return partial(_usd, chance)
 
 
 def tuned(chance: random.Random, row: Row, of: naive.Reserves, below: Judge) -> Row:

@@ -8,10 +8,11 @@ are handed out again and the book grows.  Hot sets are made, refreshed, used to 
 beyond.
 
 A flag is what the keeper answers by the path that the engine takes: whom `candidates` finds,
-through the hot set where there is one, looked up in the book and assessed in exact integers.  The
-judge is `bench.naive`: plain Python integers for every account at every block, without a line of
-the product in it.  `float64_wrong` is what the float sums alone would have said at every eighth
-block, which shows that the trials bite; `planted` are the wrong flags that each planted bug of
+through the hot set where there is one, looked up in the book and assessed in exact integers.  At
+three blocks of four, who is found and `surely_below` by the screen is taken at its word.  The judge
+is `bench.naive`: plain Python integers for every account at every block, without a line of the
+product in it.  `float64_wrong` is what the float sums alone would have said at every eighth block,
+which shows that the trials bite; `planted` are the wrong flags that each planted bug of
 `bench.planted` brings, which shows that the judge would see one.
 """
 
@@ -53,6 +54,8 @@ MOST_S: Final = 3_600.0
 REVISIONS: Final = (10, 1, 8)
 """One for each way the sums are rounded: one division, floored averages, and those with the
 newer interest."""
+ALL_EVERY: Final = 4
+"""At every so many blocks whoever is found is assessed, as the engine does."""
 EIGHTH: Final = 8
 PLANTED: Final = (4_000, 40)
 """Accounts and blocks of the book that each planted bug is put into."""
@@ -221,6 +224,8 @@ class _Life:
     counts: Counts = field(default_factory=Counts)
     book: Book = field(default_factory=Book)
     rows: list[naive.Row] = field(default_factory=list)
+    row: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """By place, the row in the book."""
     place: dict[Address, int] = field(default_factory=dict)
     """Where an account's row is in `rows`."""
     instant: int = NOW
@@ -260,9 +265,9 @@ class _Life:
             self.counts.accounts += 1
         if place == len(self.rows):
             self.rows.append(row)
-        else:
-            self.rows[place] = row
-        self.book.put(replace(holdings(row, 0), account=known))
+            self.row = np.append(self.row, -1)
+        self.rows[place] = row
+        self.row[place] = self.book.put(replace(holdings(row, 0), account=known))
         self.counts.edits += 1
 
     def _edit(self) -> None:
@@ -328,29 +333,31 @@ class _Life:
         book = self.book
         seen = screen(book, view.weights())
         found = candidates(seen, WAD, self.hot_from_rows)
-        said, by_float = np.zeros((2, len(self.rows)), dtype=np.bool_)
-        for row in (*found.below.tolist(), *found.unknown.tolist()):
-            who = book.account(row)
-            held = book.get(who)
-            if held is not None:
-                assessed = view.assess(held)
-                below = not isinstance(assessed, Assessed) or assessed.health_factor < WAD
-                said[self.place[who]] = below
-                self.counts.asked += 1
-        if self.counts.blocks % EIGHTH == 0:  # it takes longer than the screen
-            rows = book.live(np.arange(book.rows))
-            collateral, debt = seen.sums(rows)
-            for row in rows[collateral < debt].tolist():
-                by_float[self.place[book.account(row)]] = True
-        else:
-            by_float = said
-        return said, by_float
+        said = np.zeros(len(self.rows), dtype=np.bool_)
+        asked = np.concatenate((found.below, found.unknown))
+        if self.counts.blocks % ALL_EVERY:
+            surely = seen.surely_below(WAD)
+            surely = surely[np.isin(surely, found.below)]  # whom the hot set missed stays wrong
+            said_of = np.zeros(book.rows, dtype=np.bool_)
+            said_of[surely] = True
+            said |= said_of[self.row]
+            asked = asked[~said_of[asked]]
+        for row in asked.tolist():
+            held = book.at(row)
+            assessed = view.assess(held)
+            below = not isinstance(assessed, Assessed) or assessed.health_factor < WAD
+            said[self.place[held.account]] = below
+            self.counts.asked += 1
+        if self.counts.blocks % EIGHTH:  # it takes as long as the screen
+            return said, said
+        collateral, debt = seen.sums(self.row)
+        return said, collateral < debt
 
     def _prices(self) -> tuple[int | None, ...]:
         """The prices of a block."""
         chance, levels = self.chance, self.world.levels
         level: Level = levels[0]  # hot sets are made there, and moves begin there
-        if self.counts.blocks % 2:
+        if self.counts.blocks % 3 == 1:
             [level] = chance.choices(levels, [level.often for level in levels])
         prices: list[int | None] = list(level.prices(self.world.base))
         way, one = chance.random(), chance.randrange(len(prices))
