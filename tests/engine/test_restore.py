@@ -10,7 +10,7 @@ from keeper.engine import coverage, market
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import READ_PER_BLOCK
 from keeper.errors import ObservationError
-from keeper.model import Address, Checkpoint, Hash, Holdings
+from keeper.model import Address, Checkpoint, Entry, Hash, Holdings, Side
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, MARKET, Story, done, holdings
 from tests.engine.test_checkpoint import History
 
@@ -291,3 +291,31 @@ async def test_a_great_book_is_saved_beside_the_passes() -> None:
 
     [saved] = story.records.checkpoints
     assert len(saved.holdings) == 1_001
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"e_mode": 256},
+        {"entries": (Entry(reserve=0, side=Side.COLLATERAL, scaled=2**128),)},
+        {"entries": (Entry(reserve=1, side=Side.DEBT, scaled=-1),)},
+        {"entries": (Entry(reserve=2**16, side=Side.DEBT, scaled=5),)},
+        {"entries": (Entry(reserve=1, side=Side.DEBT, scaled=5),) * 2},
+    ],
+    ids=["e-mode", "too much", "negative", "no reserve", "twice"],
+)
+async def test_a_kept_balance_that_cannot_be_is_read_and_costs_nobody_else_his(
+    bad: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "SAMPLE", 0)
+    restart = Restart({ALICE: SICK, BOB: HEALTHY})
+    restart.leaves(replace(holdings(ALICE, *SICK), **bad), holdings(BOB, *HEALTHY))
+    await restart.begins()
+
+    assert restart.in_book == {BOB}
+    assert restart.story.market.known() == tuple(sorted((ALICE, BOB)))
+    passed = done(await restart.story.mine())
+    assert restart.story.market.holdings(ALICE) == holdings(ALICE, *SICK)
+    assert restart.story.market.holdings(BOB) == holdings(BOB, *HEALTHY)
+    assert passed.readings[0].distrusted == 0  # it was never restored, so nothing was wrong
+    assert [a.position.account for a in passed.assessments] == [ALICE]

@@ -253,7 +253,9 @@ KEPT, INNER, ANEW = "as it was", "its inner tier made anew", "made anew"
     [
         (lambda: with_weth_at(8_300), KEPT, 0),
         (lambda: with_weth_at(8_258), KEPT, 1),  # 0.99494: 1.005 is 0.99991
+        (lambda: with_weth_at(8_176), INNER, 2),  # 0.98506: 1.015 is 0.99984
         (lambda: with_weth_at(8_051), INNER, 3),  # 0.97: 1.005 to 1.025
+        (lambda: with_weth_at(7_927), ANEW, 5),  # 0.95506: 1.045 is 0.99804
         (lambda: with_weth_at(7_470), ANEW, 11),  # 0.9: 1.005 to 1.105
         (lambda: with_weth_at(8_600), INNER, -3),  # 1.036: nobody is below, the nearest is 1.0102
         (lambda: with_category_at(9_215), INNER, 3),
