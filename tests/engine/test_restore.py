@@ -317,5 +317,5 @@ async def test_a_kept_balance_that_cannot_be_is_read_and_costs_nobody_else_his(
     passed = done(await restart.story.mine())
     assert restart.story.market.holdings(ALICE) == holdings(ALICE, *SICK)
     assert restart.story.market.holdings(BOB) == holdings(BOB, *HEALTHY)
-    assert passed.readings[0].distrusted == 0  # it was never restored, so nothing was wrong
-    assert [a.position.account for a in passed.assessments] == [ALICE]
+    assert passed.readings[0].repaired == ()  # it was never restored, so nothing was put right
+    assert [(a.position.account, a.ok) for a in passed.assessments] == [(ALICE, True)]
