@@ -241,6 +241,9 @@ class Rpc(StateReads):
                 return NoAnswer(f"{provider.name} is not asked: {provider.health.reason}.")
             try:
                 async with asyncio.timeout(ASKED_S):
+                    await provider.verify()
+                    if provider.limited:  # it said so to somebody else meanwhile
+                        return NoAnswer(f"{provider.name} asked for a pause.")
                     return decode(await provider.ask(method, params, urgent=True))
             except TimeoutError:
                 provider.outrun()

@@ -13,7 +13,6 @@ What it did is counted in `done`, so that a campaign can show that it was not sp
 import asyncio
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,10 +29,6 @@ from tests.chain_unit.bare_anvil import Gate
 
 TIMEOUT_S = 1.0
 """Of the clients under test: what stalls, stalls for longer."""
-
-UNDER_WAY_S = 0.25
-"""What comes so soon after a 429 was sent before it was read."""
-
 
 STATE = frozenset({"eth_call", "eth_getBalance", "eth_getCode", "eth_getTransactionCount"})
 """Methods that read the state of a block."""
@@ -123,13 +118,9 @@ class Proxy:
     lies: Lies = field(default_factory=Lies)
     socket: Socket = Socket.HONEST
     done: Counter[str] = field(default_factory=Counter)
-    too_soon: int = 0
-    """Requests that came before a Retry-After was over."""
     port: int = 0
     gate: Gate | None = None
     """Of the Anvil behind it, where that mines while it is read."""
-    _rests_from: float = 0.0
-    _rests_until: float = 0.0
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)
     _fees: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     _sockets: list[web.WebSocketResponse] = field(default_factory=list)
@@ -199,8 +190,6 @@ class Proxy:
         body = json.loads(await request.read())
         asked = body if isinstance(body, list) else [body]
         self.done["requests"] += 1
-        if self._rests_from < time.monotonic() < self._rests_until:
-            self.too_soon += 1
         if self.lies.no_batches and isinstance(body, list):
             self.done["batch refused"] += 1
             return web.json_response(_error({"id": None}, -32600, "batches are not supported"))
@@ -246,8 +235,6 @@ class Proxy:
                 return web.Response(status=self.chance.choice((500, 502, 503, 504)), text="oops")
             case Fault.TOO_MANY:
                 rest_s = self.chance.choice((0.5, 0.8))
-                self._rests_from = time.monotonic() + UNDER_WAY_S
-                self._rests_until = time.monotonic() + rest_s
                 return web.Response(status=429, headers={"Retry-After": str(rest_s)})
             case Fault.HTML:
                 return web.Response(text="<html>captive portal</html>", content_type="text/html")
