@@ -76,6 +76,8 @@ class Lies:
     chain_id: int | None = None
     drop_logs: float = 0.0
     duplicate_logs: float = 0.0
+    hidden: frozenset[tuple[int, int]] = frozenset()
+    """Logs by block and index that it never tells of, whoever asks how."""
     most_logs: int | None = None
     most_blocks: int | None = None
     no_receipts: bool = False
@@ -410,7 +412,8 @@ class Proxy:
             return _error(asked, -32005, f"query returned more than {lies.most_logs} results")
         kept: list[Any] = []
         for log in logs:
-            if self.chance.random() < lies.drop_logs:
+            place = int(log["blockNumber"], 16), int(log["logIndex"], 16)
+            if place in lies.hidden or self.chance.random() < lies.drop_logs:
                 self.done["logs dropped"] += 1
                 continue
             kept.append(log)
