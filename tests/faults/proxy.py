@@ -15,6 +15,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Self
@@ -29,6 +30,9 @@ from tests.chain_unit.bare_anvil import Gate
 
 TIMEOUT_S = 1.0
 """Of the clients under test: what stalls, stalls for longer."""
+
+_NODE: ContextVar[str] = ContextVar("_NODE")
+"""Whom one request is put to, start to end, though the proxy is pointed elsewhere meanwhile."""
 
 STATE = frozenset({"eth_call", "eth_getBalance", "eth_getCode", "eth_getTransactionCount"})
 """Methods that read the state of a block."""
@@ -286,6 +290,7 @@ class Proxy:
     async def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         method, params = asked["method"], asked.get("params", [])
         lies = self.lies
+        _NODE.set(self.upstream)
         if method == "eth_chainId" and lies.chain_id is not None:
             return _result(asked, hex(lies.chain_id))
         if method == "eth_syncing" and lies.syncing:
@@ -339,7 +344,7 @@ class Proxy:
 
     async def _forwarded(self, asked: dict[str, Any]) -> dict[str, Any]:
         assert self._session is not None
-        async with self._session.post(self.upstream, json=asked) as response:
+        async with self._session.post(_NODE.get(self.upstream), json=asked) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
             return answer
 
