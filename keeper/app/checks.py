@@ -15,6 +15,7 @@ from keeper.app.chain import relay_of, watched_markets
 from keeper.app.consent import consenting, consents
 from keeper.app.finding import Finding, State, failed, ok, warning
 from keeper.app.registry import NATIVE
+from keeper.app.rules import findings, standings, written
 from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
@@ -50,6 +51,8 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
         async for finding in _relay(each):
             yield finding
     async for finding in _database(settings, genesis):
+        yield finding
+    async for finding in _rules(settings, chains):
         yield finding
     async for finding in _telegram(settings):
         yield finding
@@ -409,6 +412,18 @@ async def _database(settings: Settings, genesis: dict[int, BlockRef]) -> AsyncIt
                     yield failed(f"database: chain {chain_id}", error)
     except KeeperError as error:
         yield failed("database", error)
+
+
+async def _rules(settings: Settings, chains: Sequence[Chain]) -> AsyncIterator[Finding]:
+    """Say how every rule reads; nothing where there are none, or no database to look into."""
+    try:
+        async with await Database.open(settings.database.url) as database:
+            there = await written(settings, database)
+    except KeeperError:
+        return  # said of the database itself already
+    if there.rules or there.unread:
+        for finding in findings(await standings(settings, chains, there)):
+            yield finding
 
 
 async def _telegram(settings: Settings) -> AsyncIterator[Finding]:

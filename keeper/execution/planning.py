@@ -35,6 +35,8 @@ class ExecutionSettings:
     """How many of our own pending transactions a simulation runs first."""
     most_reverts: int = 5
     """Transactions of ours that may revert in a row within an hour; the last of them disarms."""
+    reverts_judged_at: int = 0
+    """The operator looked at the reverts of what was decided before this chain second."""
     adopt_nonce: int | None = None
     """The operator vouches for all of the signer's transactions below this nonce."""
     adopted_by: str = "adopt_nonce"

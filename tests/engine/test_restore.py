@@ -291,3 +291,19 @@ async def test_a_great_book_is_saved_beside_the_passes() -> None:
 
     [saved] = story.records.checkpoints
     assert len(saved.holdings) == 1_001
+
+
+async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> None:
+    story = Story()
+    await story.begin(dict.fromkeys(people(1_001), HEALTHY))
+    story.engine.covered = True
+    story.engine._chronicle._since_checkpoint = 10**6
+    await story.mine()
+    assert story.records.checkpoints == []
+    beside = story.engine._saving
+
+    await story.engine.close()
+
+    assert beside is not None
+    assert beside.done()
+    assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]
