@@ -127,6 +127,20 @@ async def test_a_refused_send_keeps_the_code() -> None:
         assert caught.value.code == -32003
 
 
+async def test_a_block_that_the_first_node_is_not_at_yet_is_asked_of_the_next() -> None:
+    chain = Chain(9)
+    async with Node(chain) as behind, Node(chain) as there, opened(behind, there) as rpc:
+        behind.answers["eth_getBlockByHash"] = lambda _: None
+        behind.answers["eth_getBlockByNumber"] = lambda _: None
+
+        assert await rpc.block(chain.head.hash) == chain.head
+        assert await rpc.block(chain.head.number) == chain.head
+        assert await rpc.blocks([7, 8]) == chain.blocks[7:9]
+        assert rpc.healthy == (True, True)
+        with pytest.raises(ObservationError, match=r"^No node knows block 0x5a"):
+            await rpc.block(Hash("0x" + "5a" * 32))
+
+
 async def test_retry_after_is_honoured() -> None:
     async with Node() as node, opened(node, attempts=2) as rpc:
         node.next_answers.append(standin.status(429, "", **{"Retry-After": "0.4"}))
