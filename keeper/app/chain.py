@@ -41,6 +41,12 @@ class History:
         """Yield complete ranges in order; of logs that differ in nothing but amounts, the first."""
         return backfill(self.rpc, wanted, from_block, to_block, select=Distinct(), nodes=self.nodes)
 
+    def every_log(
+        self, wanted: LogFilter, from_block: int, to_block: int
+    ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
+        """Yield complete ranges in order, with every log of them."""
+        return backfill(self.rpc, wanted, from_block, to_block, nodes=self.nodes)
+
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""
         return await deployment_block(self.rpc, address)

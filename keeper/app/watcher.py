@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from itertools import zip_longest
 
 import structlog
@@ -17,7 +17,7 @@ import structlog
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.app.anticipate import Anticipation
-from keeper.app.chain import OpenChain, open_chain
+from keeper.app.chain import History, OpenChain, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
@@ -27,8 +27,10 @@ from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
 from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
+from keeper.engine.decide import Hand
 from keeper.engine.engine import Engine
 from keeper.engine.passes import Pass
+from keeper.engine.stopped import replaced, unwatched
 from keeper.errors import ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.execution.pair import PairedExecutor
@@ -175,12 +177,13 @@ class Watcher:
                 rules=self.settings.rules(),
                 gas_wei=lambda: self.gas_wei,
             )
+            hands = {
+                name: hand_of(self.settings, market, owner)
+                for name, market in chain.markets.items()
+            }
             engine = Engine(
                 markets=tuple(chain.markets.values()),
-                hands={
-                    name: hand_of(self.settings, market, owner)
-                    for name, market in chain.markets.items()
-                },
+                hands=hands,
                 logs=chain.logs(),
                 reader=chain.reader,
                 records=self._records,
@@ -192,6 +195,7 @@ class Watcher:
             self.chain, self.engine, self.executor = chain, engine, executor
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one
                 executor.disarm(pause)
+            watched_to = await self._records.watched_to(self.config.chain_id)
             await engine.start(chain.head)
             log.info(
                 "chain.opened",
@@ -209,6 +213,8 @@ class Watcher:
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
+            if watched_to is not None:
+                tasks.append(asyncio.create_task(self._account_for(chain, hands, watched_to)))
             ahead = LookAhead(chain=chain, engine=engine, records=self._records, telling=telling)
             if self.config.pending:
                 beforehand = Anticipation(
@@ -228,6 +234,8 @@ class Watcher:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await engine.close()
+                if engine.last is not None:
+                    await self._records.watched(self.config.chain_id, engine.last.block)
 
     async def _look_over(self, chain: OpenChain) -> None:
         """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
@@ -279,6 +287,31 @@ class Watcher:
                     log.warning("history.unread", market=market.id.name, reason=str(error))
                 await asyncio.sleep(REOPEN_S)
         engine.covered = True
+
+    async def _account_for(
+        self, chain: OpenChain, hands: Mapping[str, Hand], watched_to: BlockRef
+    ) -> None:
+        """Account for what was liquidated while nobody looked; tried again until it is done."""
+        past = History(rpc=chain.rpc, nodes=self.config.nodes_needed)
+        for name, market in chain.markets.items():
+            while True:
+                try:
+                    seen = await unwatched(
+                        market,
+                        hands[name],
+                        past,
+                        chain.reader,
+                        watched_to=watched_to,
+                        back_at=chain.head,
+                    )
+                    known = await self._records.liquidated_in(market.id, seen.first, seen.last)
+                    orphaned = await replaced(past, known)
+                except ObservationError as error:
+                    log.warning("stopped.unread", market=name, reason=str(error))
+                    await asyncio.sleep(REOPEN_S)
+                    continue
+                await self._records.account_for(seen.found, orphaned)
+                break
 
     def _progressed(self, progress: Progress) -> None:
         self.progress[progress.market.name] = progress
