@@ -42,6 +42,7 @@ from keeper.model import (
     Submitted,
     Unknown,
 )
+from keeper.notify.languages import Voices
 from keeper.ports import LendingView, MarketView
 from keeper.settings import Settings
 from keeper.store.database import Database
@@ -233,9 +234,11 @@ async def carry_out(
     signer = await signer_for(settings, chain.config)
     liquidating = await liquidating_signer_for(settings, chain.config)
     operators = settings.operator_chats()
+    voices = Voices(settings.telegram.language)
+    voices.learn(await SqlPeople(database).languages())
 
     def settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
-        messages = outcome_messages(outcome, (), operators, Done())
+        messages = outcome_messages(outcome, (), operators, Done(), voices)
         event = AuditEvent(
             event=f"intent.{type(outcome).__name__.lower()}",
             fields={"intent": outcome.plan.intent.intent_id, "by": "command"},

@@ -163,6 +163,7 @@ class LookAhead:
             thresholds=self._telling.thresholds,
             manners=await self._records.manners(),
             outlook=outlook,
+            speech=self._telling.speech,
         )
         fresh = Told(
             messages=tuple(m for m in told.messages if self._is_new(m.key, block)),

@@ -41,10 +41,10 @@ def deploy_liquidator(
 
 def deploy_deleverager(
     context: typer.Context,
-    send: Annotated[  # noqa: FBT002
+    send: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--send", help="Send it and wait until it is settled.")
     ] = False,
-    no_wait: Annotated[  # noqa: FBT002
+    no_wait: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--no-wait", help="Do not wait after sending.")
     ] = False,
     despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line

@@ -26,7 +26,7 @@ class ExecutionSettings:
     """Of what a liquidation would cost the owner: spent on gas at the most."""
     liquidate_share: Bps = Bps(8_000)  # noqa: RUF009 - a NewType of int is immutable
     """Of the expected profit."""
-    bid_share: Bps = Bps(0)  # noqa: RUF009
+    bid_share: Bps = Bps(0)  # noqa: RUF009 - an int that is immutable
     """Of what a liquidation leaves above the floor: offered as priority fee besides the node's."""
     floor: Base | None = None
     """The least a liquidation must leave after gas; None: not judged here."""

@@ -163,8 +163,8 @@ async def test_who_seems_in_danger_is_read_before_anything_is_decided_about_him(
     restart = Restart(held)
     restart.leaves(*(holdings(a, *h) for a, h in held.items()))
     await restart.begins()
-    restart.story.market._backlog.remove(DAVE)
-    restart.story.market._backlog.append(DAVE)
+    del restart.story.market._backlog[DAVE]
+    restart.story.market._backlog[DAVE] = None  # the last of all
 
     first = done(await restart.story.mine())
     assert first.assessments == ()

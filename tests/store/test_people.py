@@ -122,3 +122,12 @@ async def test_the_end_of_an_alert_answers_its_last_word(database: Database, clo
     answers = {row.message.key: row.reply_to for row in await outbox.due(clock.at, 9)}
 
     assert answers == {"health/a#4@c": "72", "health/a#5@c": ""}
+
+
+async def test_a_chat_keeps_the_language_it_chose_last(database: Database) -> None:
+    people = SqlPeople(database)
+    await people.set_language("telegram:4711", "de", by="telegram user 7")
+    await people.set_language("telegram:4712", "de", by="telegram user 7")
+    await people.set_language("telegram:4711", "en", by="telegram user 8")
+
+    assert await people.languages() == {"telegram:4711": "en", "telegram:4712": "de"}
