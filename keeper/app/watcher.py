@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import zip_longest
 
 import structlog
@@ -18,20 +18,19 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.alerts.speech import SpeechOf, english
 from keeper.app.anticipate import Anticipation
-from keeper.app.chain import History, OpenChain, open_chain
+from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
+from keeper.app.stopped import account_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
 from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
-from keeper.engine.decide import Hand
 from keeper.engine.engine import Engine
 from keeper.engine.passes import Pass
-from keeper.engine.stopped import replaced, unwatched
 from keeper.errors import ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.execution.pair import PairedExecutor
@@ -218,7 +217,8 @@ class Watcher:
                 asyncio.create_task(self._look_over(chain)),
             ]
             if watched_to is not None:
-                tasks.append(asyncio.create_task(self._account_for(chain, hands, watched_to)))
+                absence = account_for(chain, hands, self._records, watched_to)
+                tasks.append(asyncio.create_task(absence))
             ahead = LookAhead(chain=chain, engine=engine, records=self._records, telling=telling)
             if self.config.pending:
                 beforehand = Anticipation(
@@ -291,31 +291,6 @@ class Watcher:
                     log.warning("history.unread", market=market.id.name, reason=str(error))
                 await asyncio.sleep(REOPEN_S)
         engine.covered = True
-
-    async def _account_for(
-        self, chain: OpenChain, hands: Mapping[str, Hand], watched_to: BlockRef
-    ) -> None:
-        """Account for what was liquidated while nobody looked; tried again until it is done."""
-        past = History(rpc=chain.rpc, nodes=self.config.nodes_needed)
-        for name, market in chain.markets.items():
-            while True:
-                try:
-                    seen = await unwatched(
-                        market,
-                        hands[name],
-                        past,
-                        chain.reader,
-                        watched_to=watched_to,
-                        back_at=chain.head,
-                    )
-                    known = await self._records.liquidated_in(market.id, seen.first, seen.last)
-                    orphaned = await replaced(past, known)
-                except ObservationError as error:
-                    log.warning("stopped.unread", market=name, reason=str(error))
-                    await asyncio.sleep(REOPEN_S)
-                    continue
-                await self._records.account_for(seen.found, orphaned)
-                break
 
     def _progressed(self, progress: Progress) -> None:
         self.progress[progress.market.name] = progress
