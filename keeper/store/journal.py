@@ -27,7 +27,6 @@ from keeper.model import (
     Attempt,
     AuditEvent,
     Declined,
-    IntentKind,
     Message,
     OpenPlan,
     Plan,
@@ -47,15 +46,15 @@ from keeper.store.rows import (
     attempt_row,
     intent_row,
     open_plan,
-    receipt_in,
     receipt_of,
     rehearsal_row,
 )
+from keeper.store.spending import reverts, spent
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_missing
-from keeper.units import UINT256_MAX, Base, Wei
+from keeper.units import UINT256_MAX
 
 NONCE_MAX: Final = 2**63 - 2
 """Half of what EIP-2681 allows; no account comes near."""
@@ -100,7 +99,9 @@ class SqlJournal:
             await self._refuse_second(session, intent.intent_id, intent.position)
             if within is not None:
                 keys = (signer, *within.together_with)
-                _require_within(plan, within, await self._spent(session, keys, within.since))
+                _require_within(
+                    plan, within, await spent(session, self._chain_id, keys, within.since)
+                )
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             session.add(row)
@@ -217,7 +218,7 @@ class SqlJournal:
         What was spent counts on all chains, gas on this journal's: another chain's coin is another.
         """
         async with self._database.read("journal.spent_since") as session:
-            return await self._spent(session, (signer, *others), since)
+            return await spent(session, self._chain_id, (signer, *others), since)
 
     async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
         """The instants at which reverted plans were decided, chain seconds, oldest first.
@@ -225,24 +226,8 @@ class SqlJournal:
         Of those decided at or after `since` and ended after the last one that was confirmed;
         deleverages left out, as whoever moves an exchange can make them revert.
         """
-        kept = IntentRow
-        statement = (
-            select(col(kept.state), col(kept.kind), col(kept.decided_at))
-            .where(
-                *self._of(signer),
-                col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
-                col(kept.decided_at) >= since,
-            )
-            .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc())
-        )
-        found: list[int] = []
         async with self._database.read("journal.reverts") as session:
-            for state, kind, decided_at in await session.execute(statement):
-                if state == TxState.CONFIRMED:
-                    break
-                if kind != IntentKind.DELEVERAGE:
-                    found.append(decided_at)
-        return tuple(sorted(found))
+            return await reverts(session, self._of(signer), since)
 
     async def record_submission(self, *submissions: Submission) -> None:
         """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
@@ -272,34 +257,6 @@ class SqlJournal:
         if row is None or row.chain_id != self._chain_id:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
         return row
-
-    async def _spent(self, session: AsyncSession, signers: Sequence[Address], since: int) -> Spent:
-        """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
-        value = gas_wei = 0
-        kept = IntentRow
-        found = await session.execute(
-            select(
-                col(kept.chain_id),
-                col(kept.state),
-                col(kept.spends),
-                col(kept.gas_limit),
-                col(kept.max_fee_wei),
-                col(kept.data_fee_wei),
-                col(kept.receipt),
-            ).where(
-                col(kept.signer).in_(signers),
-                (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
-            )
-        )
-        for chain_id, state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
-            value += spends if state in OPEN or state == TxState.CONFIRMED else 0
-            if chain_id != self._chain_id:
-                continue
-            if state in OPEN:
-                gas_wei += gas_limit * max_fee_wei + data_fee_wei
-            elif (receipt := receipt_in(kept_receipt)) is not None:
-                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
-        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
     async def _refuse_second(
         self, session: AsyncSession, intent_id: str, position: PositionId
@@ -347,11 +304,11 @@ class SqlJournal:
         await append(session, [facts], at=self._database.now())
 
 
-def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
+def _require_within(plan: Plan, within: Allowance, before: Spent) -> None:
     gas_wei = plan.most_gas_wei
     for what, total, most in (
-        ("spending to {} base units", spent.value + plan.spends, within.value),
-        ("gas to {} wei", spent.gas_wei + gas_wei, within.gas_wei),
+        ("spending to {} base units", before.value + plan.spends, within.value),
+        ("gas to {} wei", before.gas_wei + gas_wei, within.gas_wei),
     ):
         if total > most:
             raise PolicyViolation(
