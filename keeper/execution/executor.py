@@ -11,6 +11,7 @@ what is simulated for one intent does not know what another process with the sam
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -199,7 +200,8 @@ class TxExecutor:
         assert self._tracker is not None
         assert self._ledger is not None
         self._ledger.forget()
-        plans = await self._journal.open_plans(self._signer.address)
+        books = await self._ledger.at(block)
+        plans = tuple(sorted(books.plans.values(), key=lambda plan: plan.nonce))
         self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
         ground = await self._ground.at(block, self._signer.address) if plans else None
         if ground is None:
@@ -209,6 +211,9 @@ class TxExecutor:
             self._arming.disarm(self._wrong_chain(ground))
             return ()
         outcomes = await self._tracker.run(Pass(footing=ground, plans=plans, recovering=recovering))
+        self._ledger.forget()
+        with contextlib.suppress(JournalError):  # what became of them is known all the same
+            await self._ledger.at(block)  # for the next pass, which then need not wait for it
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
@@ -375,17 +380,25 @@ class TxExecutor:
 
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
         """Disarm when the chain knows transactions of the signer that the journal does not."""
-        assert self._ledger is not None
-        watermark = (await self._ledger.at(ground.block)).watermark
-        expected = 0 if watermark is None else watermark + 1
-        expected = max(expected, self._settings.adopt_nonce or 0)
         seen = max(ground.nonce, ground.pending_nonce)
+        expected = await self._expected_nonce(ground)
+        if seen > expected:
+            # Another process of ours may have claimed since the journal was read.
+            assert self._ledger is not None
+            self._ledger.forget()
+            expected = await self._expected_nonce(ground)
         if seen > expected:
             self._arming.disarm(
                 f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
                 " another program uses the key or the journal is an old one; if all of them were"
                 f" yours, set {self._settings.adopted_by} = {seen} and arm again"
             )
+
+    async def _expected_nonce(self, ground: Footing) -> int:
+        assert self._ledger is not None
+        watermark = (await self._ledger.at(ground.block)).watermark
+        expected = 0 if watermark is None else watermark + 1
+        return max(expected, self._settings.adopt_nonce or 0)
 
     def _wrong_chain(self, ground: Footing) -> str:
         return (
