@@ -4,8 +4,9 @@ The engine as it runs, on Anvil with the real contracts: logs, packed read, orac
 exact, decision, simulation, policy, journal on disk, signature, the raw bytes stored, the send
 acknowledged.  Ether falls a little at each block; each block with a liquidation is one run.
 
-Two numbers.  *Wall* is all of it, with Anvil answering on the same cores.  *Own* is wall less what
-the keeper spent doing nothing but wait for the node, as `bench.own_time` measures it.
+*Wall* is all of it, with Anvil answering on the same cores.  *Own* is wall less what
+the keeper spent doing nothing but wait for the node, as `bench.own_time` measures it.  Of it,
+`processor` is what all of its threads computed: what is left when the machine is busy with others.
 
 What is real: 200 borrowers made by transactions and 2,000 written into the contracts' storage, some
 of whom cross the line at every block; only they are acted upon, by transactions that the contracts
@@ -42,7 +43,7 @@ ACCOUNTS: Final = int(os.environ.get("L1_ACCOUNTS", "1000000"))
 STATED: Final = 1_000_000
 STEP: Final = Decimal("0.9998")
 STEPS: Final = 160
-RUNS: Final = 100
+RUNS: Final = int(os.environ.get("L1_RUNS", "100"))
 APART: Final = 0.00006
 """Between the health factors of those that are written: about three to a step."""
 LOWEST: Final = 0.998
@@ -66,14 +67,16 @@ def run() -> Iterator[Line]:
 class _Heads:
     """When each head that the engine took had arrived."""
 
-    received_at: dict[str, float] = field(default_factory=dict)
+    received_at: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By hash: monotonic and processor seconds."""
 
     def of(self, house: House) -> None:
         """Note it from here on."""
         take = house.engine.take
 
         async def noting(advance: Advance) -> Pass | None:
-            self.received_at[advance.adopted[-1].hash] = advance.received_at
+            taken = (advance.received_at, time.process_time())
+            self.received_at[advance.adopted[-1].hash] = taken
             return await take(advance)
 
         house.engine.take = noting  # type: ignore[method-assign]
@@ -103,19 +106,21 @@ max_gas_per_day_eth = "500"
             _fill(house, ACCOUNTS - house.borrowers)
             say("L1: Ether falls")
             found: list[Stretch] = []
-            decided, whole, below, sent = [], [], [], 0
+            decided, whole, below, processor, sent = [], [], [], [], 0
             for _ in range(STEPS):
                 await house.push_eth(STEP)
                 began = time.monotonic()
                 done = await house.tick()
-                received_at = heads.received_at[done.block.hash]
+                received_at, spent_before_s = heads.received_at[done.block.hash]
                 decided.append(done.decision_s * 1e3)
                 whole.append((time.monotonic() - began) * 1e3)
                 below.append(len(done.assessments))
                 if done.broadcast_s is None:
                     continue
-                acknowledged_at = timer.sent_after(received_at)
-                assert acknowledged_at is not None
+                acknowledged = timer.sent_after(received_at)
+                assert acknowledged is not None
+                acknowledged_at, spent_s = acknowledged
+                processor.append((spent_s - spent_before_s) * 1e3)
                 sent += len(done.submissions)
                 found.append(timer.between(received_at, acknowledged_at))
                 if len(found) >= RUNS:
@@ -134,6 +139,8 @@ max_gas_per_day_eth = "500"
         spread=spread(own),
         context={
             "p99": p99,
+            "processor_p50": median(processor),
+            "processor_p99": _p99(processor),
             "wall_p50": median(wall),
             "wall_p99": _p99(wall),
             "decision_wall_p50": median(decided),

@@ -41,7 +41,7 @@ class OwnTime(selectors.DefaultSelector):
         super().__init__()
         self._out = 0
         self._waits: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
-        self._sends: deque[float] = deque(maxlen=REMEMBERED)
+        self._sends: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
 
     def select(self, timeout: float | None = None) -> Any:
         """Wait as the selector does; remember it if a request was out."""
@@ -64,7 +64,7 @@ class OwnTime(selectors.DefaultSelector):
             finally:
                 self._out -= 1
                 if what == "eth_sendRawTransaction":
-                    self._sends.append(time.monotonic())
+                    self._sends.append((time.monotonic(), time.process_time()))
 
         Provider._over_http = counted  # type: ignore[assignment,method-assign]  # noqa: SLF001
         try:
@@ -72,9 +72,9 @@ class OwnTime(selectors.DefaultSelector):
         finally:
             Provider._over_http = exchange  # type: ignore[method-assign]  # noqa: SLF001
 
-    def sent_after(self, instant: float) -> float | None:
-        """When the first send after `instant` was acknowledged, monotonic seconds."""
-        return next((sent for sent in self._sends if sent > instant), None)
+    def sent_after(self, instant: float) -> tuple[float, float] | None:
+        """When the first send after `instant` was acknowledged: monotonic and processor seconds."""
+        return next((sent for sent in self._sends if sent[0] > instant), None)
 
     def between(self, began: float, ended: float) -> Stretch:
         """Return what the time between two instants was spent on."""
