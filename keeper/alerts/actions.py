@@ -125,9 +125,10 @@ def outcome_text(outcome: Outcome, name: str, done: Done, *, owner: bool) -> str
     match outcome:
         case Confirmed(receipt=receipt):
             first = f"{_done_line(intent, name, done, owner=owner)}, {_cost(intent, receipt)}"
-        case Reverted(receipt=receipt):
+        case Reverted(receipt=receipt, reason=reason):
+            why = f" ({reason_text(reason)})" if reason else ""
             first = (
-                f"❌ {noun} for {name} reverted: {_gas(intent, receipt)} was spent, "
+                f"❌ {noun} for {name} reverted{why}: {_gas(intent, receipt)} was spent, "
                 f"nothing else, tx {short(receipt.tx_hash)}"
             )
         case Abandoned(reason=reason, receipt=receipt):

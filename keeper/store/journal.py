@@ -9,11 +9,17 @@ per nonce of a signer.  A nonce is given out again only when its plan was abando
 anything was signed; then it is given out first, or the plans behind it would wait for ever.
 The same fact told twice is harmless; another one about an ended plan is refused.
 
+A plan that carries several intents has a row for each.  The first one's holds the nonce, the
+attempts and what may be spent, and is the plan; the others' keep their positions from a second
+plan, go with it from state to state in the same transactions, and end when it does, each with an
+outcome and a part of the gas of its own.
+
 Caveat: a stale `chain_nonce` cannot make two plans share a nonce, but one that something else
 has used makes a transaction that is never mined: the executor sees that by nonce and receipts.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
@@ -27,6 +33,7 @@ from keeper.model import (
     Attempt,
     AuditEvent,
     Declined,
+    Ended,
     Message,
     OpenPlan,
     Plan,
@@ -40,12 +47,14 @@ from keeper.model import (
 )
 from keeper.store import outbox
 from keeper.store.audit import append
+from keeper.store.carried import ENDS, end_along, require_distinct, take_along
 from keeper.store.database import Database
-from keeper.store.documents import document
 from keeper.store.rows import (
     attempt_row,
+    further_rows,
     intent_row,
     open_plan,
+    receipt_document,
     receipt_in,
     receipt_of,
     rehearsal_row,
@@ -59,7 +68,6 @@ from keeper.units import UINT256_MAX, Base, Wei
 NONCE_MAX: Final = 2**63 - 2
 """Half of what EIP-2681 allows; no account comes near."""
 
-_ENDS: Final = (TxState.CONFIRMED, TxState.REVERTED, TxState.ABANDONED)
 _FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
     TxState.SIGNED: (TxState.CLAIMED, TxState.SIGNED, TxState.SENT),
     TxState.SENT: (TxState.SIGNED, TxState.SENT),
@@ -95,14 +103,19 @@ class SqlJournal:
                 f"{intent.intent_id} is for chain {intent.position.market.chain_id}, this journal "
                 f"is for chain {self._chain_id}; nothing was written"
             )
+        require_distinct(plan)
         async with self._database.write("journal.claim") as session:
-            await self._refuse_second(session, intent.intent_id, intent.position)
+            for each in plan.intents:
+                await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
                 _require_within(plan, within, await self._spent(session, signer, within.since))
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             session.add(row)
             await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
+            for other in further_rows(plan, row):
+                session.add(other)
+                await self._audit(session, "plan.claimed", other, to=plan.to, leader=row.intent_id)
         return open_plan(row, ())
 
     async def signed(self, intent_id: str, attempt: Attempt) -> None:
@@ -119,6 +132,7 @@ class SqlJournal:
                         )
                     return
             _advance(row, TxState.SIGNED)
+            await take_along(session, row)
             at = self._database.now()
             session.add(attempt_row(row, attempt, ordinal=len(attempts), at=at))
             await self._audit(session, "plan.signed", row, tx=attempt.tx_hash)
@@ -129,6 +143,7 @@ class SqlJournal:
             row = await self._row(session, intent_id)
             _advance(row, TxState.SENT)
             row.sent_at_block = at_block
+            await take_along(session, row)
 
     async def mined(self, intent_id: str, receipt: Receipt) -> None:
         """State MINED: in a block that may still be orphaned."""
@@ -136,7 +151,8 @@ class SqlJournal:
             row = await self._row(session, intent_id)
             await _require_attempt(session, row, receipt)
             _advance(row, TxState.MINED)
-            row.receipt = document(receipt)
+            await take_along(session, row)
+            row.receipt = receipt_document(receipt)
 
     async def unmined(self, intent_id: str) -> None:
         """Back to SENT: the block with the receipt is gone."""
@@ -146,6 +162,7 @@ class SqlJournal:
                 raise JournalError(f"{intent_id} is {row.state}: it has no receipt to take back")
             row.state = str(TxState.SENT)
             row.receipt = None
+            await take_along(session, row)
 
     async def settle(
         self,
@@ -154,27 +171,38 @@ class SqlJournal:
         receipt: Receipt | None,
         messages: Sequence[Message],
         audit: Sequence[AuditEvent],
+        *,
+        further: Sequence[Ended] = (),
     ) -> None:
         """End the intent; its messages and audit rows are in the same transaction.
 
         ABANDONED before anything was signed frees the nonce.  The same end again is harmless.
+        `further`: the ends of what else the transaction carried, exactly; what was abandoned with
+        it need not be named.  Their parts of the gas and `receipt`'s are all that was used.
         """
-        if state not in _ENDS:
+        if state not in ENDS:
             raise JournalError(f"{intent_id}: {state} is not an end; nothing was written")
         async with self._database.write("journal.settle") as session:
             row = await self._row(session, intent_id)
-            if row.state == state and receipt_of(row) == receipt:
+            kept = None if receipt is None else replace(receipt, logs=())
+            if row.state == state and receipt_of(row) == kept:
                 return
+            whole = receipt_of(row)
             _advance(row, state)
             await _require_end(session, row, state, receipt)
             now = self._database.now()
-            row.receipt = None if receipt is None else document(receipt)
+            row.receipt = receipt_document(receipt)
             row.ended_at = now
             if state is TxState.ABANDONED and not await _attempts(session, [intent_id]):
                 row.holds_nonce = False
+            ended = await end_along(
+                session, row, state, whole=whole, receipt=receipt, further=further
+            )
             await outbox.put(session, messages, at=now)
             tx = receipt.tx_hash if receipt else None
             await self._audit(session, f"plan.{state}", row, tx=tx)
+            for other in ended:
+                await self._audit(session, f"plan.{other.state}", other, tx=tx)
             await append(session, audit, at=now)
 
     async def open_plans(self, signer: Address) -> tuple[OpenPlan, ...]:
@@ -183,7 +211,11 @@ class SqlJournal:
             rows = (
                 await session.scalars(
                     select(IntentRow)
-                    .where(*self._of(signer), col(IntentRow.state).in_(OPEN))
+                    .where(
+                        *self._of(signer),
+                        col(IntentRow.state).in_(OPEN),
+                        col(IntentRow.leader).is_(None),
+                    )
                     .order_by(col(IntentRow.nonce))
                 )
             ).all()
@@ -241,6 +273,11 @@ class SqlJournal:
         row = await session.get(IntentRow, intent_id)
         if row is None or row.chain_id != self._chain_id:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
+        if row.leader is not None:
+            raise JournalError(
+                f"{intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
+                " written"
+            )
         return row
 
     async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
