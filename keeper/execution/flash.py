@@ -120,7 +120,7 @@ class FlashLoans:
             if name in in_flight or kept[0] == block.hash
         }
         _, sale = await asyncio.gather(
-            self._check(pool, sender, block),
+            self.check(pool, sender, block),
             self._routes.best(
                 collateral.address,
                 intent.asset.address,
@@ -203,8 +203,8 @@ class FlashLoans:
             known = self._premiums[pool] = (block.hash, int.from_bytes(answer, "big"))
         return known[1]
 
-    async def _check(self, pool: Address, sender: Address, block: BlockRef) -> None:
-        """Raise unless the contract is there and takes orders of `sender` for `pool`; once."""
+    async def check(self, pool: Address, sender: Address, block: BlockRef) -> None:
+        """Raise `PolicyViolation` unless the contract takes orders of `sender` for `pool`; once."""
         if (pool, sender) in self._checked:
             return
         mapping = [(liquidator.CALLERS, sender), (liquidator.POOLS, pool)]
