@@ -99,9 +99,11 @@ class TxExecutor:
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
-        self._breaker = Breaker(self._settings.most_reverts)
+        self._breaker = Breaker(self._settings.most_reverts, self._settings.reverts_judged_at)
         self._ground = Ground(node)
-        self._ledger = None if signer is None else Ledger(journal, signer.address)
+        self._ledger = (
+            None if signer is None else Ledger(journal, signer.address, policy.together_with)
+        )
         self._preparation = JointPreparation(
             node=node,
             ground=self._ground,
@@ -180,6 +182,7 @@ class TxExecutor:
                 return ()
             ground = await self._ground.at(block, self._signer.address)
             await self._compare_with_journal(self._signer.address, ground)
+            await self._recall_reverts(self._signer.address, block)
             return await self._track(block, recovering=True)
 
     async def settle(self, block: BlockRef) -> tuple[Outcome, ...]:
@@ -215,8 +218,10 @@ class TxExecutor:
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
-        for good in _went_well(outcomes):
-            if why := self._breaker.took(succeeded=good, now=block.timestamp):
+        for good, decided_at in _went_well(outcomes):
+            if why := self._breaker.took(
+                succeeded=good, decided_at=decided_at, now=block.timestamp
+            ):
                 self._arming.disarm(why)
         return outcomes
 
@@ -457,6 +462,12 @@ class TxExecutor:
                 f" yours, set {self._settings.adopted_by} = {seen} and arm again"
             )
 
+    async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
+        """Disarm for what reverted before a restart: a crash is no person who looked at it."""
+        since = self._breaker.since(block.timestamp)
+        if why := self._breaker.recall(await self._journal.reverts(address, since)):
+            self._arming.disarm(why)
+
     def _wrong_chain(self, ground: Footing) -> str:
         return (
             f"the node answers for chain {ground.chain_id}, this executor is for {self._chain_id}"
@@ -482,18 +493,20 @@ def _log(submission: Submission) -> None:
             intent_log.info("intent.submitted", nonce=plan.nonce)
 
 
-def _went_well(outcomes: Sequence[Outcome]) -> tuple[bool, ...]:
-    """Return for each transaction that was mined whether it did anything, for the breaker.
+def _went_well(outcomes: Sequence[Outcome]) -> tuple[tuple[bool, int], ...]:
+    """Return for each mined transaction whether it did anything, and when it was decided.
 
     One that did what one of its orders was for is no failure, whoever took the others.  A sale of
     a deleverage can be made to revert by whoever moves the exchange: that must not end top-ups.
     """
-    by_hash: dict[str, bool] = {}
+    by_hash: dict[str, tuple[bool, int]] = {}
     for outcome in outcomes:
         sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
         if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
             mined = outcome.receipt.tx_hash
-            by_hash[mined] = by_hash.get(mined, False) or isinstance(outcome, Confirmed)
+            before, _ = by_hash.get(mined, (False, 0))
+            good = before or isinstance(outcome, Confirmed)
+            by_hash[mined] = (good, outcome.plan.intent.block.timestamp)
     return tuple(by_hash.values())
 
 

@@ -34,6 +34,7 @@ from keeper.model import (
     AuditEvent,
     Declined,
     Ended,
+    IntentKind,
     Message,
     OpenPlan,
     Plan,
@@ -108,7 +109,8 @@ class SqlJournal:
             for each in plan.intents:
                 await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
-                _require_within(plan, within, await self._spent(session, signer, within.since))
+                keys = (signer, *within.together_with)
+                _require_within(plan, within, await self._spent(session, keys, within.since))
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             session.add(row)
@@ -241,10 +243,40 @@ class SqlJournal:
             found: int | None = (await session.execute(statement)).scalar_one_or_none()
             return found
 
-    async def spent_since(self, signer: Address, since: int) -> Spent:
-        """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
+    async def spent_since(self, signer: Address, since: int, *others: Address) -> Spent:
+        """Of these keys' plans whose ``intent.block.timestamp >= since``, and of every open one.
+
+        What was spent counts on all chains, gas on this journal's: another chain's coin is another.
+        """
         async with self._database.read("journal.spent_since") as session:
-            return await self._spent(session, signer, since)
+            return await self._spent(session, (signer, *others), since)
+
+    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
+        """The instants at which reverted plans were decided, chain seconds, oldest first.
+
+        Of those decided at or after `since` and ended after the last one that was confirmed;
+        deleverages left out, as whoever moves an exchange can make them revert.  A transaction that
+        carried several intents counts once, and as confirmed where one of them was.
+        """
+        kept = IntentRow
+        statement = (
+            select(col(kept.nonce), col(kept.state), col(kept.kind), col(kept.decided_at))
+            .where(
+                *self._of(signer),
+                col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
+                col(kept.decided_at) >= since,
+            )
+            .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc())
+        )
+        found: dict[int, int] = {}
+        async with self._database.read("journal.reverts") as session:
+            for nonce, state, kind, decided_at in await session.execute(statement):
+                if state == TxState.CONFIRMED:
+                    found.pop(nonce, None)  # of the same transaction: another of its orders
+                    break
+                if kind != IntentKind.DELEVERAGE:
+                    found[nonce] = decided_at
+        return tuple(sorted(found.values()))
 
     async def record_submission(self, *submissions: Submission) -> None:
         """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
@@ -280,12 +312,13 @@ class SqlJournal:
             )
         return row
 
-    async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
+    async def _spent(self, session: AsyncSession, signers: Sequence[Address], since: int) -> Spent:
         """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
         value = gas_wei = 0
         kept = IntentRow
         found = await session.execute(
             select(
+                col(kept.chain_id),
                 col(kept.state),
                 col(kept.spends),
                 col(kept.gas_limit),
@@ -293,17 +326,17 @@ class SqlJournal:
                 col(kept.data_fee_wei),
                 col(kept.receipt),
             ).where(
-                *self._of(signer),
+                col(kept.signer).in_(signers),
                 (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
             )
         )
-        for state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
-            if state in OPEN:
-                value += spends
-                gas_wei += gas_limit * max_fee_wei + data_fee_wei
+        for chain_id, state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
+            value += spends if state in OPEN or state == TxState.CONFIRMED else 0
+            if chain_id != self._chain_id:
                 continue
-            value += spends if state == TxState.CONFIRMED else 0
-            if (receipt := receipt_in(kept_receipt)) is not None:
+            if state in OPEN:
+                gas_wei += gas_limit * max_fee_wei + data_fee_wei
+            elif (receipt := receipt_in(kept_receipt)) is not None:
                 gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
         return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
@@ -362,7 +395,7 @@ def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
         if total > most:
             raise PolicyViolation(
                 f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
-                " cap: another claim of the same key was first; nothing was written"
+                " cap: another claim was first; nothing was written"
             )
 
 

@@ -163,8 +163,8 @@ async def test_who_seems_in_danger_is_read_before_anything_is_decided_about_him(
     restart = Restart(held)
     restart.leaves(*(holdings(a, *h) for a, h in held.items()))
     await restart.begins()
-    restart.story.market._backlog.remove(DAVE)
-    restart.story.market._backlog.append(DAVE)
+    del restart.story.market._backlog[DAVE]
+    restart.story.market._backlog[DAVE] = None  # the last of all
 
     first = done(await restart.story.mine())
     assert first.assessments == ()
@@ -291,3 +291,19 @@ async def test_a_great_book_is_saved_beside_the_passes() -> None:
 
     [saved] = story.records.checkpoints
     assert len(saved.holdings) == 1_001
+
+
+async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> None:
+    story = Story()
+    await story.begin(dict.fromkeys(people(1_001), HEALTHY))
+    story.engine.covered = True
+    story.engine._chronicle._since_checkpoint = 10**6
+    await story.mine()
+    assert story.records.checkpoints == []
+    beside = story.engine._saving
+
+    await story.engine.close()
+
+    assert beside is not None
+    assert beside.done()
+    assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]

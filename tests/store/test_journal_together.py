@@ -134,6 +134,32 @@ async def test_each_of_them_ends_its_own_way_and_the_gas_adds_up(
     ]
 
 
+async def test_a_transaction_that_reverted_counts_once_and_one_that_did_something_not_at_all(
+    journal: SqlJournal,
+) -> None:
+    await journal.claim(together(), SIGNER, 7)
+    await journal.signed("i-1", attempt(1))
+    failed = replace(receipt(1, succeeded=False), gas_used=1)
+    others = [ended(name, TxState.REVERTED, 1) for name in ("i-2", "i-3")]
+    await journal.settle("i-1", TxState.REVERTED, failed, (), (), further=others)
+    at = together().intent.block.timestamp
+
+    assert await journal.reverts(SIGNER, 0) == (at,)
+
+    again = [intent(f"j-{n}", n) for n in (1, 2, 3)]
+    shares = tuple(Share(intent=one, gas=1) for one in again)
+    await journal.claim(plan("j-1", 1, shares=shares), SIGNER, 8)
+    await journal.signed("j-1", attempt(2))
+    mixed = [
+        Ended(intent_id="j-2", state=TxState.CONFIRMED, receipt=receipt(2)),
+        Ended(intent_id="j-3", state=TxState.REVERTED, receipt=receipt(2, succeeded=False)),
+    ]
+    mine = receipt(2, succeeded=False)
+    await journal.settle("j-1", TxState.REVERTED, mine, (), (), further=mixed)
+
+    assert await journal.reverts(SIGNER, 0) == ()
+
+
 async def test_an_open_one_reserves_its_worst_case_once(journal: SqlJournal) -> None:
     await journal.claim(together(), SIGNER, 7)
 
