@@ -341,7 +341,8 @@ async def test_one_that_somebody_made_healthy_first_fails_by_itself(bench: Bench
     found = {o.plan.intent.intent_id: o for o in bench.outcomes}
     lost = found.pop(third.intent_id)
     assert isinstance(lost, Reverted)
-    assert "health factor not below threshold" in lost.reason
+    # in the exchange's own words where nothing at all was owed any more: an amount of zero
+    assert lost.reason in {"health factor not below threshold", "AS"}
     assert all(isinstance(outcome, Confirmed) for outcome in found.values())
     assert len(found) == FIVE - 1
     assert await bench.ran(intents) == [1, 1, 0, 1, 1]
