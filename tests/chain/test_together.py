@@ -3,226 +3,48 @@
 Whether an order ran is read from the chain's own logs and from the Pool, not from the journal.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from keeper.app.act import carry_out
-from keeper.app.chain import OpenChain, open_chain
-from keeper.app.deploy import plan_deployment
-from keeper.app.hands import liquidation_of
-from keeper.app.look import held_by, read_market
-from keeper.app.signing import executor_for, signer_for
 from keeper.devnet.abi import encode_call
 from keeper.devnet.network import Devnet
-from keeper.execution.executor import TxExecutor
-from keeper.execution.liquidator import LIQUIDATED, intent_word
 from keeper.model import (
     Abandoned,
-    Act,
-    Address,
-    BlockRef,
     Confirmed,
     Declined,
     Intent,
-    Outcome,
     Rehearsed,
     Reverted,
-    Submitted,
 )
 from keeper.ports import LendingView
-from keeper.settings import Settings
 from keeper.store.actions import SqlActions
-from keeper.store.database import Database
-from keeper.store.journal import SqlJournal
-from keeper.strategies.purse import Purse
-from tests.chain.watching import settings_of, watching
+from tests.chain.batches import (
+    CONFIRMATIONS,
+    FIVE,
+    Bench,
+    deployed,
+    gas_alone,
+    opened,
+    sent_of,
+    settings_for,
+    unarmed,
+)
+from tests.chain.watching import watching
 
 pytestmark = pytest.mark.chain
-
-FIVE = 5
-CONFIRMATIONS = 3
 
 
 class Killed(BaseException):
     """The process ends here."""
 
 
-def settings_for(devnet: Devnet, folder: Path, contract: Address | None) -> Settings:
-    there = devnet.deployment
-    settings = settings_of(
-        devnet,
-        folder,
-        f"""
-[liquidate]
-enabled = true
-min_profit_usd = "1"
-max_debt_usd = "2000000"
-[signing]
-armed_chain_ids = [31337]
-private_key = "{there.account("keeper").private_key}"
-max_per_tx_usd = "1"
-max_per_day_usd = "1"
-max_gas_per_tx_eth = "0.5"
-max_gas_per_day_eth = "20"
-""",
-    )
-    chain = settings.chains["devnet"].model_copy(
-        update={
-            "liquidator": contract,
-            "uniswap_factory": there.uniswap.factory,
-            "uniswap_quoter": there.uniswap.quoter,
-        }
-    )
-    return settings.model_copy(update={"chains": {"devnet": chain}})
-
-
-def unarmed(settings: Settings) -> Settings:
-    signing = settings.signing.model_copy(update={"armed_chain_ids": ()})
-    return settings.model_copy(update={"signing": signing})
-
-
-async def deployed(devnet: Devnet, folder: Path) -> Address:
-    """Deploy our liquidator by the keeper's own way, with a journal of its own."""
-    settings = settings_for(devnet, folder, None)
-    keeper = devnet.deployment.account("keeper").address
-    async with (
-        await Database.open(settings.database.url) as database,
-        open_chain(settings, settings.select()[0]) as chain,
-    ):
-        made = await plan_deployment(settings, chain, keeper)
-        await carry_out(settings, chain, database, made.planned, send=True, wait=False)
-        await devnet.anvil.mine(CONFIRMATIONS)
-        journal = SqlJournal(database, chain_id=31337)
-        signer = await signer_for(settings, chain.config)
-        executor = executor_for(
-            settings, chain, journal=journal, signer=signer, on_settled=lambda _: ((), ())
-        )
-        await executor.settle(await chain.rpc.block("latest"))
-    return made.contract
-
-
-@dataclass
-class Bench:
-    """A chain on which accounts are below 1, and the executor of the moment."""
-
-    devnet: Devnet
-    settings: Settings
-    chain: OpenChain
-    database: Database
-    contract: Address
-    outcomes: list[Outcome] = field(default_factory=list)
-    executor: TxExecutor = field(init=False)
-
-    @property
-    def journal(self) -> SqlJournal:
-        return SqlJournal(self.database, chain_id=31337)
-
-    async def begin(
-        self, settings: Settings | None = None, failpoint: Callable[[str], None] = lambda _: None
-    ) -> TxExecutor:
-        """Begin a new process over the same journal and chain."""
-        signer = await signer_for(self.settings, self.chain.config)
-        built = executor_for(
-            settings or self.settings,
-            self.chain,
-            journal=self.journal,
-            signer=signer,
-            on_settled=lambda _: ((), ()),
-            failpoint=failpoint,
-        )
-        assert isinstance(built, TxExecutor)
-        self.executor = built
-        return built
-
-    async def head(self) -> BlockRef:
-        return await self.chain.rpc.block("latest")
-
-    async def wanted(self, count: int = FIVE) -> tuple[list[Intent], LendingView]:
-        """Decide, at the head, about everybody; the `count` most profitable."""
-        head = await self.head()
-        market = self.chain.market()
-        accounts = [borrower.address for borrower in self.devnet.borrowers]
-        market.watch(frozenset(accounts))
-        reading = await read_market(self.chain, market, head)
-        keeper = self.devnet.deployment.account("keeper").address
-        steps = market.adapter.inventory(market.market, keeper, head)
-        purse = Purse(await self.chain.reader.run(steps, head))
-        strategy = liquidation_of(self.settings, market, keeper)
-        intents = []
-        for account in accounts:
-            holdings = held_by(market, reading, account)
-            assessed = reading.view.assess(holdings)
-            decision = strategy.decide(reading.view, holdings, assessed, purse)
-            if isinstance(decision, Act):
-                intents.append(decision.intent)
-        intents.sort(key=lambda intent: -intent.expected_profit)
-        assert len(intents) >= count
-        return intents[:count], reading.view
-
-    async def mine(self, count: int = 1) -> list[Outcome]:
-        """Mine blocks, and let the executor look at each."""
-        ended: list[Outcome] = []
-        for _ in range(count):
-            await self.devnet.anvil.mine()
-            ended += await self.executor.settle(await self.head())
-        self.outcomes += ended
-        return ended
-
-    async def ran(self, intents: Sequence[Intent]) -> list[int]:
-        """How often each intent's order is done on the canonical chain."""
-        asked = {"address": self.contract, "fromBlock": "0x0", "topics": [LIQUIDATED]}
-        logs = await self.devnet.anvil.rpc("eth_getLogs", asked)
-        words = [log["topics"][1] for log in logs]
-        return [words.count("0x" + intent_word(i.intent_id).hex()) for i in intents]
-
-    async def debts(self, intents: Sequence[Intent]) -> list[int]:
-        accounts = [intent.position.account for intent in intents]
-        return [data[1] for data in await self.devnet.account_data_of(accounts)]
-
-    async def left(self) -> int:
-        """Sum of every token that the contract holds or has allowed the Pool to take."""
-        total = 0
-        for reserve in self.devnet.deployment.reserves:
-            for function, rest in (
-                ("balanceOf", ()),
-                ("allowance", (self.devnet.deployment.pool,)),
-            ):
-                total += int(
-                    await self.devnet.deployer.call(
-                        reserve.asset, "TestnetERC20", function, self.contract, *rest
-                    )
-                )
-        return total
-
-    async def states(self) -> dict[str, str]:
-        actions = await SqlActions(self.database).last(20)
-        return {action.intent.intent_id: action.state for action in actions}
-
-
 @pytest.fixture
 async def bench(devnet: Devnet, tmp_path: Path) -> AsyncIterator[Bench]:
     async with opened(devnet, tmp_path) as made:
-        yield made
-
-
-@asynccontextmanager
-async def opened(devnet: Devnet, folder: Path) -> AsyncIterator[Bench]:
-    contract = await deployed(devnet, folder)
-    settings = settings_for(devnet, folder, contract)
-    await devnet.fall_of("ETH/USD", Decimal("0.82"))
-    await devnet.anvil.set_automine(on=False)
-    await devnet.anvil.mine()
-    async with (
-        await Database.open(settings.database.url) as database,
-        open_chain(settings, settings.select()[0]) as chain,
-    ):
-        made = Bench(devnet, settings, chain, database, contract)
-        await made.begin()
         yield made
 
 
@@ -244,10 +66,6 @@ async def whale_repays(devnet: Devnet, intent: Intent) -> None:
     await devnet.anvil.rpc("eth_sendTransaction", message)
 
 
-def sent_of(submissions: Sequence[object]) -> list[Submitted]:
-    return [one for one in submissions if isinstance(one, Submitted)]
-
-
 async def until_killed(bench: Bench, intents: list[Intent], view: LendingView) -> None:
     await bench.executor.submit_together(intents, view)
     await bench.mine(CONFIRMATIONS + 1)
@@ -261,30 +79,16 @@ async def test_five_accounts_are_liquidated_by_one_transaction_for_less_gas(
 ) -> None:
     intents, view = await bench.wanted()
     before = await bench.debts(intents)
-    snapshot = await bench.devnet.anvil.snapshot()
-    alone = sent_of([await bench.executor.submit(intent, view) for intent in intents])
-    await bench.devnet.anvil.mine()
-    single_gas = 0
-    for one in alone:
-        receipt = await bench.devnet.anvil.receipt(one.open_plan.attempts[-1].tx_hash)
-        assert receipt is not None
-        assert receipt["status"] == "0x1"
-        single_gas += int(receipt["gasUsed"], 16)
-    await bench.devnet.anvil.revert(snapshot)
-    await bench.devnet.anvil.drop_all_transactions()
-    fresh = bench.settings.database.url.replace("keeper.sqlite3", "second.sqlite3")
-    keeper = bench.devnet.deployment.account("keeper").address
-    nonce = int(await bench.devnet.anvil.rpc("eth_getTransactionCount", keeper, "latest"), 16)
-    signing = bench.settings.signing.model_copy(update={"adopt_nonce": nonce})
-    async with await Database.open(fresh) as database:
-        bench.database = database
-        executor = await bench.begin(bench.settings.model_copy(update={"signing": signing}))
+    await bench.remember()
+    single_gas, alone = await gas_alone(bench, intents, view)
+    nonce = await bench.forget_all()
+    async with bench.fresh_journal(nonce) as executor:
         submissions = await executor.submit_together(intents, view)
         sent = sent_of(submissions)
         await bench.mine(CONFIRMATIONS + 1)
-        actions = await SqlActions(database).last(20)
+        actions = await SqlActions(bench.database).last(20)
 
-    assert len(sent) == len(submissions) == len(alone) == FIVE
+    assert len(sent) == len(submissions) == alone == FIVE
     assert len({one.open_plan.attempts[-1].tx_hash for one in sent}) == 1
     assert {one.open_plan.nonce for one in sent} == {nonce}
     assert all(isinstance(one, Confirmed) for one in bench.outcomes), bench.outcomes
