@@ -40,6 +40,7 @@ GROUPS = {
         "E1": "storm",
         "E2": "storm",
         "A1": "anticipation",
+        "G1": "together",
     },
     "faults": {
         "C": "faults",

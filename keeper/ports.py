@@ -19,6 +19,7 @@ from keeper.model import (
     ContractHealth,
     Decision,
     Deleverage,
+    Ended,
     Holdings,
     Intent,
     IntentKind,
@@ -385,7 +386,8 @@ class Journal(Protocol):
         would go beyond it, whoever else claimed what is gone.
 
         The nonce is the greater of `chain_nonce` (pending) and one past the last unfinished
-        claim.  Raises `JournalError` when the position has an open plan or the intent id is known.
+        claim.  Raises `JournalError` when the position has an open plan or the intent id is known;
+        of a plan that carries several intents, when that is so of any of them.
         """
         ...
 
@@ -412,8 +414,14 @@ class Journal(Protocol):
         receipt: Receipt | None,
         messages: Sequence[Message],
         audit: Sequence[AuditEvent],
+        *,
+        further: Sequence[Ended] = (),
     ) -> None:
-        """End the intent; its messages and audit rows are in the same transaction."""
+        """End the intent; its messages and audit rows are in the same transaction.
+
+        `further`: what became of each other intent of the same transaction, each of which ends
+        with it; abandoned ones need not be named.
+        """
         ...
 
     async def open_plans(self, signer: Address) -> tuple[OpenPlan, ...]:
@@ -488,6 +496,14 @@ class Executor(Protocol):
 
     async def submit(self, intent: Intent, view: MarketView) -> Submission:
         """Policy, simulate at the pinned block, journal, sign, store, send."""
+        ...
+
+    async def submit_together(
+        self, intents: Sequence[Intent], view: MarketView
+    ) -> tuple[Submission, ...]:
+        """The same for several liquidations with borrowed money in one market, in as few
+        transactions as can be: one submission for each, in any order.
+        """
         ...
 
 

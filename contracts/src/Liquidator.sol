@@ -35,8 +35,21 @@ contract Liquidator {
         bytes path;
     }
 
+    /// What became of one order among several.
+    struct Result {
+        bool done;
+        /// In the collateral's token.
+        uint256 profit;
+        /// What it took of its own gas limit, before refunds.
+        uint256 gas;
+        /// Why not, as far as `REASON` reaches; empty when done, and where there was no more gas.
+        bytes reason;
+    }
+
     /// What goes to whom is decided by events; the owner's own books need nothing else.
     event Liquidated(bytes32 indexed intent, address indexed account, address indexed collateral, uint256 profit);
+    /// One order among several that did nothing, and why.
+    event Failed(bytes32 indexed intent, address indexed account, bytes reason);
     event CallerSet(address indexed caller, bool allowed);
     event PoolSet(address indexed pool, bool allowed);
 
@@ -54,9 +67,12 @@ contract Liquidator {
     error ExchangePoolTooShallow(uint256 wanted, uint256 there);
     error ProfitTooSmall(uint256 profit, uint256 minimum);
     error TokenRefused(address token);
+    error NotBySelf(address sender);
+    error GasLimitsMissing(uint256 orders, uint256 limits);
+    error NothingDone();
 
     /// Counts what an order means: the keeper gives none to another version.
-    uint256 public constant version = 2;
+    uint256 public constant version = 3;
     /// Receives every profit and may rescue; fixed for good, so that no key can be talked into changing it.
     address public immutable owner;
     IUniswapV3Factory public immutable factory;
@@ -68,6 +84,9 @@ contract Liquidator {
     address private constant NOBODY = address(1);
     /// Who may call back at this moment: the market during its loan, an exchange pool until it called.
     address private awaited = NOBODY;
+
+    /// How much of a failed order's reason is kept: whoever fails may say megabytes.
+    uint256 private constant REASON = 256;
 
     uint160 private constant LOWEST_LIMIT = 4295128740;
     uint160 private constant HIGHEST_LIMIT = 1461446703485210103287273052203988822378723970341;
@@ -102,6 +121,62 @@ contract Liquidator {
     /// @return profit in the collateral's token, all of it with the owner when this returns.
     function liquidate(Order memory order) external returns (uint256 profit) {
         if (!callers[msg.sender]) revert CallerNotAllowed(msg.sender);
+        return _liquidate(order);
+    }
+
+    /// Several orders, each by itself: one that fails leaves nothing behind but its reason, takes no more gas than
+    /// its own limit, and may be given again.  Reverts only if none of them succeeds.
+    /// @param gasLimits of the orders, in their order.
+    function liquidateEach(Order[] calldata orders, uint256[] calldata gasLimits)
+        external
+        returns (Result[] memory results)
+    {
+        if (!callers[msg.sender]) revert CallerNotAllowed(msg.sender);
+        if (awaited != NOBODY) revert AlreadyRunning();
+        if (orders.length != gasLimits.length) revert GasLimitsMissing(orders.length, gasLimits.length);
+        results = new Result[](orders.length);
+        bool any;
+        for (uint256 i = 0; i < orders.length; ++i) {
+            results[i] = _alone(abi.encodeCall(this.liquidateAlone, (orders[i])), gasLimits[i]);
+            if (results[i].done) any = true;
+            else emit Failed(orders[i].intent, orders[i].account, results[i].reason);
+        }
+        if (!any) revert NothingDone();
+    }
+
+    /// One of several: a call of its own, so that it can fail by itself.
+    function liquidateAlone(Order memory order) external returns (uint256 profit) {
+        if (msg.sender != address(this)) revert NotBySelf(msg.sender);
+        return _liquidate(order);
+    }
+
+    /// Of what is answered, one word is read; of a reason, so much as is kept.
+    function _alone(bytes memory data, uint256 gasLimit) private returns (Result memory result) {
+        uint256 before = gasleft();
+        bool done;
+        uint256 profit;
+        uint256 size;
+        assembly {
+            mstore(0, 0)
+            done := call(gasLimit, address(), 0, add(data, 32), mload(data), 0, 32)
+            profit := mload(0)
+            size := returndatasize()
+        }
+        result.done = done;
+        result.gas = before - gasleft();
+        if (done) {
+            result.profit = profit;
+            return result;
+        }
+        if (size > REASON) size = REASON;
+        bytes memory reason = new bytes(size);
+        assembly {
+            returndatacopy(add(reason, 32), 0, size)
+        }
+        result.reason = reason;
+    }
+
+    function _liquidate(Order memory order) private returns (uint256 profit) {
         if (awaited != NOBODY) revert AlreadyRunning();
         if (!pools[order.pool]) revert PoolNotAllowed(order.pool);
         if (block.timestamp > order.deadline) revert DeadlinePassed(order.deadline, block.timestamp);

@@ -88,6 +88,58 @@ contract Anybody is Base {
         market.become(Market.Fault.NONE);
     }
 
+    /// Two orders of one pair in one transaction, the second perhaps the first again: each for itself.
+    function liquidateEach(uint256 seed, uint96 amount, uint96 least, uint16 intent, uint8 fault, uint24 limit)
+        external
+    {
+        Liquidator.Order[] memory orders = new Liquidator.Order[](2);
+        uint256[] memory limits = new uint256[](2);
+        for (uint256 i = 0; i < 2; ++i) {
+            orders[i] = _order(seed, uint256(amount) % 1e20 + 1e6, bytes32(uint256(intent) + (seed / 64 + i) % 2 * i));
+            orders[i].minProfit = i == 0 ? least % 1e20 : 0;
+            limits[i] = i == 0 ? limit : 3_000_000;
+        }
+        market.become(Market.Fault(fault % 8 < 5 ? fault % 8 : 0));
+        address collateral = orders[0].collateral;
+        uint256 gift = gifts[collateral];
+        uint256 before = IAnyToken(collateral).balanceOf(OWNER);
+        try liquidator.liquidateEach(orders, limits) returns (Liquidator.Result[] memory results) {
+            uint256 sum;
+            for (uint256 i = 0; i < 2; ++i) {
+                if (!results[i].done) continue;
+                ++taken;
+                if (ran[orders[i].intent]) _wrong("an intent ran twice");
+                ran[orders[i].intent] = true;
+                if (results[i].profit < orders[i].minProfit) _wrong("less than the minimum");
+                sum += results[i].profit;
+            }
+            if (IAnyToken(collateral).balanceOf(OWNER) != before + sum + gift) _wrong("not with the owner");
+            (gifts[collateral], gifts[orders[0].debt]) = (0, 0);
+        } catch {
+            bool fair = market.fault() == Market.Fault.NONE && !ran[orders[1].intent];
+            if (fair) _wrong("a fair order was refused for its neighbour");
+        }
+        market.become(Market.Fault.NONE);
+    }
+
+    function _order(uint256 seed, uint256 amount, bytes32 intent) private returns (Liquidator.Order memory order) {
+        address collateral = tokens[seed % 4];
+        address debt = tokens[(seed % 4 + 1 + seed / 4 % 3) % 4];
+        market.borrow(debt, address(0xB0B0), amount);
+        order = Liquidator.Order({
+            intent: intent,
+            pool: address(market),
+            account: address(0xB0B0),
+            collateral: collateral,
+            debt: debt,
+            debtToken: address(0),
+            amount: amount,
+            minProfit: 0,
+            deadline: block.timestamp + 180,
+            path: path(collateral, FEE, debt)
+        });
+    }
+
     function _wrong(string memory what) private {
         if (bytes(wrong).length == 0) wrong = what;
     }
@@ -159,13 +211,14 @@ contract LiquidatorInvariants is Base {
     function targetSelectors() public view returns (FuzzSelector[] memory found) {
         found = new FuzzSelector[](1);
         found[0].addr = address(anybody);
-        found[0].selectors = new bytes4[](6);
+        found[0].selectors = new bytes4[](7);
         found[0].selectors[0] = Anybody.liquidate.selector;
         found[0].selectors[1] = Anybody.give.selector;
         found[0].selectors[2] = Anybody.rescue.selector;
         found[0].selectors[3] = Anybody.rescueAsOwner.selector;
         found[0].selectors[4] = Anybody.callBack.selector;
         found[0].selectors[5] = Anybody.meddle.selector;
+        found[0].selectors[6] = Anybody.liquidateEach.selector;
     }
 
     /// Nothing is kept but what was sent there by mistake, and no allowance stands.

@@ -175,6 +175,36 @@ contract HookCoin is Coin {
     }
 }
 
+/// Burns all the gas it is given where `who` sends.
+contract BurningCoin is Coin {
+    address public who;
+
+    function burnFrom(address sender) external {
+        who = sender;
+    }
+
+    function _move(address from, address to, uint256 amount) internal override {
+        if (from == who) while (true) held[address(uint160(gasleft()))] += 1;
+        super._move(from, to, amount);
+    }
+}
+
+/// Refuses `who` a balance with fifty kilobytes of reason.
+contract LoudCoin is Coin {
+    address public who;
+
+    function shout(address account) external {
+        who = account;
+    }
+
+    function balanceOf(address account) public view override returns (uint256) {
+        if (account != who) return held[account];
+        assembly {
+            revert(0, 50000)
+        }
+    }
+}
+
 /// Has code and knows nothing of tokens but a balance.
 contract Stone {
     function balanceOf(address) external pure returns (uint256) {

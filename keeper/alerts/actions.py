@@ -138,6 +138,15 @@ def outcome_text(
         case Confirmed(receipt=receipt):
             done_line = _done_line(intent, name, done, owner=owner, say=say)
             first = f"{done_line}, {_cost(intent, receipt, say)}"
+        case Reverted(receipt=receipt, reason=reason) if reason:
+            first = "❌ " + say(
+                "{noun} for {name} reverted ({reason}): {gas} was spent, nothing else, tx {tx}",
+                noun=noun,
+                name=name,
+                reason=reason_text(reason, say),
+                gas=_gas(intent, receipt, say),
+                tx=short(receipt.tx_hash),
+            )
         case Reverted(receipt=receipt):
             first = "❌ " + say(
                 "{noun} for {name} reverted: {gas} was spent, nothing else, tx {tx}",

@@ -14,6 +14,7 @@ from typing import Any, Final
 from keeper.app.chain import relay_of, watched_markets
 from keeper.app.consent import consenting, consents
 from keeper.app.finding import Finding, State, failed, ok, warning
+from keeper.app.lending import liquidator_finding
 from keeper.app.registry import NATIVE
 from keeper.app.rules import findings, standings, written
 from keeper.app.signing import liquidating_signer_for, signer_for
@@ -317,6 +318,9 @@ async def _market(
         yield missing if line.missing else ok(line.what, line.given)
     if owner is None:
         return
+    lending = await liquidator_finding(settings, chain, rpc, market=market, head=head, owner=owner)
+    if lending is not None:
+        yield lending
     try:
         steps = market.adapter.inventory(market.market, owner, head)
         inventory: Inventory = await reader.run(steps, head)

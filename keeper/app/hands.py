@@ -13,7 +13,7 @@ from keeper.execution.deleveraging import DeleverageRules, Deleverages
 from keeper.execution.exchange import Exchange
 from keeper.execution.flash import FlashLoans, FlashRules
 from keeper.execution.lenders import Lender, Lenders
-from keeper.execution.liquidator import LIQUIDATE
+from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH
 from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.pricing import Pricing
@@ -186,6 +186,12 @@ def policy_of(
             else (name, kind, to, selector)
             for name, kind, to, selector in allowed
         ]
+        if settings.liquidate.max_per_transaction > 1:
+            allowed += [
+                (name, kind, to, LIQUIDATE_EACH)
+                for name, kind, to, selector in allowed
+                if (to, selector) == (lent, LIQUIDATE)
+            ]
     if chain.deleverager is not None and IntentKind.DELEVERAGE in only:
         deleveraged = {
             name

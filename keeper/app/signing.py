@@ -16,7 +16,7 @@ from keeper.execution.planning import ExecutionSettings
 from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.progress import ProgressRules
 from keeper.execution.remote import RemoteSigner
-from keeper.execution.sending import PrivateRoute
+from keeper.execution.sending import Failpoint, PrivateRoute, no_failpoint
 from keeper.execution.signer import KeystoreSigner, Signer
 from keeper.model import Address, AuditEvent, IntentKind, Message, Outcome
 from keeper.settings import Chain, Settings
@@ -90,6 +90,7 @@ def executor_for(
     on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
     liquidating: Signer | None = None,
     needs: Sequence[tuple[Permission, Target]] = (),
+    failpoint: Failpoint = no_failpoint,
 ) -> TxExecutor | PairedExecutor:
     """Return the chain's executor, armed if the settings arm this chain.
 
@@ -97,7 +98,15 @@ def executor_for(
     can only spend borrowed money.  `needs`: what a command asked for by name may sign besides,
     where the chain is armed.  Raises ConfigError.
     """
-    build = partial(_executor, settings, chain, journal=journal, on_settled=on_settled, needs=needs)
+    build = partial(
+        _executor,
+        settings,
+        chain,
+        journal=journal,
+        on_settled=on_settled,
+        needs=needs,
+        failpoint=failpoint,
+    )
     if liquidating is None:
         return build(signer=signer, kinds=frozenset(IntentKind))
     if signer is None or signer.address == liquidating.address:
@@ -124,6 +133,7 @@ def _executor(
     on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
     needs: Sequence[tuple[Permission, Target]],
     kinds: frozenset[IntentKind],
+    failpoint: Failpoint,
     other: Address | None = None,
 ) -> TxExecutor:
     """`other`: the keeper's other key, where it has two."""
@@ -163,6 +173,7 @@ def _executor(
         kill_switch=settings.signing.kill_switch_file,
         flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
         private=private_of(chain),
+        failpoint=failpoint,
     )
     # a key whose policy allows nothing has nothing to be armed for
     if settings.signing.armed(chain.config.chain_id) and not (

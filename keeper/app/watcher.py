@@ -200,6 +200,7 @@ class Watcher:
                 telling=telling,
                 rpc_calls=chain.observing_calls,
                 behind_after_s=self.behind_limit_s,
+                most_together=self.settings.liquidate.max_per_transaction,
             )
             self.chain, self.engine, self.executor = chain, engine, executor
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one

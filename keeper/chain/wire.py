@@ -78,6 +78,8 @@ class WireReceipt(msgspec.Struct, frozen=True, rename="camel"):
     gas_used: str
     status: str
     effective_gas_price: str = "0x0"
+    to: str | None = None
+    logs: list[WireLog] = []
 
 
 class FeeHistory(msgspec.Struct, frozen=True, rename="camel"):
@@ -194,4 +196,13 @@ def receipt(wire: WireReceipt) -> Receipt:
         effective_gas_price_wei=Wei(
             amount(wire.effective_gas_price, "the receipt's effectiveGasPrice")
         ),
+        logs=_of_the_called(wire),
     )
+
+
+def _of_the_called(wire: WireReceipt) -> tuple[Log, ...]:
+    """Return what the contract said that the transaction went to; others' words are left out."""
+    if wire.to is None:
+        return ()
+    called = wire.to.lower()
+    return tuple(log(one) for one in wire.logs if one.address.lower() == called)

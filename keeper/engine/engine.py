@@ -37,6 +37,7 @@ from keeper.model import (
     Declined,
     Funding,
     Intent,
+    IntentKind,
     Inventory,
     MarketId,
     Outcome,
@@ -83,12 +84,14 @@ class Engine:
         telling: Telling,
         rpc_calls: Callable[[], int],
         behind_after_s: float = 120.0,
+        most_together: int = 1,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`hands` by market name; `rpc_calls` counts the requests that observing made so far.
 
         `behind_after_s`: nothing is decided on a head that is older than this by `wall`.
+        `most_together`: liquidations with borrowed money that one transaction may carry.
         """
         self.markets = tuple(markets)
         self.last: Pass | None = None
@@ -113,6 +116,7 @@ class Engine:
         self._clock = clock
         self._wall = wall
         self._behind_after_s = behind_after_s
+        self._most_together = most_together
         self._watches: tuple[Watch, ...] = ()
         self._saving: asyncio.Task[None] | None = None
         self._unfit = ""
@@ -228,19 +232,24 @@ class Engine:
     ) -> tuple[tuple[Submission, ...], float | None]:
         submissions: list[Submission] = []
         broadcast_at: float | None = None
-        for some in _together(queue(tuple(d.intent for d in decisions if isinstance(d, Act)))):
-            done = await asyncio.gather(
-                *(
-                    self._executor.submit(i, self.readings[i.position.market.name].view)
-                    for i in some
-                )
-            )
+        acts = queue(tuple(d.intent for d in decisions if isinstance(d, Act)))
+        for some in _together(acts, self._most_together):
+            done = await self._submit_some(some)
             if broadcast_at is None and any(isinstance(one, Submitted) for one in done):
                 broadcast_at = self._clock()
             for submission in done:
                 self._pace.began(submission, head.number)
             submissions += done
         return tuple(submissions), broadcast_at
+
+    async def _submit_some(self, some: Sequence[Intent]) -> Sequence[Submission]:
+        """Submit what may be prepared at once: in one transaction, or side by side."""
+        if len(some) > 1 and some[0].funding is not Funding.OWN:
+            view = self.readings[some[0].position.market.name].view
+            return await self._executor.submit_together(some, view)
+        return await asyncio.gather(
+            *(self._executor.submit(i, self.readings[i.position.market.name].view) for i in some)
+        )
 
     async def _settle(self, advance: Advance) -> tuple[Outcome, ...]:
         """Look after what is on its way; a head that is doubted is not believed of it."""
@@ -321,21 +330,37 @@ class Engine:
         return None
 
 
-def _together(intents: Sequence[Intent]) -> Iterator[Sequence[Intent]]:
-    """Yield them in order, those at once that may be prepared side by side.
+def _together(intents: Sequence[Intent], most: int) -> Iterator[Sequence[Intent]]:
+    """Yield them in order, those at once that may be prepared side by side or go in one
+    transaction, of which there are `most` at the most.
 
     The first goes alone, for nothing may hold it up.  A sale of borrowed collateral is found after
-    the sales before it: such an intent goes alone too.
+    the sales before it: such an intent goes alone too, or with others of its market.
     """
     some: list[Intent] = []
     for number, intent in enumerate(intents):
-        alone = number == 0 or intent.funding is not Funding.OWN
-        if some and (alone or len(some) == AT_ONCE):
+        room = 1 if number == 0 else _room(intent, most)
+        if some and not (_alike(some[-1], intent) and len(some) < room):
             yield some
             some = []
         some.append(intent)
-        if alone:
+        if number == 0:
             yield some
             some = []
     if some:
         yield some
+
+
+def _room(intent: Intent, most: int) -> int:
+    """With how many, itself included, it may go."""
+    if intent.funding is Funding.OWN:
+        return AT_ONCE
+    return most if intent.kind is IntentKind.LIQUIDATE else 1
+
+
+def _alike(one: Intent, other: Intent) -> bool:
+    """Whether both may go at once: of one's own money any two, else of one kind and market."""
+    if one.funding is not other.funding:
+        return False
+    same = one.kind is other.kind and one.position.market == other.position.market
+    return one.funding is Funding.OWN or same

@@ -134,6 +134,10 @@ class Deleverages:
         """Note a sale that is on its way, or would be: later ones find the pools after it."""
         self._sales[intent_id] = (block.hash, sale)
 
+    def left(self, intent_id: str) -> None:
+        """Forget a sale that was noted and will not be."""
+        self._sales.pop(intent_id, None)
+
     async def _allowed(
         self, intent: Intent, view: MarketView, *, pool: Address, token: Address, sender: Address
     ) -> None:

@@ -13,6 +13,7 @@ what is simulated for one intent does not know what another process with the sam
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -26,15 +27,17 @@ from keeper.errors import (
     Unprofitable,
 )
 from keeper.execution.arming import Arming, Breaker
+from keeper.execution.joint import JointPreparation
 from keeper.execution.ledger import Ledger
 from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings, journal_behind
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
-from keeper.execution.preparing import Preparation, Ready
+from keeper.execution.preparing import Ready
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint, PrivateRoute, Sender, no_failpoint
 from keeper.execution.signer import Signer
+from keeper.execution.together import costs
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
 from keeper.model import (
@@ -102,7 +105,7 @@ class TxExecutor:
         self._ledger = (
             None if signer is None else Ledger(journal, signer.address, policy.together_with)
         )
-        self._preparation = Preparation(
+        self._preparation = JointPreparation(
             node=node,
             ground=self._ground,
             ledger=self._ledger,
@@ -205,7 +208,7 @@ class TxExecutor:
         self._ledger.forget()
         books = await self._ledger.at(block)
         plans = tuple(sorted(books.plans.values(), key=lambda plan: plan.nonce))
-        self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
+        self._open = {i.intent_id: i for p in plans for i in p.plan.intents}
         ground = await self._ground.at(block, self._signer.address) if plans else None
         if ground is None:
             self._tracker.forget_all_but(frozenset())
@@ -220,15 +223,11 @@ class TxExecutor:
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
-            # A sale can be made to revert by whoever moves the exchange: that must not end top-ups.
-            sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
-            if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
-                good = isinstance(outcome, Confirmed)
-                decided_at = outcome.plan.intent.block.timestamp
-                if why := self._breaker.took(
-                    succeeded=good, decided_at=decided_at, now=block.timestamp
-                ):
-                    self._arming.disarm(why)
+        for good, decided_at in _went_well(outcomes):
+            if why := self._breaker.took(
+                succeeded=good, decided_at=decided_at, now=block.timestamp
+            ):
+                self._arming.disarm(why)
         return outcomes
 
     def open_intents(self) -> tuple[Intent, ...]:
@@ -251,21 +250,79 @@ class TxExecutor:
         finally:
             done.set()
 
+    async def submit_together(
+        self, intents: Sequence[Intent], view: MarketView
+    ) -> tuple[Submission, ...]:
+        """Take several liquidations with borrowed money in one transaction where they can go
+        together, in halves and at last one by one where not; the most profitable first.
+
+        As `submit` otherwise: what was taken out is `Declined` with the reason.
+        """
+        ordered = sorted(intents, key=lambda i: (-i.expected_profit, i.intent_id))
+        if len(ordered) < 2:
+            return tuple([await self.submit(intent, view) for intent in ordered])
+        before, done = self._last_turn, asyncio.Event()
+        self._last_turn = done
+        try:
+            submissions = await self._together(ordered, view, before)
+        except KeeperError as error:
+            log.info("intents.apart", orders=len(ordered), reason=str(error))
+            submissions = None
+        finally:
+            done.set()
+        if submissions is None:
+            middle = len(ordered) // 2
+            first = await self.submit_together(ordered[:middle], view)
+            return (*first, *await self.submit_together(ordered[middle:], view))
+        taken = {submission.intent.intent_id for submission in submissions}
+        for submission in submissions:
+            _log(submission)
+        alone = [intent for intent in ordered if intent.intent_id not in taken]
+        return (*submissions, *[await self.submit(intent, view) for intent in alone])
+
+    async def _together(
+        self, intents: Sequence[Intent], view: MarketView, before: asyncio.Event
+    ) -> tuple[Submission, ...]:
+        """Return what became of those that were sent or taken out; one that is left is not named.
+
+        Raises `KeeperError` as long as nothing was claimed.
+        """
+        if self._arming.disarmed_reason is not None or self._address is None:
+            raise PolicyViolation("Nothing is submitted together without a key that may sign.")
+        several = await self._preparation.ready_together(intents, view, self._address)
+        refused = [i for i in intents if i.intent_id in several.refused]
+        out = [_declined(intent, several.refused[intent.intent_id]) for intent in refused]
+        ready = several.ready
+        if ready is None:
+            return tuple(out)
+        if not self._arming.armed:
+            weights = [share.gas for share in ready.plan.shares]
+            parts = zip(ready.plan.parts, costs(ready.cost, weights), strict=True)
+            return (
+                *(Rehearsed(plan=plan, health_after=None, cost=cost) for plan, cost in parts),
+                *out,
+            )
+        await before.wait()
+        async with self._lock:
+            try:
+                claim = await self._claim(ready)
+            except KeeperError:
+                self._preparation.leave(ready)
+                raise
+            try:
+                sent = await self._send(claim, ready)
+            except KeeperError as error:
+                self._preparation.leave(ready)
+                return (*(_declined(intent, error) for intent in ready.plan.intents), *out)
+        parts_sent = (replace(sent, plan=plan) for plan in sent.plan.parts)
+        return (*(Submitted(open_plan=part, health_after=None) for part in parts_sent), *out)
+
     async def _in_turn(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
-        intent_log = log.bind(
-            intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
-        )
         try:
             submission = await self._submit(intent, view, before)
         except KeeperError as error:
             submission = _declined(intent, error)
-        match submission:
-            case Declined(reason=reason):
-                intent_log.warning("intent.declined", reason=reason)
-            case Rehearsed(plan=plan):
-                intent_log.info("intent.rehearsed", gas_limit=plan.gas_limit)
-            case Submitted(open_plan=plan):
-                intent_log.info("intent.submitted", nonce=plan.nonce)
+        _log(submission)
         return submission
 
     async def rehearse(self, intent: Intent, view: MarketView) -> Rehearsed | Declined:
@@ -313,12 +370,13 @@ class TxExecutor:
             return ready.rehearsed
         await before.wait()
         async with self._lock:
-            return await self._claim_and_send(ready)
+            sent = await self._send(await self._claim(ready), ready)
+            self._preparation.note_sale(ready)
+            return Submitted(open_plan=sent, health_after=ready.health_after)
 
-    async def _claim_and_send(self, ready: Ready) -> Submission:
-        """Under the lock: policy, claim, signature, send."""
+    async def _claim(self, ready: Ready) -> OpenPlan:
+        """Under the lock: policy and claim.  What it raises, nothing was claimed."""
         assert self._ledger is not None
-        assert self._sender is not None
         assert self._signer is not None
         assert self._tracker is not None
         plan, ground = ready.plan, ready.footing
@@ -341,6 +399,14 @@ class TxExecutor:
             self._policy.allowance(since=block.timestamp - DAY_S),
         )
         self._ledger.claimed(claim)
+        return claim
+
+    async def _send(self, claim: OpenPlan, ready: Ready) -> OpenPlan:
+        """Under the lock: signature and send of what was claimed."""
+        assert self._sender is not None
+        assert self._tracker is not None
+        plan, ground = claim.plan, ready.footing
+        address, block = claim.signer, ground.block
         self._failpoint("plan.claimed")
         if claim.nonce < ground.nonce:
             reason = f"The journal gave {address} nonce {claim.nonce}, it is at {ground.nonce}."
@@ -356,9 +422,8 @@ class TxExecutor:
         except KeeperError as error:
             await self._give_up(claim, str(error))
             raise
-        self._open[plan.intent.intent_id] = plan.intent
-        self._preparation.note_sale(ready)
-        return Submitted(open_plan=sent, health_after=ready.health_after)
+        self._open |= {intent.intent_id: intent for intent in plan.intents}
+        return sent
 
     async def _check_policy(self, plan: Plan, ground: Footing) -> None:
         """Raise `PolicyViolation` unless the policy allows `plan` on top of what was spent."""
@@ -374,7 +439,11 @@ class TxExecutor:
         assert self._tracker is not None
         intent_id = claim.plan.intent.intent_id
         self._tracker.dead_claims.add(intent_id)
-        _, audit = self._on_settled(Abandoned(plan=claim.plan, reason=reason))
+        audit = [
+            event
+            for part in claim.plan.parts
+            for event in self._on_settled(Abandoned(plan=part, reason=reason))[1]
+        ]
         try:
             await self._journal.settle(intent_id, TxState.ABANDONED, None, (), audit)
         except JournalError as error:
@@ -410,3 +479,34 @@ class TxExecutor:
 def _declined(intent: Intent, error: KeeperError) -> Declined:
     why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
     return Declined(intent=intent, reason=str(error), why=why)
+
+
+def _log(submission: Submission) -> None:
+    intent = submission.intent
+    intent_log = log.bind(
+        intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
+    )
+    match submission:
+        case Declined(reason=reason):
+            intent_log.warning("intent.declined", reason=reason)
+        case Rehearsed(plan=plan):
+            intent_log.info("intent.rehearsed", gas_limit=plan.gas_limit)
+        case Submitted(open_plan=plan):
+            intent_log.info("intent.submitted", nonce=plan.nonce)
+
+
+def _went_well(outcomes: Sequence[Outcome]) -> tuple[tuple[bool, int], ...]:
+    """Return for each mined transaction whether it did anything, and when it was decided.
+
+    One that did what one of its orders was for is no failure, whoever took the others.  A sale of
+    a deleverage can be made to revert by whoever moves the exchange: that must not end top-ups.
+    """
+    by_hash: dict[str, tuple[bool, int]] = {}
+    for outcome in outcomes:
+        sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
+        if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
+            mined = outcome.receipt.tx_hash
+            before, _ = by_hash.get(mined, (False, 0))
+            good = before or isinstance(outcome, Confirmed)
+            by_hash[mined] = (good, outcome.plan.intent.block.timestamp)
+    return tuple(by_hash.values())

@@ -55,6 +55,8 @@ class Funded:
     """After gas; None where nobody looks for a profit."""
     native_price: Base | None
     words: str
+    order: Order | None = None
+    """What the call packs; None where it cannot go with others."""
 
     def judge(self, gas_used: int, price_wei: Wei, data_fee_wei: Wei = NOTHING) -> None:
         """Raise `Unprofitable`, with the numbers, unless enough is left after gas."""
@@ -118,7 +120,7 @@ class FlashLoans:
             if name in in_flight or kept[0] == block.hash
         }
         _, sale = await asyncio.gather(
-            self._check(pool, sender, block),
+            self.check(pool, sender, block),
             self._routes.best(
                 collateral.address,
                 intent.asset.address,
@@ -147,6 +149,18 @@ class FlashLoans:
             f" {need(Raw(paid), collateral)} pays for {need(Raw(intent.covers), intent.asset)}"
             f"{_way(sale)}"
         )
+        order = Order(
+            intent_id=intent.intent_id,
+            pool=pool,
+            account=intent.position.account,
+            collateral=collateral.address,
+            debt=intent.asset.address,
+            debt_token=debt_token,
+            amount=intent.amount,
+            min_profit=minimum,
+            deadline=deadline,
+            path=encode_path(sale.hops),
+        )
         funded = Funded(
             intent=replace(
                 intent,
@@ -154,28 +168,13 @@ class FlashLoans:
                 reason=f"{intent.reason}; with borrowed money: {words}, profit {usd(profit)} before"
                 " gas",
             ),
-            call=Call(
-                to=self.contract,
-                data=encode_order(
-                    Order(
-                        intent_id=intent.intent_id,
-                        pool=pool,
-                        account=intent.position.account,
-                        collateral=collateral.address,
-                        debt=intent.asset.address,
-                        debt_token=debt_token,
-                        amount=intent.amount,
-                        min_profit=minimum,
-                        deadline=deadline,
-                        path=encode_path(sale.hops),
-                    )
-                ),
-            ),
+            call=Call(to=self.contract, data=encode_order(order)),
             sale=sale,
             premium=Raw(premium),
             min_profit=self._rules.min_profit,
             native_price=native_price,
             words=words,
+            order=order,
         )
         funded.judge(GAS_GUESS, price_wei)
         return funded
@@ -183,6 +182,10 @@ class FlashLoans:
     def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
         """Note a sale that is on its way, or would be: later ones find the pools after it."""
         self._sales[intent_id] = (block.hash, sale)
+
+    def left(self, intent_id: str) -> None:
+        """Forget a sale that was noted and will not be."""
+        self._sales.pop(intent_id, None)
 
     @staticmethod
     def _price(view: MarketView, asset: Asset) -> Base:
@@ -200,8 +203,8 @@ class FlashLoans:
             known = self._premiums[pool] = (block.hash, int.from_bytes(answer, "big"))
         return known[1]
 
-    async def _check(self, pool: Address, sender: Address, block: BlockRef) -> None:
-        """Raise unless the contract is there and takes orders of `sender` for `pool`; once."""
+    async def check(self, pool: Address, sender: Address, block: BlockRef) -> None:
+        """Raise `PolicyViolation` unless the contract takes orders of `sender` for `pool`; once."""
         if (pool, sender) in self._checked:
             return
         mapping = [(liquidator.CALLERS, sender), (liquidator.POOLS, pool)]

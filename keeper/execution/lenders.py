@@ -36,6 +36,10 @@ class Lender(Protocol):
         """Note a sale that is on its way."""
         ...
 
+    def left(self, intent_id: str) -> None:
+        """Forget a sale that was noted and will not be: later ones find the pools without it."""
+        ...
+
 
 class Lenders:
     """One lender for each kind; itself a lender."""
@@ -61,3 +65,8 @@ class Lenders:
         """Tell the lender that funded it."""
         if (lender := self._funded.get(intent_id)) is not None:
             lender.took(intent_id, block, sale)
+
+    def left(self, intent_id: str) -> None:
+        """Tell the lender that funded it."""
+        if (lender := self._funded.get(intent_id)) is not None:
+            lender.left(intent_id)

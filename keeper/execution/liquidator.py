@@ -15,12 +15,13 @@ from typing import Final
 
 from eth_utils.crypto import keccak
 
-from keeper.model import Address, Call
+from keeper.errors import BadAnswer
+from keeper.model import Address, Call, Log
 
 PROXY: Final = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
 """The deterministic deployment proxy: salt and creation code in, CREATE2.  On almost every chain,
 at this address, since one published transaction with no owner deployed it."""
-SALT: Final = keccak(text="keeper liquidator 2")
+SALT: Final = keccak(text="keeper liquidator 3")
 WORD: Final = 32
 _HEAD_WORDS: Final = 10
 
@@ -29,11 +30,13 @@ def _selector(signature: str) -> bytes:
     return keccak(text=signature)[:4]
 
 
-LIQUIDATE: Final = _selector(
-    "liquidate((bytes32,address,address,address,address,address,uint256,uint256,uint256,bytes))"
-)
+_ORDER: Final = "(bytes32,address,address,address,address,address,uint256,uint256,uint256,bytes)"
+LIQUIDATE: Final = _selector(f"liquidate({_ORDER})")
+LIQUIDATE_EACH: Final = _selector(f"liquidateEach({_ORDER}[],uint256[])")
+LIQUIDATED: Final = "0x" + keccak(text="Liquidated(bytes32,address,address,uint256)").hex()
+FAILED: Final = "0x" + keccak(text="Failed(bytes32,address,bytes)").hex()
 VERSION: Final = _selector("version()")
-SPEAKS: Final = 2
+SPEAKS: Final = 3
 """The version whose orders `encode_order` writes."""
 OWNER: Final = _selector("owner()")
 FACTORY: Final = _selector("factory()")
@@ -61,6 +64,19 @@ class Order:
     """Of Uniswap, collateral to debt; empty when both are one token."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one order among several, as the contract answers."""
+
+    done: bool
+    profit: int
+    """Raw units of the collateral."""
+    gas: int
+    """Before refunds."""
+    reason: bytes
+    """Revert data, the first 256 bytes of it; empty when done."""
+
+
 @cache
 def creation_code() -> bytes:
     """Return the contract as compiled, without its arguments."""
@@ -75,6 +91,64 @@ def intent_word(intent_id: str) -> bytes:
 
 def encode_order(order: Order) -> bytes:
     """Return the calldata of ``liquidate(order)``."""
+    return LIQUIDATE + word(WORD) + _packed(order)
+
+
+def encode_orders(orders: Sequence[Order], gas_limits: Sequence[int]) -> bytes:
+    """Return the calldata of ``liquidateEach(orders, gas_limits)``, one limit for each order."""
+    packed = [_packed(order) for order in orders]
+    offsets, at = [], len(packed) * WORD
+    for one in packed:
+        offsets.append(word(at))
+        at += len(one)
+    first = b"".join((word(len(packed)), *offsets, *packed))
+    limits = b"".join((word(len(gas_limits)), *map(word, gas_limits)))
+    return LIQUIDATE_EACH + word(2 * WORD) + word(2 * WORD + len(first)) + first + limits
+
+
+def decode_results(answer: bytes, count: int) -> tuple[Result, ...]:
+    """Return what ``liquidateEach`` answers for `count` orders.  Raises `BadAnswer`."""
+
+    def number(at: int) -> int:
+        if at < 0 or at + WORD > len(answer):
+            raise BadAnswer(f"The liquidator's answer of {len(answer)} bytes is not of {count}.")
+        return int.from_bytes(answer[at : at + WORD], "big")
+
+    start = number(0)
+    if number(start) != count:
+        raise BadAnswer(f"The liquidator answers for {number(start)} orders of {count}.")
+    results = []
+    for i in range(count):
+        at = start + WORD + number(start + WORD + i * WORD)
+        said = at + number(at + 3 * WORD)
+        size = number(said)
+        results.append(
+            Result(
+                done=number(at) == 1,
+                profit=number(at + WORD),
+                gas=number(at + 2 * WORD),
+                reason=answer[said + WORD : said + WORD + min(size, len(answer))],
+            )
+        )
+    return tuple(results)
+
+
+def done_by(logs: Sequence[Log], contract: Address) -> dict[bytes, bytes | None]:
+    """Return by intent word what `contract` says of each order: None done, else why it failed."""
+    said: dict[bytes, bytes | None] = {}
+    for log in logs:
+        if log.address != contract or len(log.topics) < 2:
+            continue
+        intent = bytes.fromhex(log.topics[1][2:])
+        if log.topics[0] == LIQUIDATED:
+            said[intent] = None
+        elif log.topics[0] == FAILED:
+            size = int.from_bytes(log.data[WORD : 2 * WORD], "big")
+            said.setdefault(intent, log.data[2 * WORD : 2 * WORD + min(size, len(log.data))])
+    return said
+
+
+def _packed(order: Order) -> bytes:
     head = (
         intent_word(order.intent_id),
         *map(word, (order.pool, order.account, order.collateral, order.debt)),
@@ -83,7 +157,7 @@ def encode_order(order: Order) -> bytes:
         word(_HEAD_WORDS * WORD),
     )
     padding = bytes(-len(order.path) % WORD)
-    return b"".join((LIQUIDATE, word(WORD), *head, word(len(order.path)), order.path, padding))
+    return b"".join((*head, word(len(order.path)), order.path, padding))
 
 
 def deployment(

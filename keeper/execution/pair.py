@@ -80,6 +80,12 @@ class PairedExecutor:
         """Submit with the key that it is for."""
         return await self._for(intent).submit(intent, view)
 
+    async def submit_together(
+        self, intents: Sequence[Intent], view: MarketView
+    ) -> tuple[Submission, ...]:
+        """Submit several liquidations with the key that they are for."""
+        return await self.liquidating.submit_together(intents, view)
+
     async def rehearse(self, intent: Intent, view: MarketView) -> Rehearsed | Declined:
         """Rehearse with the key that it is for."""
         return await self._for(intent).rehearse(intent, view)

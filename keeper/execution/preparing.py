@@ -8,7 +8,11 @@ import asyncio
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
+from keeper.errors import (
+    ExecutionError,
+    PolicyViolation,
+    Unprofitable,
+)
 from keeper.execution.arming import Arming
 from keeper.execution.data_fee import data_fee
 from keeper.execution.fees import AtCap, initial_fees, leave_room
@@ -59,6 +63,19 @@ class Ready:
         return Rehearsed(plan=self.plan, health_after=self.health_after, cost=self.cost)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What an intent's preparation starts from."""
+
+    call: Call
+    """The market's own."""
+    ground: Footing
+    pending: Sequence[Plan]
+    tip: Wei
+    price: Wei
+    """Base fee and tip."""
+
+
 class Preparation:
     """Makes intents ready for one chain."""
 
@@ -92,30 +109,9 @@ class Preparation:
     async def ready(self, intent: Intent, view: MarketView, sender: Address) -> Ready:
         """Encode, simulate, cap.  Nothing is written.  Raises what `submit` turns into words."""
         block = view.block
-        if intent.block.hash != block.hash:
-            raise PolicyViolation(
-                f"It was decided at block {intent.block.number}, the market was read at"
-                f" {block.number}."
-            )
-        if intent.position.market.chain_id != self._chain_id:
-            raise PolicyViolation(
-                f"{intent.position} is on chain {intent.position.market.chain_id},"
-                f" this executor acts on chain {self._chain_id}."
-            )
-        try:
-            to, data = view.encode(intent)
-        except (ValueError, OverflowError) as error:
-            raise ExecutionError(f"It cannot be encoded: {error}.") from error
-        ground = await self._ground.at(block, sender)
-        plans = await self._plans(block)
-        busy = [p for p in plans if p.plan.intent.position == intent.position]
-        if busy:
-            raise PolicyViolation(
-                f"{intent.position} has an action in flight: {busy[0].plan.intent.intent_id}."
-            )
-        pending = [p.plan for p in plans if p.nonce >= ground.nonce]
-        tip = Wei(max(ground.tip_wei, self._settings.min_tip_wei))
-        price = Wei(block.base_fee_wei + tip)
+        start = await self._start(intent, view, sender)
+        ground, pending, tip, price = start.ground, start.pending, start.tip, start.price
+        to, data = start.call.to, start.call.data
         funded = await self._fund(
             intent, view, pool=to, sender=sender, pending=pending, price_wei=price
         )
@@ -128,10 +124,7 @@ class Preparation:
                 call,
                 self._pricing.health_call(intent, view),
                 block,
-                tuple(
-                    Call(to=p.to, data=p.data)
-                    for p in pending[-self._settings.simulate_in_flight :]
-                ),
+                self._in_flight(pending),
                 state=assumed(intent, view),
             ),
             data_fee(self._node, self._settings.data_fee, call, self._chain_id, block),
@@ -145,7 +138,7 @@ class Preparation:
                 f" {intent.health_before} now."
             )
         native = self._pricing.native(view)
-        cost = _cost(simulated.gas_used, price, fee.wei, native)
+        cost = cost_of(simulated.gas_used, price, fee.wei, native)
         if funded is not None:
             funded.judge(simulated.gas_used, price, fee.wei)
         spare = self._spare(intent, cost)
@@ -183,6 +176,44 @@ class Preparation:
             footing=ground,
             funded=funded,
         )
+
+    async def _start(self, intent: Intent, view: MarketView, sender: Address) -> Start:
+        """Check that it may be prepared here and now, and read what it starts from."""
+        block = view.block
+        if intent.block.hash != block.hash:
+            raise PolicyViolation(
+                f"It was decided at block {intent.block.number}, the market was read at"
+                f" {block.number}."
+            )
+        if intent.position.market.chain_id != self._chain_id:
+            raise PolicyViolation(
+                f"{intent.position} is on chain {intent.position.market.chain_id},"
+                f" this executor acts on chain {self._chain_id}."
+            )
+        try:
+            to, data = view.encode(intent)
+        except (ValueError, OverflowError) as error:
+            raise ExecutionError(f"It cannot be encoded: {error}.") from error
+        ground = await self._ground.at(block, sender)
+        plans = await self._plans(block)
+        for plan in plans:
+            for busy in plan.plan.intents:
+                if busy.position == intent.position:
+                    raise PolicyViolation(
+                        f"{intent.position} has an action in flight: {busy.intent_id}."
+                    )
+        tip = Wei(max(ground.tip_wei, self._settings.min_tip_wei))
+        return Start(
+            call=Call(to=to, data=data),
+            ground=ground,
+            pending=[p.plan for p in plans if p.nonce >= ground.nonce],
+            tip=tip,
+            price=Wei(block.base_fee_wei + tip),
+        )
+
+    def _in_flight(self, pending: Sequence[Plan]) -> tuple[Call, ...]:
+        last = pending[-self._settings.simulate_in_flight :]
+        return tuple(Call(to=p.to, data=p.data) for p in last)
 
     def _spare(self, intent: Intent, cost: Cost) -> Base:
         """Return what a liquidation leaves above the floor after `cost`, for a bid to share.
@@ -257,7 +288,7 @@ class Preparation:
             view,
             pool=pool,
             sender=sender,
-            in_flight=frozenset(plan.intent.intent_id for plan in pending),
+            in_flight=frozenset(i.intent_id for plan in pending for i in plan.intents),
             price_wei=price_wei,
             native_price=self._pricing.native(view),
             deadline=view.block.timestamp + self._settings.deadline_s,
@@ -303,7 +334,8 @@ def assumed(intent: Intent, view: MarketView) -> Hashable:
     )
 
 
-def _cost(gas_used: int, price_wei: Wei, fee_wei: Wei, native_price: Base | None) -> Cost:
+def cost_of(gas_used: int, price_wei: Wei, fee_wei: Wei, native_price: Base | None) -> Cost:
+    """Return what a transaction would pay at these prices."""
     value = gas_cost(gas_used, price_wei, native_price, fee_wei) if native_price else None
     return Cost(gas_used=gas_used, wei=Wei(gas_used * price_wei + fee_wei), value=value)
 

@@ -34,6 +34,8 @@ class Simulated:
     probe: bytes | None
     """What the health read answered after it; None where the node could not say."""
     block_gas_limit: int | None = None
+    output: bytes = b""
+    """What it answered."""
 
     @property
     def gas_limit(self) -> int:
@@ -174,19 +176,24 @@ class Simulator:
                 else None
             ),
             block_gas_limit=parse_quantity(simulated.get("gasLimit"), "gasLimit of eth_simulateV1"),
+            output=_hex_or_nothing(mine.get("returnData")),
         )
 
     async def _call_and_estimate(self, sender: Address, call: Call, block: BlockRef) -> Simulated:
         message = _message(sender, call)
         try:
-            await self._node.call("eth_call", [message, pinned(block)])
+            output = await self._node.call("eth_call", [message, pinned(block)])
             estimate = await self._node.call("eth_estimateGas", [message, pinned(block)])
         except RpcError as error:
             if error.code == REVERTED or error.data:
                 data = _hex_or_nothing(error.data)
                 raise SimulationReverted(f"It would revert: {words(data)}.") from error
             raise
-        return Simulated(gas_used=parse_quantity(estimate, "eth_estimateGas"), probe=None)
+        return Simulated(
+            gas_used=parse_quantity(estimate, "eth_estimateGas"),
+            probe=None,
+            output=_hex_or_nothing(output),
+        )
 
 
 async def estimate(node: Node, sender: Address, to: Address, block: BlockRef) -> int:

@@ -32,16 +32,19 @@ from keeper.execution.progress import (
 )
 from keeper.execution.sending import Failpoint, Sender
 from keeper.execution.simulate import Simulator, estimate
+from keeper.execution.together import ends
 from keeper.execution.transaction import cancellation, cancelling, transaction
 from keeper.model import (
     Abandoned,
     AuditEvent,
     Call,
     Confirmed,
+    Ended,
     IntentKind,
     Message,
     OpenPlan,
     Outcome,
+    Plan,
     Receipt,
     Reverted,
     TxState,
@@ -120,7 +123,7 @@ class Tracker:
         """Take every plan as far as this head allows; what ended, and what newly is unclear."""
         self.forget_all_but({plan.plan.intent.intent_id for plan in shared.plans})
         outcomes = [await self._follow(plan, shared) for plan in shared.plans]
-        return tuple(outcome for outcome in outcomes if outcome is not None)
+        return tuple(outcome for of_plan in outcomes for outcome in of_plan)
 
     def forget_all_but(self, known: AbstractSet[str]) -> None:
         """Drop what is remembered of intents that are not open any more."""
@@ -128,7 +131,8 @@ class Tracker:
         self._told = {k: v for k, v in self._told.items() if k in known}
         self.dead_claims &= known
 
-    async def _follow(self, plan: OpenPlan, shared: Pass) -> Outcome | None:
+    async def _follow(self, plan: OpenPlan, shared: Pass) -> tuple[Outcome, ...]:
+        """Return the outcome of each intent that ended, or that newly is not known."""
         intent_id = plan.plan.intent.intent_id
         try:
             outcome = await self._steps(plan, shared)
@@ -139,13 +143,13 @@ class Tracker:
             return outcome
         told = self._told.setdefault(intent_id, set())
         if outcome.reason in told:
-            return None
+            return ()
         told.add(outcome.reason)
-        return outcome
+        return (outcome,)
 
     async def _steps(  # noqa: C901, PLR0911, PLR0912 - one arm per step
         self, plan: OpenPlan, shared: Pass
-    ) -> Outcome | None:
+    ) -> tuple[Outcome, ...] | Unknown:
         """Apply steps until there is nothing more to do at this head."""
         intent_id, block = plan.plan.intent.intent_id, shared.footing.block
         situation = await self._situation(plan, shared)
@@ -168,7 +172,7 @@ class Tracker:
                 case NonceHole(reason):
                     return await self._doubt(plan, shared, reason, final=False)
                 case Wait():
-                    return None
+                    return ()
                 case Stuck(reason):
                     log.warning("tx.stuck", intent=intent_id, nonce=plan.nonce, reason=reason)
                     return Unknown(plan=plan.plan, reason=f"Not mined: {reason}.", stuck=True)
@@ -184,7 +188,7 @@ class Tracker:
                             plan=plan.plan, reason=f"Not mined: {step.reason}.", stuck=True
                         )
                     await self._send(plan, step, shared)
-                    return None
+                    return ()
         raise AssertionError(f"{intent_id}: no end of steps at block {block.number}")
 
     async def _outdated(self, plan: OpenPlan, now: Situation) -> bool:
@@ -252,26 +256,39 @@ class Tracker:
 
     async def _settle(
         self, plan: OpenPlan, state: TxState, receipt: Receipt | None, reason: str
-    ) -> Outcome:
+    ) -> tuple[Outcome, ...]:
+        """End a plan, each of the intents that it carries by itself, all in one transaction."""
         intent_id = plan.plan.intent.intent_id
-        outcome: Outcome
-        if state is TxState.CONFIRMED and receipt is not None:
-            outcome = Confirmed(plan=plan.plan, receipt=receipt)
-        elif state is TxState.REVERTED and receipt is not None:
-            outcome = Reverted(plan=plan.plan, receipt=receipt)
-        else:
-            outcome = Abandoned(plan=plan.plan, reason=f"Not done: {reason}.", receipt=receipt)
-        messages, audit = self._on_settled(outcome)
+        outcomes, further = [], []
+        messages: list[Message] = []
+        audit: list[AuditEvent] = []
+        for part, end, why in _ends(plan.plan, state, receipt):
+            outcome = _outcome(part, end, why or reason)
+            told, facts = self._on_settled(outcome)
+            messages += told
+            audit += facts
+            outcomes.append(outcome)
+            further.append(end)
+        first, *others = further
         self._failpoint("plan.settling")
-        await self._journal.settle(intent_id, state, receipt, messages, audit)
+        await self._journal.settle(
+            intent_id, first.state, first.receipt, messages, audit, further=others
+        )
         self._failpoint("plan.settled")
         self.dead_claims.discard(intent_id)
-        log.info(
-            "plan.settled", intent=intent_id, state=str(state), nonce=plan.nonce, reason=reason
-        )
-        return outcome
+        for end in further:
+            log.info(
+                "plan.settled",
+                intent=end.intent_id,
+                state=str(end.state),
+                nonce=plan.nonce,
+                reason=reason,
+            )
+        return tuple(outcomes)
 
-    async def _doubt(self, plan: OpenPlan, shared: Pass, reason: str, *, final: bool) -> Outcome:
+    async def _doubt(
+        self, plan: OpenPlan, shared: Pass, reason: str, *, final: bool
+    ) -> tuple[Outcome, ...] | Unknown:
         """Count a look; on enough of them disarm; on a deep one end the plan."""
         intent_id, block = plan.plan.intent.intent_id, shared.footing.block
         looks, last = self._doubts.get(intent_id, (0, ""))
@@ -308,3 +325,22 @@ class Tracker:
                 limit = min(mul_div(gas, 13, 10, Rounding.UP), plan.plan.gas_limit)
                 tx = cancellation(plan.signer, footing.chain_id, plan.nonce, fees, limit)
                 await self._sender.dispatch(plan, tx, footing.block)
+
+
+def _ends(
+    plan: Plan, state: TxState, receipt: Receipt | None
+) -> tuple[tuple[Plan, Ended, str], ...]:
+    """Return each intent as a plan, how it ends, and why if its own order says so."""
+    if not plan.shares:
+        end = Ended(intent_id=plan.intent.intent_id, state=state, receipt=receipt)
+        return ((plan, end, ""),)
+    ended = ends(plan, state, receipt)
+    return tuple((part, end, why) for part, (end, why) in zip(plan.parts, ended, strict=True))
+
+
+def _outcome(plan: Plan, end: Ended, reason: str) -> Outcome:
+    if end.state is TxState.CONFIRMED and end.receipt is not None:
+        return Confirmed(plan=plan, receipt=end.receipt)
+    if end.state is TxState.REVERTED and end.receipt is not None:
+        return Reverted(plan=plan, receipt=end.receipt, reason=reason)
+    return Abandoned(plan=plan, reason=f"Not done: {reason}.", receipt=end.receipt)

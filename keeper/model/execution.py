@@ -1,9 +1,9 @@
 """From a plan to its outcome: what is signed, sent, mined, and what became of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from keeper.model.chain import Address, Hash
+from keeper.model.chain import Address, Hash, Log
 from keeper.model.decisions import (
     Intent,
     Why,
@@ -12,10 +12,20 @@ from keeper.units import Base, Wad, Wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One of several intents that one transaction carries, each of them by itself."""
+
+    intent: Intent
+    gas: int
+    """Its own, as simulated, before refunds: what its part of the gas paid is reckoned by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A transaction as it will be signed, but for nonce and fees."""
 
     intent: Intent
+    """What it carries out; of several, the first: the journal knows the transaction by it."""
     to: Address
     data: bytes
     value_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
@@ -28,6 +38,30 @@ class Plan:
     """What it takes from the keeper's account, base units at the block's prices: caps count it."""
     data_fee_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """The most that a rollup may charge besides gas for putting it on its parent chain."""
+    shares: tuple[Share, ...] = ()
+    """All that it carries where that is more than one intent, the first of them first."""
+
+    @property
+    def intents(self) -> tuple[Intent, ...]:
+        """All that it carries."""
+        return tuple(share.intent for share in self.shares) or (self.intent,)
+
+    @property
+    def parts(self) -> "tuple[Plan, ...]":
+        """Itself, and for each further intent a plan that takes nothing: the first one pays."""
+        further = (
+            replace(
+                self,
+                intent=share.intent,
+                data=b"",
+                gas_limit=0,
+                spends=Base(0),
+                data_fee_wei=Wei(0),
+                shares=(),
+            )
+            for share in self.shares[1:]
+        )
+        return (self, *further)
 
     @property
     def most_gas_wei(self) -> Wei:
@@ -109,6 +143,18 @@ class Receipt:
     succeeded: bool
     gas_used: int
     effective_gas_price_wei: Wei
+    logs: tuple[Log, ...] = ()
+    """Of the contract that the transaction went to; not kept in the journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What became of one of the further intents of a transaction."""
+
+    intent_id: str
+    state: TxState
+    receipt: Receipt | None
+    """The transaction's, with this intent's part of its gas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +185,8 @@ class Reverted:
 
     plan: Plan
     receipt: Receipt
+    reason: str = ""
+    """Why, where the chain says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,13 @@ class Liquidate(Section):
         description="How much less than quoted the sale of what is seized may bring, in hundredths "
         "of a percent.",
     )
+    max_per_transaction: int = Field(
+        5,
+        ge=1,
+        le=10,
+        description="The most accounts that one transaction of the liquidator contract liquidates, "
+        "each by itself; 1: a transaction each.  The first of a block always goes alone.",
+    )
     bid_share_bps: int = Field(
         0,
         ge=0,

@@ -125,10 +125,11 @@ class SqlActions:
         async with self._database.read("actions.read") as session:
             intents = (await session.scalars(select_intents)).all()
             rehearsals = (await session.scalars(select_rehearsals)).all()
+            signers = {row.leader or row.intent_id for row in intents}
             attempts = (
                 await session.scalars(
                     select(AttemptRow)
-                    .where(col(AttemptRow.intent_id).in_([row.intent_id for row in intents]))
+                    .where(col(AttemptRow.intent_id).in_(signers))
                     .order_by(col(AttemptRow.ordinal))
                 )
             ).all()
@@ -176,7 +177,9 @@ def _action(
         state=row.state,
         reason=intent.reason,
         nonce=row.nonce,
-        attempts=tuple(attempt(item) for item in attempts if item.intent_id == row.intent_id),
+        attempts=tuple(
+            attempt(item) for item in attempts if item.intent_id == (row.leader or row.intent_id)
+        ),
         receipt=receipt,
         simulated_health=wad(row.health_after),
         observed_health=observed,

@@ -9,11 +9,17 @@ per nonce of a signer.  A nonce is given out again only when its plan was abando
 anything was signed; then it is given out first, or the plans behind it would wait for ever.
 The same fact told twice is harmless; another one about an ended plan is refused.
 
+A plan that carries several intents has a row for each.  The first one's holds the nonce, the
+attempts and what may be spent, and is the plan; the others' keep their positions from a second
+plan, go with it from state to state in the same transactions, and end when it does, each with an
+outcome and a part of the gas of its own.
+
 Caveat: a stale `chain_nonce` cannot make two plans share a nonce, but one that something else
 has used makes a transaction that is never mined: the executor sees that by nonce and receipts.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
@@ -27,6 +33,7 @@ from keeper.model import (
     Attempt,
     AuditEvent,
     Declined,
+    Ended,
     Message,
     OpenPlan,
     Plan,
@@ -40,12 +47,14 @@ from keeper.model import (
 )
 from keeper.store import outbox
 from keeper.store.audit import append
+from keeper.store.carried import ENDS, end_along, require_distinct, take_along
 from keeper.store.database import Database
-from keeper.store.documents import document
 from keeper.store.rows import (
     attempt_row,
+    further_rows,
     intent_row,
     open_plan,
+    receipt_document,
     receipt_of,
     rehearsal_row,
 )
@@ -59,7 +68,6 @@ from keeper.units import UINT256_MAX
 NONCE_MAX: Final = 2**63 - 2
 """Half of what EIP-2681 allows; no account comes near."""
 
-_ENDS: Final = (TxState.CONFIRMED, TxState.REVERTED, TxState.ABANDONED)
 _FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
     TxState.SIGNED: (TxState.CLAIMED, TxState.SIGNED, TxState.SENT),
     TxState.SENT: (TxState.SIGNED, TxState.SENT),
@@ -97,18 +105,19 @@ _STEP: Final = select(
     col(IntentRow.signer),
     col(IntentRow.nonce),
     col(IntentRow.state),
+    col(IntentRow.leader),
 ).where(col(IntentRow.intent_id) == bindparam("intent_id"))
 _ATTEMPTS: Final = select(col(AttemptRow.tx_hash), col(AttemptRow.raw)).where(
     col(AttemptRow.intent_id) == bindparam("intent_id")
 )
-_SIGNED: Final = (
-    update(table_of(IntentRow))
-    .where(col(IntentRow.intent_id) == bindparam("of"))
-    .values(state=str(TxState.SIGNED))
+_WHOLE: Final = or_(
+    col(IntentRow.intent_id) == bindparam("of"), col(IntentRow.leader) == bindparam("of")
 )
+"""An intent and what else its transaction carries."""
+_SIGNED: Final = update(table_of(IntentRow)).where(_WHOLE).values(state=str(TxState.SIGNED))
 _SENT: Final = (
     update(table_of(IntentRow))
-    .where(col(IntentRow.intent_id) == bindparam("of"))
+    .where(_WHOLE)
     .values(state=str(TxState.SENT), sent_at_block=bindparam("at_block"))
 )
 
@@ -137,8 +146,10 @@ class SqlJournal:
                 f"{intent.intent_id} is for chain {intent.position.market.chain_id}, this journal "
                 f"is for chain {self._chain_id}; nothing was written"
             )
+        require_distinct(plan)
         async with self._database.write("journal.claim") as session:
-            await self._refuse_second(session, intent.intent_id, intent.position)
+            for each in plan.intents:
+                await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
                 keys = (signer, *within.together_with)
                 _require_within(
@@ -148,6 +159,9 @@ class SqlJournal:
             row = intent_row(plan, signer, nonce, at=self._database.now())
             await insert_at_once(session, row)
             await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
+            for other in further_rows(plan, row):
+                session.add(other)
+                await self._audit(session, "plan.claimed", other, to=plan.to, leader=row.intent_id)
         return open_plan(row, ())
 
     async def signed(self, intent_id: str, attempt: Attempt) -> None:
@@ -182,7 +196,8 @@ class SqlJournal:
             row = await self._row(session, intent_id)
             await _require_attempt(session, row, receipt)
             _advance(row, TxState.MINED)
-            row.receipt = document(receipt)
+            await take_along(session, row)
+            row.receipt = receipt_document(receipt)
 
     async def unmined(self, intent_id: str) -> None:
         """Back to SENT: the block with the receipt is gone."""
@@ -192,6 +207,7 @@ class SqlJournal:
                 raise JournalError(f"{intent_id} is {row.state}: it has no receipt to take back")
             row.state = str(TxState.SENT)
             row.receipt = None
+            await take_along(session, row)
 
     async def settle(
         self,
@@ -200,27 +216,38 @@ class SqlJournal:
         receipt: Receipt | None,
         messages: Sequence[Message],
         audit: Sequence[AuditEvent],
+        *,
+        further: Sequence[Ended] = (),
     ) -> None:
         """End the intent; its messages and audit rows are in the same transaction.
 
         ABANDONED before anything was signed frees the nonce.  The same end again is harmless.
+        `further`: the ends of what else the transaction carried, exactly; what was abandoned with
+        it need not be named.  Their parts of the gas and `receipt`'s are all that was used.
         """
-        if state not in _ENDS:
+        if state not in ENDS:
             raise JournalError(f"{intent_id}: {state} is not an end; nothing was written")
         async with self._database.write("journal.settle") as session:
             row = await self._row(session, intent_id)
-            if row.state == state and receipt_of(row) == receipt:
+            kept = None if receipt is None else replace(receipt, logs=())
+            if row.state == state and receipt_of(row) == kept:
                 return
+            whole = receipt_of(row)
             _advance(row, state)
             await _require_end(session, row, state, receipt)
             now = self._database.now()
-            row.receipt = None if receipt is None else document(receipt)
+            row.receipt = receipt_document(receipt)
             row.ended_at = now
             if state is TxState.ABANDONED and not await _attempts(session, [intent_id]):
                 row.holds_nonce = False
+            ended = await end_along(
+                session, row, state, whole=whole, receipt=receipt, further=further
+            )
             await outbox.put(session, messages, at=now)
             tx = receipt.tx_hash if receipt else None
             await self._audit(session, f"plan.{state}", row, tx=tx)
+            for other in ended:
+                await self._audit(session, f"plan.{other.state}", other, tx=tx)
             await append(session, audit, at=now)
 
     async def open_plans(self, signer: Address) -> tuple[OpenPlan, ...]:
@@ -229,7 +256,11 @@ class SqlJournal:
             rows = (
                 await session.scalars(
                     select(IntentRow)
-                    .where(*self._of(signer), col(IntentRow.state).in_(OPEN))
+                    .where(
+                        *self._of(signer),
+                        col(IntentRow.state).in_(OPEN),
+                        col(IntentRow.leader).is_(None),
+                    )
                     .order_by(col(IntentRow.nonce))
                 )
             ).all()
@@ -267,7 +298,8 @@ class SqlJournal:
         """The instants at which reverted plans were decided, chain seconds, oldest first.
 
         Of those decided at or after `since` and ended after the last one that was confirmed;
-        deleverages left out, as whoever moves an exchange can make them revert.
+        deleverages left out, as whoever moves an exchange can make them revert.  A transaction that
+        carried several intents counts once, and as confirmed where one of them was.
         """
         async with self._database.read("journal.reverts") as session:
             return await reverts(session, self._of(signer), since)
@@ -296,17 +328,23 @@ class SqlJournal:
         return (col(IntentRow.chain_id) == self._chain_id, col(IntentRow.signer) == signer)
 
     async def _row(self, session: AsyncSession, intent_id: str) -> IntentRow:
-        row = await session.get(IntentRow, intent_id)
-        if row is None or row.chain_id != self._chain_id:
-            raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
+        row: IntentRow = self._own(intent_id, await session.get(IntentRow, intent_id))
         return row
 
     async def _found(self, session: AsyncSession, intent_id: str) -> Any:
         """Return the columns that a step needs, without the plan."""
-        for row in await at_once(session, _STEP, {"intent_id": intent_id}):
-            if row.chain_id == self._chain_id:
-                return row
-        raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
+        found = await at_once(session, _STEP, {"intent_id": intent_id})
+        return self._own(intent_id, found[0] if found else None)
+
+    def _own(self, intent_id: str, row: Any) -> Any:
+        if row is None or row.chain_id != self._chain_id:
+            raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
+        if row.leader is not None:
+            raise JournalError(
+                f"{intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
+                " written"
+            )
+        return row
 
     async def _refuse_second(
         self, session: AsyncSession, intent_id: str, position: PositionId

@@ -6,6 +6,7 @@ here are the checks that span several fields.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from keeper.model import (
@@ -79,6 +80,17 @@ def intent_row(plan: Plan, signer: Address, nonce: int, *, at: float) -> IntentR
     return row
 
 
+def further_rows(plan: Plan, row: IntentRow) -> tuple[IntentRow, ...]:
+    """The rows of what else the transaction of `row` carries: its nonce, held by `row` alone."""
+    further = []
+    for part in plan.parts[1:]:
+        other = intent_row(part, Address(row.signer), row.nonce, at=row.claimed_at)
+        other.holds_nonce = False
+        other.leader = row.intent_id
+        further.append(other)
+    return tuple(further)
+
+
 def plan_of(row: IntentRow) -> Plan:
     """The plan exactly as it was claimed."""
     return _plan("intents.plan", row.plan)
@@ -103,6 +115,11 @@ def open_plan(row: IntentRow, attempts: Sequence[AttemptRow]) -> OpenPlan:
         sent_at_block=row.sent_at_block,
         receipt=receipt_of(row),
     )
+
+
+def receipt_document(receipt: Receipt | None) -> Any:
+    """A receipt as it is kept: what it says of intents is in their rows, not in its logs."""
+    return None if receipt is None else document(replace(receipt, logs=()))
 
 
 def receipt_of(row: IntentRow) -> Receipt | None:

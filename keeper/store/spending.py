@@ -59,7 +59,7 @@ async def reverts(
     """
     kept = IntentRow
     statement = (
-        select(col(kept.state), col(kept.kind), col(kept.decided_at))
+        select(col(kept.nonce), col(kept.state), col(kept.kind), col(kept.decided_at))
         .where(
             *of,
             col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
@@ -67,10 +67,11 @@ async def reverts(
         )
         .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc())
     )
-    found: list[int] = []
-    for state, kind, decided_at in await session.execute(statement):
+    found: dict[int, int] = {}
+    for nonce, state, kind, decided_at in await session.execute(statement):
         if state == TxState.CONFIRMED:
+            found.pop(nonce, None)  # of the same transaction: another of its orders
             break
         if kind != IntentKind.DELEVERAGE:
-            found.append(decided_at)
-    return tuple(sorted(found))
+            found[nonce] = decided_at
+    return tuple(sorted(found.values()))

@@ -68,7 +68,10 @@ class IntentRow(Table, table=True):
     signer: str = _column(Hex("intents.signer", 20))
     nonce: int = _column(Uint63("intents.nonce"))
     holds_nonce: bool = _column(Boolean())
-    """False only for a plan that was abandoned before anything was signed."""
+    """False for a plan that was abandoned before anything was signed, and for one that another
+    one's transaction carries."""
+    leader: str | None = _column(Words("intents.leader"), nullable=True)
+    """The intent whose transaction carries this one; null for one that has its own."""
     state: str = _column(Words("intents.state"))
     decided_at: int = _column(Uint63("intents.decided_at"))
     decided_block: int = _column(Uint63("intents.decided_block"))
@@ -108,6 +111,7 @@ class IntentRow(Table, table=True):
         ),
         Index("intents_by_signer", "chain_id", "signer", "state"),
         Index("intents_by_time", "decided_at"),
+        Index("intents_by_leader", "leader"),
     )
 
 

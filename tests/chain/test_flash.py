@@ -8,6 +8,7 @@ import pytest
 
 from keeper.app.act import carry_out
 from keeper.app.chain import open_chain
+from keeper.app.checks import check_all
 from keeper.app.deploy import Deployment, plan_deployment
 from keeper.chain.rpc import Rpc
 from keeper.devnet import uniswap
@@ -182,6 +183,33 @@ async def test_a_liquidator_that_is_not_there_is_said(devnet: Devnet, tmp_path: 
     assert not [s for s in done.submissions if isinstance(s, Submitted)]
 
 
+async def _checked(settings: Settings) -> list[tuple[str, str]]:
+    """What ``keeper check`` says of the liquidator."""
+    return [
+        (str(finding.state), finding.said)
+        async for finding in check_all(settings)
+        if finding.what.endswith(": liquidator")
+    ]
+
+
+async def test_check_says_whether_the_liquidator_takes_our_orders(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    keeper = devnet.deployment.account("keeper").address
+    contract = (await _deploy(devnet, _with(devnet, tmp_path, None))).contract
+    await devnet.anvil.mine()
+    off = _with(devnet, tmp_path, contract)
+    off = off.model_copy(update={"liquidate": off.liquidate.model_copy(update={"enabled": False})})
+
+    good = await _checked(_with(devnet, tmp_path, contract))
+    nowhere = await _checked(_with(devnet, tmp_path, Address("0x" + "77" * 20)))
+
+    assert good == [("ok", f"{contract} takes orders of {keeper}")]
+    assert [state for state, _ in nowhere] == ["failed"]
+    assert "There is no liquidator of ours" in nowhere[0][1]
+    assert await _checked(off) == await _checked(_with(devnet, tmp_path, None)) == []
+
+
 async def test_a_liquidator_of_an_older_version_gets_no_orders(
     devnet: Devnet, tmp_path: Path
 ) -> None:
@@ -195,7 +223,10 @@ async def test_a_liquidator_of_an_older_version_gets_no_orders(
         await devnet.fall_of("ETH/USD", Decimal("0.93"))
         done = await here.tick()
         reasons = {s.reason for s in done.submissions if isinstance(s, Declined)}
+    checked = await _checked(_with(devnet, tmp_path, contract))
 
+    assert [state for state, _ in checked] == ["failed"]
+    assert "is of an older version: deploy a new one with `keeper deploy-liq" in checked[0][1]
     assert any("is of an older version: deploy a new one" in reason for reason in reasons)
     assert not [s for s in done.submissions if isinstance(s, Submitted)]
 

@@ -578,6 +578,7 @@ class Executor:
         self.order = order
         self.open: dict[str, Intent] = {}
         self.submitted: list[Intent] = []
+        self.together: list[tuple[Address, ...]] = []
         self.declines: str = ""
         """Why every submission is declined; empty: none is."""
         self.rehearses = False
@@ -607,6 +608,12 @@ class Executor:
         self.open[intent.intent_id] = intent
         open_plan = OpenPlan(plan=plan, signer=OWNER, nonce=7, state=TxState.SENT)
         return Submitted(open_plan=open_plan, health_after=None)
+
+    async def submit_together(
+        self, intents: Sequence[Intent], view: MarketView
+    ) -> tuple[Submission, ...]:
+        self.together.append(tuple(intent.position.account for intent in intents))
+        return tuple([await self.submit(intent, view) for intent in intents])
 
     def due(self, outcome: Outcome) -> None:
         """Answer so at the next `settle`."""

@@ -23,6 +23,7 @@ from keeper.model import (
     AuditEvent,
     BlockRef,
     Call,
+    Ended,
     Fees,
     Hash,
     Holdings,
@@ -78,6 +79,8 @@ class MemoryJournal:
         self.plans: dict[str, OpenPlan] = {}
         self.messages: list[Message] = []
         self.audit: list[AuditEvent] = []
+        self.further: list[Ended] = []
+        """Ends of what else transactions carried."""
         self.fail: dict[str, Exception] = {}
         """Raised once by the method of that name, before it does anything."""
 
@@ -92,7 +95,8 @@ class MemoryJournal:
                 raise PolicyViolation(f"{plan.intent.intent_id} is over the day's cap")
         if plan.intent.intent_id in self.plans:
             raise JournalError(f"{plan.intent.intent_id} is in the journal already")
-        if any(p.plan.intent.position == plan.intent.position for p in self._open(signer)):
+        wanted = {intent.position for intent in plan.intents}
+        if any(i.position in wanted for p in self._open(signer) for i in p.plan.intents):
             raise JournalError(f"{plan.intent.position} has an open plan")
         held = [p.nonce for p in self.plans.values() if p.signer == signer and _holds(p)]
         nonce = max([chain_nonce, *(n + 1 for n in held)])
@@ -129,10 +133,13 @@ class MemoryJournal:
         receipt: Receipt | None,
         messages: Sequence[Message],
         audit: Sequence[AuditEvent],
+        *,
+        further: Sequence[Ended] = (),
     ) -> None:
         self._maybe_fail("settle")
         plan = self._advance(intent_id, state)
         self.plans[intent_id] = replace(plan, receipt=receipt)
+        self.further += further
         self.messages += messages
         self.audit += audit
 

@@ -39,6 +39,9 @@ class Till:
     def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
         self.told.append(intent_id)
 
+    def left(self, intent_id: str) -> None:
+        self.told.remove(intent_id)
+
 
 async def test_each_kind_has_its_lender_and_it_hears_of_its_own_sales() -> None:
     liquidating, deleveraging = Till(), Till()
@@ -55,6 +58,10 @@ async def test_each_kind_has_its_lender_and_it_hears_of_its_own_sales() -> None:
 
     assert liquidating.asked == liquidating.told == [first.intent_id]
     assert deleveraging.asked == deleveraging.told == [second.intent_id]
+    lenders.left(first.intent_id)
+    lenders.left("never funded")
+    assert liquidating.told == []
+    assert deleveraging.told == [second.intent_id]
 
 
 async def test_a_kind_without_a_contract_is_refused_in_words() -> None:

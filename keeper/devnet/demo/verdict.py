@@ -5,6 +5,7 @@ receipts and events; only decision times, alerts and reasons for refusals are th
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from eth_utils.crypto import keccak
@@ -14,7 +15,7 @@ from keeper.devnet.demo.outcome import Deed, Verdict, wad_text
 from keeper.devnet.demo.story import Chronicle
 from keeper.devnet.network import Devnet
 from keeper.engine.engine import Engine
-from keeper.model import Address, Assessed, Declined, IntentKind, Refuse, Submitted
+from keeper.model import Address, Assessed, Declined, Hash, IntentKind, Refuse, Submitted
 from keeper.store.actions import Action, SqlActions
 from keeper.store.database import Database
 from keeper.store.outbox import OutboxCounts, SqlOutbox
@@ -115,16 +116,16 @@ async def _compare(devnet: Devnet, engine: Engine) -> tuple[int, tuple[str, ...]
 async def _deeds(
     devnet: Devnet, house: House, actions: Sequence[Action]
 ) -> tuple[tuple[Deed, ...], tuple[str, ...]]:
-    """Return what the journal says was done, as the chain tells it, and what does not fit."""
+    """Return what the journal says was done, as the chain tells it, and what does not fit.
+
+    A transaction may carry several liquidations: each must have an event of its own there, and the
+    parts of the gas must be all that was used.
+    """
     faults: list[str] = []
     deeds: list[Deed] = []
-    mined = 0
-    seen: set[str] = set()
+    seen: set[tuple[str, Address]] = set()
     for action in reversed(actions):
-        if action.state in NOT_SENT:
-            continue
-        mined += 1
-        if action.state in FAILED:
+        if action.state in (*NOT_SENT, *FAILED):
             continue
         if action.state != CONFIRMED or action.tx_hash is None:
             faults.append(f"intent {action.intent.intent_id} is still {action.state}")
@@ -133,15 +134,37 @@ async def _deeds(
         if receipt is None or int(receipt["status"], 16) != 1:
             faults.append(f"intent {action.intent.intent_id} is confirmed and not on the chain")
             continue
-        if action.tx_hash in seen:
-            faults.append(f"two intents claim {action.tx_hash}")
-        seen.add(action.tx_hash)
+        of = action.intent.position.account
+        if (action.tx_hash, of) in seen:
+            faults.append(f"two intents claim {action.tx_hash} for {of}")
+        seen.add((action.tx_hash, of))
+        if action.intent.kind is IntentKind.LIQUIDATE and len(_of(receipt, of)) != 1:
+            faults.append(f"{action.tx_hash} does not say once that {of} was liquidated")
+            continue
         if action.intent.kind not in (IntentKind.APPROVE, IntentKind.DEPLOY):
             deeds.append(await _deed(devnet, action, receipt))
+    return tuple(deeds), (*faults, *await _unaccounted(devnet, house, actions))
+
+
+async def _unaccounted(devnet: Devnet, house: House, actions: Sequence[Action]) -> list[str]:
+    """Return transactions that the journal does not know, and gas that nobody's part covers."""
+    faults = []
+    sent = [action for action in actions if action.state not in NOT_SENT]
+    nonces = {action.nonce for action in sent}
+    gas: dict[Hash, int] = {}
+    for receipt in (action.receipt for action in sent):
+        if receipt is not None:
+            gas[receipt.tx_hash] = gas.get(receipt.tx_hash, 0) + receipt.gas_used
     nonce = int(await devnet.anvil.rpc("eth_getTransactionCount", house.keeper, "latest"), 16)
-    if nonce != mined:
-        faults.append(f"the keeper's account sent {nonce} transactions, its journal knows {mined}")
-    return tuple(deeds), tuple(faults)
+    if nonce != len(nonces):
+        faults.append(
+            f"the keeper's account sent {nonce} transactions, its journal knows {len(nonces)}"
+        )
+    for tx_hash, paid in gas.items():
+        used = await devnet.anvil.receipt(tx_hash)
+        if used is None or int(used["gasUsed"], 16) != paid:
+            faults.append(f"the parts of the gas of {tx_hash} are {paid}, which is not all of it")
+    return faults
 
 
 async def _deed(devnet: Devnet, action: Action, receipt: Mapping[str, Any]) -> Deed:
@@ -149,10 +172,11 @@ async def _deed(devnet: Devnet, action: Action, receipt: Mapping[str, Any]) -> D
     account = action.intent.position.account
     before = await devnet.account_data(account, hex(block - 1))
     after = await devnet.account_data(account, hex(block))
-    gas = int(receipt["gasUsed"], 16)
+    gas = int(receipt["gasUsed"], 16) if action.receipt is None else action.receipt.gas_used
     profit = None
     if action.intent.kind is IntentKind.LIQUIDATE:
-        profit = await _profit(devnet, receipt, gas * int(receipt["effectiveGasPrice"], 16))
+        gas_wei = gas * int(receipt["effectiveGasPrice"], 16)
+        profit = await _profit(devnet, receipt, account, gas_wei)
     return Deed(
         intent=action.intent.intent_id,
         kind=action.intent.kind,
@@ -166,13 +190,28 @@ async def _deed(devnet: Devnet, action: Action, receipt: Mapping[str, Any]) -> D
     )
 
 
-async def _profit(devnet: Devnet, receipt: Mapping[str, Any], gas_wei: int) -> float:
+def _of(receipt: Mapping[str, Any], account: Address) -> list[Mapping[str, Any]]:
+    """Return the market's events that `account` was liquidated."""
+    return [
+        log
+        for log in receipt["logs"]
+        if log["topics"][0] == LIQUIDATION_CALL and log["topics"][3][-40:] == account[2:]
+    ]
+
+
+async def _profit(
+    devnet: Devnet, receipt: Mapping[str, Any], account: Address, gas_wei: int
+) -> float:
     """Value what the event says was seized and repaid, at the oracle's prices of its block."""
-    event = next(log for log in receipt["logs"] if log["topics"][0] == LIQUIDATION_CALL)
+    [event] = _of(receipt, account)
     collateral, debt = ("0x" + topic[-40:] for topic in event["topics"][1:3])
     repaid, seized = (int(event["data"][2 + 64 * i : 66 + 64 * i], 16) for i in range(2))
     block = receipt["blockNumber"]
-    lent = [log for log in receipt["logs"] if log["topics"][0] == LIQUIDATED]
+    lent = [
+        log
+        for log in receipt["logs"]
+        if log["topics"][0] == LIQUIDATED and log["topics"][2][-40:] == account[2:]
+    ]
 
     async def usd(asset: str, amount: int) -> float:
         reserve = next(r for r in devnet.deployment.reserves if r.asset == asset)
@@ -238,20 +277,17 @@ async def _missed(
 def _out_of_order(chronicle: Chronicle) -> list[str]:
     """Return blocks whose liquidations did not go out by value at risk, largest first.
 
-    Nonces are given in the order of sending: what has the lower one was sent before.
+    Nonces are given in the order of sending: what has the lower one was sent before, and what
+    shares one was sent at once.
     """
     faults = []
     for done in chronicle.passes:
-        sent = sorted(
-            (
-                s
-                for s in done.submissions
-                if isinstance(s, Submitted) and s.intent.kind is IntentKind.LIQUIDATE
-            ),
-            key=lambda s: s.open_plan.nonce,
-        )
-        values = [s.intent.value_at_risk for s in sent]
-        if values != sorted(values, reverse=True):
+        sent: dict[int, list[int]] = {}
+        for s in done.submissions:
+            if isinstance(s, Submitted) and s.intent.kind is IntentKind.LIQUIDATE:
+                sent.setdefault(s.open_plan.nonce, []).append(s.intent.value_at_risk)
+        values = [sent[nonce] for nonce in sorted(sent)]
+        if any(min(a) < max(b) for a, b in pairwise(values)):
             faults.append(f"block {done.block.number}: not by value at risk")
     return faults
 

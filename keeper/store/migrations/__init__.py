@@ -11,6 +11,7 @@ REVISIONS: Final = (
     "alerts0003",
     "people0001",
     "people0002",
+    "batch0005",
 )
 """Oldest first; the last one is what this code works on.  A test compares it with `versions`."""
 VERSION_TABLE: Final = "keeper_schema"

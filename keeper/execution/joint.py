@@ -1,0 +1,172 @@
+"""From several liquidations to one plan that could be signed: the same path, walked together."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from keeper.errors import (
+    ExecutionError,
+    KeeperError,
+    PolicyViolation,
+    SimulationReverted,
+    Unprofitable,
+)
+from keeper.execution import together
+from keeper.execution.data_fee import data_fee
+from keeper.execution.fees import AtCap, initial_fees, leave_room
+from keeper.execution.flash import Funded
+from keeper.execution.lenders import Lender
+from keeper.execution.liquidator import decode_results
+from keeper.execution.planning import bid, draft, fee_cap
+from keeper.execution.preparing import ZERO, Preparation, Ready, Start, cost_of
+from keeper.model import Address, Intent
+from keeper.ports import MarketView
+from keeper.units import Base, Wei
+
+
+@dataclass(slots=True, kw_only=True)
+class Several:
+    """Intents on their way into one transaction."""
+
+    ready: Ready | None = None
+    """Of those that can go together; None where fewer than two can."""
+    refused: dict[str, KeeperError] = field(default_factory=dict)
+    """By intent id: what was taken out, and why."""
+    funded: list[Funded] = field(default_factory=list)
+    """Still in."""
+
+    def leave(self, flash: Lender | None, out: Sequence[Funded]) -> None:
+        """Take `out` out: their sales will not be."""
+        for one in tuple(out):
+            self.funded.remove(one)
+            if flash is not None:
+                flash.left(one.intent.intent_id)
+
+
+class JointPreparation(Preparation):
+    """Makes intents ready, one at a time or several for one transaction."""
+
+    async def ready_together(
+        self, intents: Sequence[Intent], view: MarketView, sender: Address
+    ) -> Several:
+        """Make liquidations with borrowed money ready for one transaction, the first one first.
+
+        Each is found a sale behind those before it, and all are simulated together; those that
+        fail or are not worth their part of the gas are taken out, with the reason, and the others
+        simulated anew.  Raises `KeeperError` where they cannot go together, as they are; where
+        fewer than two are left there is no plan.
+        """
+        several = Several()
+        try:
+            return await self._several(several, intents, view, sender)
+        except BaseException:
+            several.leave(self._flash, several.funded)
+            raise
+
+    async def _several(
+        self, several: Several, intents: Sequence[Intent], view: MarketView, sender: Address
+    ) -> Several:
+        assert self._flash is not None
+        block, start = view.block, None
+        for intent in intents:
+            try:
+                start = await self._start(intent, view, sender)
+                funded = await self._fund(
+                    intent,
+                    view,
+                    pool=start.call.to,
+                    sender=sender,
+                    pending=start.pending,
+                    price_wei=start.price,
+                )
+            except (ExecutionError, PolicyViolation, Unprofitable) as error:
+                several.refused[intent.intent_id] = error
+                continue
+            if funded is None or funded.order is None:
+                raise ExecutionError("It cannot go with others.")
+            self._flash.took(intent.intent_id, block, funded.sale)
+            several.funded.append(funded)
+        while start is not None and len(several.funded) > 1:
+            if await self._tried(several, view, sender, start):
+                break
+        if several.ready is None:
+            several.leave(self._flash, several.funded)
+        return several
+
+    async def _tried(
+        self, several: Several, view: MarketView, sender: Address, start: Start
+    ) -> bool:
+        """Simulate them together; plan them if all can stay, else take out those that cannot."""
+        block, funded = view.block, tuple(several.funded)
+        asked = together.call_of(funded, [together.SIMULATED_GAS] * len(funded))
+        simulated, fee = await asyncio.gather(
+            self._simulator.run(sender, asked, None, block, self._in_flight(start.pending)),
+            data_fee(self._node, self._settings.data_fee, asked, self._chain_id, block),
+        )
+        results = decode_results(simulated.output, len(funded))
+        native = self._pricing.native(view)
+        cost = cost_of(simulated.gas_used + fee.gas, start.price, fee.wei, native)
+        weights = [result.gas for result in results]
+        out, spare = [], 0
+        for one, result, part in zip(funded, results, together.costs(cost, weights), strict=True):
+            name = one.intent.intent_id
+            if not result.done:
+                several.refused[name] = SimulationReverted(together.failure(result))
+                out.append(one)
+                continue
+            try:
+                one.judge(0, Wei(0), part.wei)
+                spare += self._spare(one.intent, part)
+            except Unprofitable as error:
+                several.refused[name] = error
+                out.append(one)
+        if out:
+            several.leave(self._flash, out)
+            return False
+        self._failpoint("intent.simulated")
+        limits = [together.order_limit(weight) for weight in weights]
+        call = together.call_of(funded, limits)
+        limit = together.gas_limit(limits, call.data, simulated.block_gas_limit) + fee.gas
+        whole = replace(
+            funded[0].intent,
+            expected_profit=Base(sum(one.intent.expected_profit for one in funded)),
+        )
+        cap = fee_cap(
+            whole,
+            limit,
+            self._policy.max_gas_wei if self._arming.armed else None,
+            native,
+            self._settings,
+            data_fee_wei=fee.most_wei,
+        )
+        tip = Wei(start.tip + bid(Base(spare), self._settings.bid_share, native, limit))
+        fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
+        if isinstance(fees, AtCap):
+            raise Unprofitable(
+                f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that these"
+                " are worth or that the caps allow."
+            )
+        plan = draft(
+            intent=funded[0].intent,
+            call=call,
+            simulated=simulated,
+            max_fee=cap,
+            spends=ZERO,
+            block=block,
+            settings=self._settings,
+            data_fee_wei=fee.most_wei,
+        )
+        several.ready = Ready(
+            plan=replace(plan, gas_limit=limit, shares=together.shares(funded, results)),
+            fees=fees,
+            health_after=None,
+            cost=cost,
+            footing=start.ground,
+        )
+        return True
+
+    def leave(self, ready: Ready) -> None:
+        """Forget the sales of what will not be sent after all."""
+        if self._flash is not None:
+            for intent in ready.plan.intents:
+                self._flash.left(intent.intent_id)
