@@ -23,6 +23,7 @@ from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
+from keeper.app.stopped import account_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
@@ -185,12 +186,13 @@ class Watcher:
                 speech=self._speech,
                 shown=self._shown,
             )
+            hands = {
+                name: hand_of(self.settings, market, owner)
+                for name, market in chain.markets.items()
+            }
             engine = Engine(
                 markets=tuple(chain.markets.values()),
-                hands={
-                    name: hand_of(self.settings, market, owner)
-                    for name, market in chain.markets.items()
-                },
+                hands=hands,
                 logs=chain.logs(),
                 reader=chain.reader,
                 records=self._records,
@@ -202,6 +204,7 @@ class Watcher:
             self.chain, self.engine, self.executor = chain, engine, executor
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one
                 executor.disarm(pause)
+            watched_to = await self._records.watched_to(self.config.chain_id)
             await engine.start(chain.head)
             log.info(
                 "chain.opened",
@@ -219,6 +222,9 @@ class Watcher:
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
+            if watched_to is not None:
+                absence = account_for(chain, hands, self._records, watched_to)
+                tasks.append(asyncio.create_task(absence))
             ahead = LookAhead(chain=chain, engine=engine, records=self._records, telling=telling)
             if self.config.pending:
                 beforehand = Anticipation(
@@ -238,6 +244,8 @@ class Watcher:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await engine.close()
+                if engine.last is not None:
+                    await self._records.watched(self.config.chain_id, engine.last.block)
 
     async def _look_over(self, chain: OpenChain) -> None:
         """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""

@@ -176,6 +176,7 @@ class Chronicle:
                 held=(*changes.held, *told.held),
                 liquidations=done.liquidations,
                 orphaned=orphaned,
+                chain_id=next((m.id.chain_id for m in self._markets.values()), None),
             )
         )
         self._since_checkpoint += 1

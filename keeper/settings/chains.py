@@ -25,6 +25,7 @@ from keeper.settings.values import (
 )
 
 RelayMethod = Literal["eth_sendPrivateTransaction", "eth_sendBundle"]
+HistoryCheck = Literal["sampled", "full", "off"]
 DataFee = Literal["auto", "none", "op_stack", "arbitrum"]
 
 
@@ -159,6 +160,11 @@ class Chain(Section):
         "auto",
         description="How the chain charges for data besides gas: auto (known for the larger "
         "rollups), none, op_stack or arbitrum.",
+    )
+    history_check: HistoryCheck = Field(
+        "sampled",
+        description="How the history that only one node tells is held against headers and "
+        "receipts: sampled (a header for every 2,000 blocks), full (a header a block, slow), off.",
     )
     markets: tuple[Annotated[Market, BeforeValidator(_market)], ...] = Field(
         (), description="Names of presets, or tables; the chain's main Aave v3 market by default."
