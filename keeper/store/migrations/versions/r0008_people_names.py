@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "watched_names",
         sa.Column("chat", sa.Text(), nullable=False),
-        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("account", sa.String(42), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("told", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("chat", "account"),
