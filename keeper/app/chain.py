@@ -52,6 +52,12 @@ class History:
             check=self.check,
         )
 
+    def every_log(
+        self, wanted: LogFilter, from_block: int, to_block: int
+    ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
+        """Yield complete ranges in order, with every log of them."""
+        return backfill(self.rpc, wanted, from_block, to_block, nodes=self.nodes)
+
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""
         return await deployment_block(self.rpc, address)
