@@ -9,6 +9,7 @@ ends its process, is a violation; the hand is replaced.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -37,7 +38,8 @@ class Hand:
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._said: IO[bytes] | None = None
+        """What it wrote to standard error."""
 
     async def trial(self, row: str, seed: int, *, bug: bool = False) -> Result:
         """Run one trial; with `bug`, as many as the planted bug needs to be caught."""
@@ -64,11 +66,14 @@ class Hand:
         if self._process is None:
             return
         process, self._process = self._process, None
-        if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # it ended, and so did its chains
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        await process.communicate()
+        if self._said is not None:
+            self._said.close()
 
     async def _started(self) -> asyncio.subprocess.Process:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.faults_crew"),
             stdin=asyncio.subprocess.PIPE,
@@ -79,6 +84,7 @@ class Hand:
         )
 
     def _last_words(self) -> str:
+        assert self._said is not None
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").splitlines()
         return lines[-1] if lines else "without a word"

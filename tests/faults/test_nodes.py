@@ -1,15 +1,17 @@
 """Each row of the fault matrix that is about nodes: no violation, and the planted bug is caught."""
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
+import aiohttp
 import pytest
 
-from keeper.chain.provider import Provider
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil
 from tests.faults.campaign import Campaign, trials, with_the_bug
 from tests.faults.nodes import NODES
-from tests.faults.rig import planted
+from tests.faults.proxy import Fault, Proxy
+from tests.faults.rig import Pauses, until
 
 pytestmark = pytest.mark.chain
 
@@ -37,10 +39,15 @@ async def test_the_planted_bug_is_caught(row: Campaign, anvil: Anvil) -> None:
     assert result.violations, f"not caught: {row.bug_is}"
 
 
-async def test_a_client_that_does_not_keep_a_pause_is_noticed(anvil: Anvil) -> None:
-    [c1] = [row for row in NODES if row.id == "C1"]
-    careless = replace(c1, bug=lambda: planted(Provider, "limited_for_s", property(lambda _: 0.0)))
+async def test_a_request_within_a_pause_is_noticed_and_one_under_way_is_not(anvil: Anvil) -> None:
+    pauses, asked = Pauses(), {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    async with Proxy(anvil.url, random.Random(1)) as proxy, aiohttp.ClientSession() as session:
+        pauses.watch(session)
+        proxy.weather = {Fault.TOO_MANY: 1.0}
+        await asyncio.gather(*(session.post(proxy.url, json=asked) for _ in range(3)))
+        under_way = pauses.too_soon
+        await until(lambda: bool(pauses._until))
+        await session.post(proxy.url, json=asked)
 
-    result = await with_the_bug(careless, anvil, first=1, most=15)
-
-    assert any("before a Retry-After was over" in one for one in result.violations)
+    assert under_way == 0
+    assert pauses.too_soon == 1
