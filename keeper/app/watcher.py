@@ -96,9 +96,13 @@ class Watcher:
         on_pass: Callable[[str, Pass], None],
         on_progress: Callable[[Progress], None],
         speech: SpeechOf = english,
+        shown: Callable[[tuple[Watch, ...]], tuple[Watch, ...]] = lambda watches: watches,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is opened before `run`.  `speech`: of each chat.  `clock`: monotonic seconds."""
+        """Nothing is opened before `run`.  `clock`: monotonic seconds.
+
+        `speech`: of each chat; `shown`: see `Telling`.
+        """
         self.settings = settings
         self.config = chain
         self.chain: OpenChain | None = None
@@ -127,6 +131,7 @@ class Watcher:
         self._on_progress = on_progress
         self._clock = clock
         self._speech = speech
+        self._shown = shown
 
     @property
     def name(self) -> str:
@@ -179,6 +184,7 @@ class Watcher:
                 rules=self.settings.rules(),
                 gas_wei=lambda: self.gas_wei,
                 speech=self._speech,
+                shown=self._shown,
             )
             hands = {
                 name: hand_of(self.settings, market, owner)
@@ -301,7 +307,7 @@ class Watcher:
         engine = self.engine
         intent = outcome.plan.intent
         health = None if engine is None else engine.health_of(intent.position)
-        watches: tuple[Watch, ...] = () if engine is None else engine.watches
+        watches = () if engine is None else self._shown(engine.watches)
         messages = outcome_messages(
             outcome,
             watches,

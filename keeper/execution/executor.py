@@ -11,6 +11,7 @@ what is simulated for one intent does not know what another process with the sam
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -202,7 +203,8 @@ class TxExecutor:
         assert self._tracker is not None
         assert self._ledger is not None
         self._ledger.forget()
-        plans = await self._journal.open_plans(self._signer.address)
+        books = await self._ledger.at(block)
+        plans = tuple(sorted(books.plans.values(), key=lambda plan: plan.nonce))
         self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
         ground = await self._ground.at(block, self._signer.address) if plans else None
         if ground is None:
@@ -212,6 +214,9 @@ class TxExecutor:
             self._arming.disarm(self._wrong_chain(ground))
             return ()
         outcomes = await self._tracker.run(Pass(footing=ground, plans=plans, recovering=recovering))
+        self._ledger.forget()
+        with contextlib.suppress(JournalError):  # what became of them is known all the same
+            await self._ledger.at(block)  # for the next pass, which then need not wait for it
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
@@ -380,7 +385,12 @@ class TxExecutor:
     # --- the ground under a signature ---------------------------------------------------------
 
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
+        """Disarm when the chain knows transactions of the signer that the journal does not."""
         assert self._ledger is not None
+        watermark = (await self._ledger.at(ground.block)).watermark
+        if not journal_behind(address, ground, watermark, self._settings):
+            return
+        self._ledger.forget()  # another process of ours may have claimed since it was read
         watermark = (await self._ledger.at(ground.block)).watermark
         if why := journal_behind(address, ground, watermark, self._settings):
             self._arming.disarm(why)
