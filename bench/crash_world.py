@@ -193,13 +193,13 @@ class World:
             fate, lasts_s, block_s, still = Fate(), LONGEST_LIFE_S, BLOCKS_S[0], False
         lives = len(_lines(self.place.resumed))
         blocks = 0
-        if not at_random and not self.place.forgetful:
+        if not at_random:
             self._await_recovery(life, lives)
             began = time.monotonic()
         while life.is_alive() and (left_s := lasts_s - (time.monotonic() - began)) > 0:
             life.join(min(block_s, left_s))
             if still:  # it begins to live while what the last one sent is still on its way
-                still = len(_lines(self.place.resumed)) == lives
+                still = self.place.forgetful or len(_lines(self.place.resumed)) == lives
                 life.join(0 if still else 0.1)
                 continue
             if life.is_alive():
@@ -235,7 +235,9 @@ class World:
             self.chain.ask("anvil_setCode", TARGET, "0x" + COUNTER)
             self.chain.mine()
             self._look()
+        lives = len(_lines(self.place.resumed))
         life = self._begin(Fate(last=True))
+        self._await_recovery(life, lives)
         began = time.monotonic()
         longest_s = LONGEST_LIFE_S if self.place.forgetful else LONGEST_END_S
         while life.is_alive() and time.monotonic() - began < longest_s:
