@@ -130,7 +130,7 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
             rpc=rpc,
             reader=reader,
             heads=HeadFollower(
-                rpc, chain.ws_urls, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
+                rpc, chain.pushing, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
             ),
             head=head,
             relay=relay,

@@ -15,6 +15,7 @@ from keeper.app.chain import relay_of, watched_markets
 from keeper.app.consent import consenting, consents
 from keeper.app.finding import Finding, State, failed, ok, warning
 from keeper.app.registry import NATIVE
+from keeper.app.rules import findings, standings, written
 from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
@@ -50,6 +51,8 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
         async for finding in _relay(each):
             yield finding
     async for finding in _database(settings, genesis):
+        yield finding
+    async for finding in _rules(settings, chains):
         yield finding
     async for finding in _telegram(settings):
         yield finding
@@ -145,15 +148,17 @@ async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator
 
 async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
     """Yield what is to be said of each URL, and the URL."""
-    if not chain.ws_urls:
+    if not chain.pushing:
         found = warning(
             f"{chain.name}: WebSocket",
             "none is configured, so new blocks are polled for over HTTP",
             "set ws_urls to hear of a block as soon as the node does",
         )
         yield found, ""
-    for url in chain.ws_urls:
-        what = f"{chain.name}: WebSocket {redact(url)}"
+    for url in chain.pushing:
+        what = (
+            f"{chain.name}: {'heads over' if url.startswith('ipc:') else 'WebSocket'} {redact(url)}"
+        )
         try:
             async with asyncio.timeout(WS_S):
                 await Subscription((url,), chain.chain_id, Mailbox()).check()
@@ -388,6 +393,18 @@ async def _database(settings: Settings, genesis: dict[int, BlockRef]) -> AsyncIt
         yield failed("database", error)
 
 
+async def _rules(settings: Settings, chains: Sequence[Chain]) -> AsyncIterator[Finding]:
+    """Say how every rule reads; nothing where there are none, or no database to look into."""
+    try:
+        async with await Database.open(settings.database.url) as database:
+            there = await written(settings, database)
+    except KeeperError:
+        return  # said of the database itself already
+    if there.rules or there.unread:
+        for finding in findings(await standings(settings, chains, there)):
+            yield finding
+
+
 async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     token = settings.telegram.token
     if token is None:
@@ -395,7 +412,7 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         return
     from telegram.error import BadRequest, Forbidden, TelegramError  # noqa: PLC0415 - only with a token
 
-    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415
+    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415 - only where Telegram is configured: it is slow to import
 
     try:
         api = TelegramApi(token.get_secret_value(), settings.telegram.api_url)

@@ -16,6 +16,7 @@ import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
+from keeper.alerts.speech import SpeechOf, english
 from keeper.app.anticipate import Anticipation
 from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
@@ -93,9 +94,10 @@ class Watcher:
         *,
         on_pass: Callable[[str, Pass], None],
         on_progress: Callable[[Progress], None],
+        speech: SpeechOf = english,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is opened before `run`.  `clock`: monotonic seconds."""
+        """Nothing is opened before `run`.  `speech`: of each chat.  `clock`: monotonic seconds."""
         self.settings = settings
         self.config = chain
         self.chain: OpenChain | None = None
@@ -123,6 +125,7 @@ class Watcher:
         self._on_pass = on_pass
         self._on_progress = on_progress
         self._clock = clock
+        self._speech = speech
 
     @property
     def name(self) -> str:
@@ -174,6 +177,7 @@ class Watcher:
                 policy=alert_policy(self.settings),
                 rules=self.settings.rules(),
                 gas_wei=lambda: self.gas_wei,
+                speech=self._speech,
             )
             engine = Engine(
                 markets=tuple(chain.markets.values()),
@@ -227,13 +231,13 @@ class Watcher:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await engine.save_checkpoints()
+                await engine.close()
 
     async def _look_over(self, chain: OpenChain) -> None:
         """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
         try:
             found = await examine(
-                chain.rpc, self.config.ws_urls, block_time_s=self.config.block_time_s
+                chain.rpc, self.config.pushing, block_time_s=self.config.block_time_s
             )
         except ObservationError as error:
             log.warning("head.unread", reason=str(error))
@@ -291,7 +295,11 @@ class Watcher:
         health = None if engine is None else engine.health_of(intent.position)
         watches: tuple[Watch, ...] = () if engine is None else engine.watches
         messages = outcome_messages(
-            outcome, watches, self.settings.operator_chats(), Done(health_after=health)
+            outcome,
+            watches,
+            self.settings.operator_chats(),
+            Done(health_after=health),
+            speech=self._speech,
         )
         receipt = getattr(outcome, "receipt", None)
         audit = AuditEvent(
@@ -376,6 +384,7 @@ def alert_policy(settings: Settings) -> Policy:
         clear_margin=alerts.clear_above,
         clear_for_s=alerts.clear_after_s,
         worse_by=alerts.worse_by,
+        rule_worse_bps=alerts.rule_worse_percent * 100,
         repeat_critical_s=alerts.repeat_critical_s,
         repeat_warning_s=alerts.repeat_warning_s,
         escalate_to=alerts.escalate_to,

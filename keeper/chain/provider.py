@@ -311,7 +311,7 @@ class Provider:
         if not urgent:
             async with self._turn:  # one waiter polls the throttle, the rest queue
                 for _ in methods:
-                    await self._throttler.acquire()  # type: ignore[no-untyped-call]
+                    await self._throttler.acquire()  # type: ignore[no-untyped-call]  # asyncio-throttle has no types
             if self.limited:  # it said so while this one waited for its turn
                 raise NoAnswer(f"{self.name} asked for a pause.", retry_after_s=self.limited_for_s)
         self._counts.update(methods)

@@ -37,7 +37,7 @@ def misses(
     days: Annotated[
         float | None, typer.Option(help="Only the last days.", metavar="DAYS", min=0.0)
     ] = None,
-    ours: Annotated[  # noqa: FBT002
+    ours: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--ours", help="Show the keeper's own liquidations too.")
     ] = False,
 ) -> None:

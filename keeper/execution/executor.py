@@ -96,9 +96,11 @@ class TxExecutor:
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
-        self._breaker = Breaker(self._settings.most_reverts)
+        self._breaker = Breaker(self._settings.most_reverts, self._settings.reverts_judged_at)
         self._ground = Ground(node)
-        self._ledger = None if signer is None else Ledger(journal, signer.address)
+        self._ledger = (
+            None if signer is None else Ledger(journal, signer.address, policy.together_with)
+        )
         self._preparation = Preparation(
             node=node,
             ground=self._ground,
@@ -177,6 +179,7 @@ class TxExecutor:
                 return ()
             ground = await self._ground.at(block, self._signer.address)
             await self._compare_with_journal(self._signer.address, ground)
+            await self._recall_reverts(self._signer.address, block)
             return await self._track(block, recovering=True)
 
     async def settle(self, block: BlockRef) -> tuple[Outcome, ...]:
@@ -216,7 +219,10 @@ class TxExecutor:
             sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
             if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
                 good = isinstance(outcome, Confirmed)
-                if why := self._breaker.took(succeeded=good, now=block.timestamp):
+                decided_at = outcome.plan.intent.block.timestamp
+                if why := self._breaker.took(
+                    succeeded=good, decided_at=decided_at, now=block.timestamp
+                ):
                     self._arming.disarm(why)
         return outcomes
 
@@ -386,6 +392,12 @@ class TxExecutor:
                 " another program uses the key or the journal is an old one; if all of them were"
                 f" yours, set {self._settings.adopted_by} = {seen} and arm again"
             )
+
+    async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
+        """Disarm for what reverted before a restart: a crash is no person who looked at it."""
+        since = self._breaker.since(block.timestamp)
+        if why := self._breaker.recall(await self._journal.reverts(address, since)):
+            self._arming.disarm(why)
 
     def _wrong_chain(self, ground: Footing) -> str:
         return (

@@ -1,7 +1,8 @@
-"""What a signer has on its way and has spent, read once a block and kept up by its own claims.
+"""What a signer has on its way and what was spent, read once a block and kept up by its own claims.
 
 Reading it anew for each of hundreds of intents of one block would cost more than all the rest.
-Caveat: what another process with the same key claims meanwhile is seen at the next block.  Nonces,
+Caveat: what another process, or another key under the same caps, claims meanwhile is seen at the
+next block.  Nonces,
 one plan per position and the caps of a day do not depend on it: the claiming transaction keeps
 them.
 """
@@ -23,7 +24,7 @@ class Books:
     plans: dict[str, OpenPlan]
     """Open ones by intent id."""
     spent: Spent
-    """Of the last day, what was claimed since included."""
+    """Of the last day, by every key under the same caps; what was claimed since included."""
     watermark: int | None
     """The highest nonce that the journal knew when it was read."""
 
@@ -31,9 +32,13 @@ class Books:
 class Ledger:
     """Reads the journal once a block."""
 
-    def __init__(self, journal: Journal, signer: Address) -> None:
+    def __init__(
+        self, journal: Journal, signer: Address, together_with: tuple[Address, ...] = ()
+    ) -> None:
+        """`together_with`: other keys whose spending counts as this one's."""
         self._journal = journal
         self._signer = signer
+        self._others = together_with
         self._books: Books | None = None
         self._reading = asyncio.Lock()
 
@@ -49,7 +54,9 @@ class Ledger:
             books = Books(
                 block=block,
                 plans={p.plan.intent.intent_id: p for p in plans},
-                spent=await self._journal.spent_since(self._signer, block.timestamp - DAY_S),
+                spent=await self._journal.spent_since(
+                    self._signer, block.timestamp - DAY_S, *self._others
+                ),
                 watermark=await self._journal.watermark(self._signer),
             )
             self._books = books

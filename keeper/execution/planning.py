@@ -26,7 +26,7 @@ class ExecutionSettings:
     """Of what a liquidation would cost the owner: spent on gas at the most."""
     liquidate_share: Bps = Bps(8_000)  # noqa: RUF009 - a NewType of int is immutable
     """Of the expected profit."""
-    bid_share: Bps = Bps(0)  # noqa: RUF009
+    bid_share: Bps = Bps(0)  # noqa: RUF009 - an int that is immutable
     """Of what a liquidation leaves above the floor: offered as priority fee besides the node's."""
     floor: Base | None = None
     """The least a liquidation must leave after gas; None: not judged here."""
@@ -35,6 +35,8 @@ class ExecutionSettings:
     """How many of our own pending transactions a simulation runs first."""
     most_reverts: int = 5
     """Transactions of ours that may revert in a row within an hour; the last of them disarms."""
+    reverts_judged_at: int = 0
+    """The operator looked at the reverts of what was decided before this chain second."""
     adopt_nonce: int | None = None
     """The operator vouches for all of the signer's transactions below this nonce."""
     adopted_by: str = "adopt_nonce"

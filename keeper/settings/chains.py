@@ -70,7 +70,10 @@ class Chain(Section):
         "are for when it fails.",
     )
     ws_urls: WsUrls = Field(
-        (), repr=False, description="WebSocket endpoints for new heads; polled over HTTP without."
+        (),
+        repr=False,
+        description="WebSocket endpoints for new heads, or ipc:///path of a node's socket; without "
+        "any, those of rpc_urls that are sockets, else heads are polled over HTTP.",
     )
     calls_per_second: PositiveFloat = Field(
         20.0, description="The most requests a second to one provider."
@@ -151,6 +154,11 @@ class Chain(Section):
         (), description="Names of presets, or tables; the chain's main Aave v3 market by default."
     )
 
+    @property
+    def pushing(self) -> tuple[str, ...]:
+        """Where nodes say new heads unasked: `ws_urls`, else the sockets among `rpc_urls`."""
+        return self.ws_urls or tuple(url for url in self.rpc_urls if url.startswith("ipc:"))
+
     @field_validator("rpc_urls")
     @classmethod
     def _some_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,7 +180,7 @@ class Chain(Section):
                 )
         if not self.markets:
             raise ValueError("needs markets: names of presets, or tables with addresses_provider")
-        if self.pending and not self.ws_urls:
+        if self.pending and not self.pushing:
             raise ValueError("pending needs ws_urls: waiting transactions come over a WebSocket")
         names = [market.name for market in self.markets]
         for market in self.markets:

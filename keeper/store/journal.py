@@ -27,6 +27,7 @@ from keeper.model import (
     Attempt,
     AuditEvent,
     Declined,
+    IntentKind,
     Message,
     OpenPlan,
     Plan,
@@ -98,7 +99,8 @@ class SqlJournal:
         async with self._database.write("journal.claim") as session:
             await self._refuse_second(session, intent.intent_id, intent.position)
             if within is not None:
-                _require_within(plan, within, await self._spent(session, signer, within.since))
+                keys = (signer, *within.together_with)
+                _require_within(plan, within, await self._spent(session, keys, within.since))
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             session.add(row)
@@ -209,10 +211,38 @@ class SqlJournal:
             found: int | None = (await session.execute(statement)).scalar_one_or_none()
             return found
 
-    async def spent_since(self, signer: Address, since: int) -> Spent:
-        """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
+    async def spent_since(self, signer: Address, since: int, *others: Address) -> Spent:
+        """Of these keys' plans whose ``intent.block.timestamp >= since``, and of every open one.
+
+        What was spent counts on all chains, gas on this journal's: another chain's coin is another.
+        """
         async with self._database.read("journal.spent_since") as session:
-            return await self._spent(session, signer, since)
+            return await self._spent(session, (signer, *others), since)
+
+    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
+        """The instants at which reverted plans were decided, chain seconds, oldest first.
+
+        Of those decided at or after `since` and ended after the last one that was confirmed;
+        deleverages left out, as whoever moves an exchange can make them revert.
+        """
+        kept = IntentRow
+        statement = (
+            select(col(kept.state), col(kept.kind), col(kept.decided_at))
+            .where(
+                *self._of(signer),
+                col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
+                col(kept.decided_at) >= since,
+            )
+            .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc())
+        )
+        found: list[int] = []
+        async with self._database.read("journal.reverts") as session:
+            for state, kind, decided_at in await session.execute(statement):
+                if state == TxState.CONFIRMED:
+                    break
+                if kind != IntentKind.DELEVERAGE:
+                    found.append(decided_at)
+        return tuple(sorted(found))
 
     async def record_submission(self, *submissions: Submission) -> None:
         """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
@@ -243,12 +273,13 @@ class SqlJournal:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
         return row
 
-    async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
+    async def _spent(self, session: AsyncSession, signers: Sequence[Address], since: int) -> Spent:
         """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
         value = gas_wei = 0
         kept = IntentRow
         found = await session.execute(
             select(
+                col(kept.chain_id),
                 col(kept.state),
                 col(kept.spends),
                 col(kept.gas_limit),
@@ -256,17 +287,17 @@ class SqlJournal:
                 col(kept.data_fee_wei),
                 col(kept.receipt),
             ).where(
-                *self._of(signer),
+                col(kept.signer).in_(signers),
                 (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
             )
         )
-        for state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
-            if state in OPEN:
-                value += spends
-                gas_wei += gas_limit * max_fee_wei + data_fee_wei
+        for chain_id, state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
+            value += spends if state in OPEN or state == TxState.CONFIRMED else 0
+            if chain_id != self._chain_id:
                 continue
-            value += spends if state == TxState.CONFIRMED else 0
-            if (receipt := receipt_in(kept_receipt)) is not None:
+            if state in OPEN:
+                gas_wei += gas_limit * max_fee_wei + data_fee_wei
+            elif (receipt := receipt_in(kept_receipt)) is not None:
                 gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
         return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
@@ -325,7 +356,7 @@ def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
         if total > most:
             raise PolicyViolation(
                 f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
-                " cap: another claim of the same key was first; nothing was written"
+                " cap: another claim was first; nothing was written"
             )
 
 

@@ -324,6 +324,14 @@ class RuleRow(Table, table=True):
     at: float = _column(Double())
 
 
+class LanguageRow(Table, table=True):
+    """The language a chat chose."""
+
+    __tablename__ = "chat_languages"
+    chat: str = _column(Words("chat_languages.chat"), primary_key=True)
+    language: str = _column(Words("chat_languages.language"))
+
+
 class HeldRow(Table, table=True):
     """A line that quiet hours kept back for the digest."""
 

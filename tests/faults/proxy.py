@@ -441,7 +441,7 @@ class Proxy:
         fees = (int(fields["maxFeePerGas"]), int(fields["maxPriorityFeePerGas"]))
         key = (str(Account.recover_transaction(raw)), int(fields["nonce"]))
         known = self._fees.get(key)
-        if known and known != fees and any(10 * new < 11 * old for new, old in zip(fees, known)):  # noqa: B905
+        if known and known != fees and any(10 * new < 11 * old for new, old in zip(fees, known)):  # noqa: B905 - the shorter of the two decides
             self.done["replacement refused"] += 1
             return "replacement transaction underpriced"
         self._fees[key] = fees
