@@ -73,11 +73,11 @@ def main() -> None:
         return
     if options.runs is not None:
         os.environ["FAULTS_TRIALS"] = str(options.runs)
-    if options.flags is not None:
-        os.environ["FLAGS_TRIALS"] = str(options.flags)
     for name in ("minutes", "rows", "seed", "workers"):
         if (value := getattr(options, name)) is not None:
             os.environ[f"FAULTS_{name.upper()}"] = str(value)
+    if options.flags is not None:
+        os.environ["FLAGS_TRIALS"] = str(options.flags)
     log.set_up(style="text", level="error", stream=sys.stderr)
     for module in _wanted(options.names):
         for line in importlib.import_module(f"bench.{module}").run():

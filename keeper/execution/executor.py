@@ -11,6 +11,7 @@ what is simulated for one intent does not know what another process with the sam
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from keeper.execution.arming import Arming, Breaker
 from keeper.execution.ledger import Ledger
 from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
-from keeper.execution.planning import ExecutionSettings
+from keeper.execution.planning import ExecutionSettings, journal_behind
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
 from keeper.execution.preparing import Preparation, Ready
 from keeper.execution.pricing import Pricing
@@ -202,7 +203,8 @@ class TxExecutor:
         assert self._tracker is not None
         assert self._ledger is not None
         self._ledger.forget()
-        plans = await self._journal.open_plans(self._signer.address)
+        books = await self._ledger.at(block)
+        plans = tuple(sorted(books.plans.values(), key=lambda plan: plan.nonce))
         self._open = {p.plan.intent.intent_id: p.plan.intent for p in plans}
         ground = await self._ground.at(block, self._signer.address) if plans else None
         if ground is None:
@@ -212,6 +214,9 @@ class TxExecutor:
             self._arming.disarm(self._wrong_chain(ground))
             return ()
         outcomes = await self._tracker.run(Pass(footing=ground, plans=plans, recovering=recovering))
+        self._ledger.forget()
+        with contextlib.suppress(JournalError):  # what became of them is known all the same
+            await self._ledger.at(block)  # for the next pass, which then need not wait for it
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
@@ -271,7 +276,7 @@ class TxExecutor:
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
             return _declined(intent, error)
-        return _rehearsed(ready)
+        return ready.rehearsed
 
     async def prepare(
         self,
@@ -305,7 +310,7 @@ class TxExecutor:
         ready = await self._preparation.ready(intent, view, self._address)
         if not self._arming.armed:
             self._preparation.note_sale(ready)
-            return _rehearsed(ready)
+            return ready.rehearsed
         await before.wait()
         async with self._lock:
             return await self._claim_and_send(ready)
@@ -383,15 +388,12 @@ class TxExecutor:
         """Disarm when the chain knows transactions of the signer that the journal does not."""
         assert self._ledger is not None
         watermark = (await self._ledger.at(ground.block)).watermark
-        expected = 0 if watermark is None else watermark + 1
-        expected = max(expected, self._settings.adopt_nonce or 0)
-        seen = max(ground.nonce, ground.pending_nonce)
-        if seen > expected:
-            self._arming.disarm(
-                f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
-                " another program uses the key or the journal is an old one; if all of them were"
-                f" yours, set {self._settings.adopted_by} = {seen} and arm again"
-            )
+        if not journal_behind(address, ground, watermark, self._settings):
+            return
+        self._ledger.forget()  # another process of ours may have claimed since it was read
+        watermark = (await self._ledger.at(ground.block)).watermark
+        if why := journal_behind(address, ground, watermark, self._settings):
+            self._arming.disarm(why)
 
     async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
         """Disarm for what reverted before a restart: a crash is no person who looked at it."""
@@ -408,7 +410,3 @@ class TxExecutor:
 def _declined(intent: Intent, error: KeeperError) -> Declined:
     why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
     return Declined(intent=intent, reason=str(error), why=why)
-
-
-def _rehearsed(ready: Ready) -> Rehearsed:
-    return Rehearsed(plan=ready.plan, health_after=ready.health_after, cost=ready.cost)

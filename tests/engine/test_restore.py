@@ -293,6 +293,22 @@ async def test_a_great_book_is_saved_beside_the_passes() -> None:
     assert len(saved.holdings) == 1_001
 
 
+async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> None:
+    story = Story()
+    await story.begin(dict.fromkeys(people(1_001), HEALTHY))
+    story.engine.covered = True
+    story.engine._chronicle._since_checkpoint = 10**6
+    await story.mine()
+    assert story.records.checkpoints == []
+    beside = story.engine._saving
+
+    await story.engine.close()
+
+    assert beside is not None
+    assert beside.done()
+    assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -319,19 +335,3 @@ async def test_a_kept_balance_that_cannot_be_is_read_and_costs_nobody_else_his(
     assert restart.story.market.holdings(BOB) == holdings(BOB, *HEALTHY)
     assert passed.readings[0].repaired == ()  # it was never restored, so nothing was put right
     assert [(a.position.account, a.ok) for a in passed.assessments] == [(ALICE, True)]
-
-
-async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> None:
-    story = Story()
-    await story.begin(dict.fromkeys(people(1_001), HEALTHY))
-    story.engine.covered = True
-    story.engine._chronicle._since_checkpoint = 10**6
-    await story.mine()
-    assert story.records.checkpoints == []
-    beside = story.engine._saving
-
-    await story.engine.close()
-
-    assert beside is not None
-    assert beside.done()
-    assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]
