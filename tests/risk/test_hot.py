@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import flags, planted
+from bench import lives, planted
 from keeper.model import Address, Entry, Holdings, Side, Weights
 from keeper.risk.book import Book
 from keeper.risk.exact import candidates, endangered
@@ -229,7 +229,7 @@ def test_a_great_book_is_asked_through_its_hot_set() -> None:
 @pytest.mark.parametrize("number", range(6))
 def test_flags_equal_exact_integers_through_many_blocks(number: int) -> None:
     """The short form of the soak X1: one book by each arithmetic, of each kind of market."""
-    counts = flags.one_book(number, accounts=700, blocks=24, hot_from_rows=0)
+    counts = lives.one_book(number, accounts=700, blocks=24, hot_from_rows=0)
 
     assert counts.first == ""
     assert counts.wrong == 0
@@ -257,7 +257,7 @@ CAUGHT_IN = {
 @pytest.mark.parametrize("bug", planted.BUGS)
 def test_the_soak_sees_a_bug_that_is_planted(bug: str) -> None:
     with planted.BUGS[bug]():
-        counts = flags.one_book(CAUGHT_IN[bug], accounts=700, blocks=24, hot_from_rows=0)
+        counts = lives.one_book(CAUGHT_IN[bug], accounts=700, blocks=24, hot_from_rows=0)
 
     assert counts.wrong > 0
     assert counts.first != ""
