@@ -73,8 +73,11 @@ def main() -> None:
         return
     if options.runs is not None:
         os.environ["FAULTS_TRIALS"] = str(options.runs)
-    if options.minutes is not None:
-        os.environ["FAULTS_MINUTES"] = str(options.minutes)
+    for name in ("minutes", "rows", "seed", "workers"):
+        if (value := getattr(options, name)) is not None:
+            os.environ[f"FAULTS_{name.upper()}"] = str(value)
+    if options.flags is not None:
+        os.environ["FLAGS_TRIALS"] = str(options.flags)
     log.set_up(style="text", level="error", stream=sys.stderr)
     for module in _wanted(options.names):
         for line in importlib.import_module(f"bench.{module}").run():
@@ -87,11 +90,23 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__.partition("\n\n")[2])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(GROUPS)}, or an id")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
-    parser.add_argument("--runs", type=int, metavar="N", help="faults: trials of each row")
     parser.add_argument(
-        "--minutes", type=float, metavar="M", help="faults: the most a row may take (default: 15)"
+        "--trials", "--runs", dest="runs", type=int, metavar="N", help="faults: trials of each row"
+    )
+    parser.add_argument("--rows", metavar="ROW,...", help="faults: only these, as C1,C4")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="faults: run the trial of this number alone"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="faults: trials at a time")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="faults: the most a row may take (default: 60)"
+    )
+    parser.add_argument(
+        "--flags", type=int, metavar="N", help="X1: how many to compare (default: 100000000)"
     )
     options = parser.parse_args()
+    if options.flags is not None and options.flags < 1:
+        parser.error(f"--flags {options.flags}: there must be one at least")
     known = {
         word.lower()
         for group, benches in GROUPS.items()

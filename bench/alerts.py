@@ -170,7 +170,7 @@ class Store:
         del next_attempt_at, error
         self.attempts[id] += 1
 
-    async def doubted(self, id: int) -> None:  # noqa: A002
+    async def doubted(self, id: int) -> None:  # noqa: A002 - the port's name for it
         """Its answer was lost."""
         self.maybe_taken.add(id)
 

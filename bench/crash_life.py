@@ -2,34 +2,62 @@
 
 Everything between decision and delivered message is the product's own: executor, journal, outbox.
 What stands in is the market (a contract that counts how often each action ran, so that a second
-time shows) and the provider (a file: a line that is there was acknowledged).
+time shows), the provider (a file: a line that is there was acknowledged) and the relay.
+
+There are four ways to live: with one key; with a relay that everything goes to first; with a key
+that protects and another that liquidates, under one cap; and in a market where whatever is sent
+reverts, so that the breaker trips.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from keeper import log
 from keeper.chain.provider import Limits
+from keeper.chain.relay import HttpRelay
 from keeper.chain.rpc import Rpc
 from keeper.execution.executor import TxExecutor
-from keeper.execution.sending import FAILPOINTS
-from keeper.model import AuditEvent, BlockRef, Message, Outcome, Severity
+from keeper.execution.pair import LIQUIDATING, PairedExecutor
+from keeper.execution.policy import Permission
+from keeper.execution.sending import FAILPOINTS, PrivateRoute
+from keeper.execution.signer import KeystoreSigner
+from keeper.model import AuditEvent, BlockRef, IntentKind, Message, Outcome, Severity
 from keeper.notify.outbox import Outbox
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.outbox import SqlOutbox
 from keeper.units import Base, Wei
-from tests.execution.fakes import CHAIN, SIGNER, FakeView, policy
+from tests.execution.fakes import CHAIN, MARKET, SIGNER, FakeView, policy
 from tests.execution.local import LOCAL, action, count, executor
 
 POINTS = (*FAILPOINTS, "alert.sending", "alert.sent")
 LOOK_S = 0.004
 AT_ONCE = 3
+SECOND = KeystoreSigner.plain(
+    "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a", CHAIN
+)
+"""Anvil's third account: the key that liquidates."""
+MOST_REVERTS = 2
+"""After which the breaker trips."""
+PUBLIC_AFTER = 4
+"""Blocks that a relay has for itself where what it has may go public."""
+
+
+class Way(StrEnum):
+    """How a keeper is set up."""
+
+    PLAIN = "plain"
+    RELAY = "relay"
+    TWO_KEYS = "two keys"
+    REVERTS = "reverts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +85,14 @@ class Place:
     """How many the market wants by now, numbered from 1."""
     forgetful: bool = False
     """The planted bug: it starts with an empty journal every time."""
+    way: Way = Way.PLAIN
+    relay: str = ""
+    """Its URL."""
+    public_after: int | None = None
+    judged_at: int = 0
+    """A person looked at the reverts of what was decided before this chain second."""
+    forgiving: bool = False
+    """The planted bug of the breaker: each start forgives what reverted before."""
 
 
 class _Doom:
@@ -103,22 +139,12 @@ async def _live(place: Place, fate: Fate, born_at: float) -> None:
     async with (
         await Rpc.open([place.node], CHAIN, limits=limits) as rpc,
         await Database.open(place.database) as database,
+        contextlib.AsyncExitStack() as stack,
     ):
-        settings = LOCAL
-        if place.forgetful:
-            settings = replace(LOCAL, adopt_nonce=await rpc.nonce(SIGNER.address, "pending"))
-        journal = SqlJournal(database, chain_id=CHAIN)
-        hands = executor(
-            rpc,
-            journal,
-            failpoint=doom,
-            on_settled=_told,
-            settings=settings,
-            policy=policy(max_spend_per_day=Base(10**18), max_gas_per_day_wei=Wei(10**22)),
-        )
+        head = await rpc.block("latest")
+        hands = await _hands(place, rpc, database, doom, head, stack)
         store = SqlOutbox(database)
         outbox = Outbox(store, [_Provider(place.alerts, doom)])
-        head = await rpc.block("latest")
         await hands.recover(head)
         with place.resumed.open("a", encoding="ascii") as file:
             file.write(f"{time.monotonic() - born_at}\n")
@@ -129,8 +155,52 @@ async def _live(place: Place, fate: Fate, born_at: float) -> None:
             telling.cancel()
 
 
+async def _hands(
+    place: Place,
+    rpc: Rpc,
+    database: Database,
+    doom: _Doom,
+    head: BlockRef,
+    stack: contextlib.AsyncExitStack,
+) -> TxExecutor | PairedExecutor:
+    """Return the executor of this way to live, armed."""
+    settings = replace(
+        LOCAL,
+        most_reverts=MOST_REVERTS,
+        reverts_judged_at=head.timestamp + 1 if place.forgiving else place.judged_at,
+    )
+    if place.forgetful:
+        settings = replace(settings, adopt_nonce=await rpc.nonce(SIGNER.address, "pending"))
+    caps = policy(max_spend_per_day=Base(10**18), max_gas_per_day_wei=Wei(10**22))
+    wiring: dict[str, Any] = {"failpoint": doom, "on_settled": _told, "settings": settings}
+    if place.way is Way.RELAY:
+        relay = HttpRelay(place.relay, method="eth_sendPrivateTransaction")
+        wiring["private"] = PrivateRoute(
+            relay=await stack.enter_async_context(relay),
+            kinds=frozenset(IntentKind),
+            public_after=place.public_after,
+        )
+    journal = SqlJournal(database, chain_id=CHAIN)
+    if place.way is not Way.TWO_KEYS:
+        return executor(rpc, journal, policy=caps, **wiring)
+
+    def one(signer: KeystoreSigner, other: KeystoreSigner, kinds: frozenset[IntentKind]) -> Any:
+        allowed = tuple(Permission(market=MARKET.name, kind=kind) for kind in kinds)
+        mine = replace(caps, permissions=allowed, together_with=(other.address,))
+        return executor(rpc, journal, signer=signer, policy=mine, **wiring)
+
+    return PairedExecutor(
+        protecting=one(SIGNER, SECOND, frozenset(IntentKind) - LIQUIDATING),
+        liquidating=one(SECOND, SIGNER, LIQUIDATING),
+    )
+
+
 async def _follow(
-    place: Place, rpc: Rpc, hands: TxExecutor, outbox: Outbox, until_empty: SqlOutbox | None
+    place: Place,
+    rpc: Rpc,
+    hands: TxExecutor | PairedExecutor,
+    outbox: Outbox,
+    until_empty: SqlOutbox | None,
 ) -> None:
     last = ""
     while True:
@@ -146,8 +216,11 @@ async def _follow(
         idle = not wanted and not busy and until_empty is not None
         if idle and until_empty is not None and not (await until_empty.counts()).pending:
             return
-        for number in [n for n in wanted if n not in busy][:AT_ONCE]:
-            await _submit(hands, number, head)
+        free = [n for n in wanted if n not in busy][:AT_ONCE]
+        if place.way is Way.REVERTS and until_empty is None:  # so that reverts can be counted
+            free = [] if busy else free[:1]
+        for number in free:
+            await _submit(place, hands, number, head)
 
 
 async def _wanted(rpc: Rpc, actions: int) -> Sequence[int]:
@@ -156,8 +229,12 @@ async def _wanted(rpc: Rpc, actions: int) -> Sequence[int]:
     return [n for n, times in enumerate(counts, start=1) if not times]
 
 
-async def _submit(hands: TxExecutor, number: int, head: BlockRef) -> None:
+async def _submit(
+    place: Place, hands: TxExecutor | PairedExecutor, number: int, head: BlockRef
+) -> None:
     wanted = action(number, head)
+    if place.way is Way.TWO_KEYS and number % 2:
+        wanted = replace(wanted, kind=IntentKind.LIQUIDATE)
     named = replace(wanted, intent_id=f"at-{head.hash[2:14]}-{number}")
     await hands.submit(named, FakeView(block=head))
 

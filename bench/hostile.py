@@ -15,6 +15,7 @@ from typing import Any, Final
 from telegram import Bot, Update
 
 from bench.line import Line
+from keeper.alerts.hush import alert_id
 from keeper.devnet.bot_api import TOKEN
 from keeper.model import Message
 from keeper.notify.bot import TelegramBot
@@ -167,8 +168,6 @@ def _message(chat: int, user: int, text: str, now: float, **more: Any) -> dict[s
 
 
 def _tap(chat: int, user: int, what: str, desk: QuietDesk, now: list[float]) -> dict[str, Any]:
-    from keeper.alerts.hush import alert_id  # noqa: PLC0415
-
     return {"callback_query": _query(chat, user, f"{what}:{alert_id(desk.firing[-1])}", now[0])}
 
 

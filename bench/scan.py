@@ -92,10 +92,10 @@ async def _ours(house: House, block: BlockRef) -> float:
     market = house.market
     observer = house.engine._observer  # noqa: SLF001 - the parts of a pass, one by one
     began = time.perf_counter()
-    logs = await observer._logs.at(block)  # noqa: SLF001
+    logs = await observer._logs.at(block)  # noqa: SLF001 - the steps of a pass are timed one by one
     market.adapter.touched(market.market, logs)
     steps = market.adapter.observe(market.market, (), market.book.get)
-    seen = await observer._reader.run(steps, block)  # noqa: SLF001
+    seen = await observer._reader.run(steps, block)  # noqa: SLF001 - the steps of a pass are timed one by one
     view = market.adapter.view(market.market, seen, block, {})
     below(market.book, view, endangered(market.book, view.weights(), WAD), WAD)
     return time.perf_counter() - began

@@ -66,7 +66,7 @@ class SimulationReverted(ExecutionError):  # noqa: N818 - named for what happene
     """The transaction would revert; nothing was signed."""
 
 
-class Unprofitable(ExecutionError):  # noqa: N818
+class Unprofitable(ExecutionError):  # noqa: N818 - it reads as what it is
     """What is left after gas is below what the operator asks for."""
 
 

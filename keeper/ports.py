@@ -264,6 +264,10 @@ class LendingAdapter(Protocol[M, Obs]):
         """Enough of history to find every borrower."""
         ...
 
+    def liquidation_filter(self, market: M) -> LogFilter:
+        """Every log of a liquidation, and few others."""
+        ...
+
     def touched(self, market: M, logs: Sequence[Log]) -> Touched:
         """Whom and what the logs speak of."""
         ...
@@ -423,8 +427,16 @@ class Journal(Protocol):
         """
         ...
 
-    async def spent_since(self, signer: Address, since: int) -> Spent:
-        """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
+    async def spent_since(self, signer: Address, since: int, *others: Address) -> Spent:
+        """Of these keys' plans whose ``intent.block.timestamp >= since``, and of every open one."""
+        ...
+
+    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
+        """The instants at which reverted plans were decided, chain seconds, oldest first.
+
+        Of those decided at or after `since` and ended after the last one that was confirmed;
+        deleverages left out.
+        """
         ...
 
 

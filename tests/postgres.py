@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 
 _READY_S = 30
 _INITDB = ("--username=keeper", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")

@@ -85,7 +85,7 @@ def test_help_needs_no_environment(checkout: Path, with_uv: str) -> None:
 
     assert (alone.returncode, asked.returncode) == (0, 0)
     assert alone.stdout == asked.stdout
-    for word in ("demo", "devnet", "test", "check", "bench", "lens", "lock", "keeper"):
+    for word in ("demo", "devnet", "test", "check", "bench", "lens", "languages", "lock", "keeper"):
         assert re.search(rf"^  {word} ", alone.stdout, re.MULTILINE)
     assert not (checkout / ".venv").exists()
 

@@ -96,6 +96,18 @@ def test_a_node_may_be_a_socket_of_this_machine(loaded: Load, written: str) -> N
 
     urls = settings.select("ethereum")[0].rpc_urls
     assert urls == ("ipc:///var/lib/geth.ipc", "https://node.example")
+    assert settings.select("ethereum")[0].pushing == ("ipc:///var/lib/geth.ipc",)
+
+
+def test_heads_are_pushed_by_what_ws_urls_names_a_socket_too(loaded: Load) -> None:
+    node = 'rpc_urls = ["/run/one.ipc", "https://node.example"]\n'
+    named = loaded(f'[chains.ethereum]\n{node}ws_urls = ["/run/two.ipc", "wss://node.example"]\n')
+
+    assert named.select("ethereum")[0].pushing == ("ipc:///run/two.ipc", "wss://node.example")
+
+
+def test_without_a_socket_or_ws_urls_nobody_pushes_heads(loaded: Load) -> None:
+    assert loaded(ETHEREUM).select("ethereum")[0].pushing == ()
 
 
 def test_variables_find_a_table_whatever_its_case_and_hyphens(loaded: Load) -> None:

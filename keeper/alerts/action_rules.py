@@ -6,11 +6,13 @@ when it is over: that shows in what is done instead.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from keeper.alerts.actions import PROTECTION, Refusal, refused_line, rehearsed_line
 from keeper.alerts.machine import REFUSED, REHEARSED, AlertKey, Change, Event
 from keeper.alerts.render import name_of
 from keeper.alerts.room import Notice, Room, subject_of
+from keeper.alerts.speech import Phrase
 from keeper.model import (
     AlertLevel,
     Assessment,
@@ -20,7 +22,7 @@ from keeper.model import (
     Unassessable,
 )
 
-Wanted = Mapping[AlertKey, Callable[[Event], str]]
+Wanted = Mapping[AlertKey, Callable[[Event], Phrase]]
 """What is to be said, should the alert speak."""
 
 
@@ -31,7 +33,7 @@ def refusal_notices(
     told = {
         one.position for one in assessments if isinstance(one, Unassessable) and room.cause(one)
     }
-    wanted: dict[AlertKey, Callable[[Event], str]] = {}
+    wanted: dict[AlertKey, Callable[[Event], Phrase]] = {}
     held: set[AlertKey] = set()
     for refused in refusals:
         explained = refused.position in told or _names_a_trouble(room, refused.reason)
@@ -47,7 +49,7 @@ def refusal_notices(
 
 def rehearsal_notices(room: Room, rehearsals: Iterable[Rehearsed]) -> list[Notice]:
     """Return what is said of rehearsals, once per position."""
-    wanted: dict[AlertKey, Callable[[Event], str]] = {}
+    wanted: dict[AlertKey, Callable[[Event], Phrase]] = {}
     for rehearsed in rehearsals:
         intent = rehearsed.plan.intent
         for key, name in _audience(room, REHEARSED, intent.position, intent.kind):
@@ -55,12 +57,12 @@ def rehearsal_notices(room: Room, rehearsals: Iterable[Rehearsed]) -> list[Notic
     return _notices(room, REHEARSED, wanted, set(), AlertLevel.INFO)
 
 
-def _refused(refused: Refusal, name: str) -> Callable[[Event], str]:
-    return lambda event: refused_line(event, refused, name)
+def _refused(refused: Refusal, name: str) -> Callable[[Event], Phrase]:
+    return lambda event: partial(refused_line, event, refused, name)
 
 
-def _rehearsed(rehearsed: Rehearsed, name: str) -> Callable[[Event], str]:
-    return lambda _: rehearsed_line(rehearsed, name)
+def _rehearsed(rehearsed: Rehearsed, name: str) -> Callable[[Event], Phrase]:
+    return lambda _: partial(rehearsed_line, rehearsed, name)
 
 
 def _names_a_trouble(room: Room, reason: str) -> bool:

@@ -7,6 +7,7 @@ from keeper.alerts.explorers import transaction_link
 from keeper.alerts.machine import Change, Event
 from keeper.alerts.numbers import gas_text, health_text, reason_text, short, symbol_text
 from keeper.alerts.render import asset_text, name_of, native_symbol
+from keeper.alerts.speech import ENGLISH, Speech, SpeechOf, english, noted
 from keeper.model import (
     Abandoned,
     Confirmed,
@@ -27,12 +28,12 @@ from keeper.model import (
 from keeper.units import Raw, Wad, Wei
 
 _NOUN: Final = {
-    IntentKind.TOP_UP: "Top-up",
-    IntentKind.REPAY: "Repayment",
-    IntentKind.DELEVERAGE: "Deleverage",
-    IntentKind.LIQUIDATE: "Liquidation",
-    IntentKind.APPROVE: "Approval",
-    IntentKind.DEPLOY: "Deployment",
+    IntentKind.TOP_UP: noted("Top-up"),
+    IntentKind.REPAY: noted("Repayment"),
+    IntentKind.DELEVERAGE: noted("Deleverage"),
+    IntentKind.LIQUIDATE: noted("Liquidation"),
+    IntentKind.APPROVE: noted("Approval"),
+    IntentKind.DEPLOY: noted("Deployment"),
 }
 PROTECTION: Final = frozenset({IntentKind.TOP_UP, IntentKind.REPAY, IntentKind.DELEVERAGE})
 """What is done for the owner: who watches the account hears about it."""
@@ -68,19 +69,26 @@ def refusal(of: Refuse | Declined, kind: IntentKind | None = None) -> Refusal:
             return Refusal(position=intent.position, reason=reason, kind=intent.kind)
 
 
-def refused_line(event: Event, refused: Refusal, name: str) -> str:
+def refused_line(event: Event, refused: Refusal, name: str, say: Speech = ENGLISH) -> str:
     """Return ``Top-up for main not sent: <reason>. Nothing was spent.``"""
-    noun = "Action" if refused.kind is None else _NOUN[refused.kind]
-    still = "still " if event.change is Change.REPEATED else ""
-    reason = reason_text(refused.reason)
-    return f"❌ {noun} for {name} {still}not sent: {reason}. Nothing was spent."
+    values = {
+        "noun": say("Action") if refused.kind is None else say(_NOUN[refused.kind]),
+        "name": name,
+        "reason": reason_text(refused.reason, say),
+    }
+    if event.change is Change.REPEATED:
+        told = say("{noun} for {name} still not sent: {reason}. Nothing was spent.", **values)
+    else:
+        told = say("{noun} for {name} not sent: {reason}. Nothing was spent.", **values)
+    return f"❌ {told}"
 
 
-def rehearsed_line(rehearsed: Rehearsed, name: str) -> str:
+def rehearsed_line(rehearsed: Rehearsed, name: str, say: Speech = ENGLISH) -> str:
     """Return what an armed keeper would have done."""
     intent = rehearsed.plan.intent
-    change = _change(intent, rehearsed.health_after)
-    return f"✏️ Would {_act(intent, name)}{change}. Not armed: nothing was sent."
+    change = _change(intent, rehearsed.health_after, say)
+    act = _act(intent, name, say) + change
+    return "✏️ " + say("Would {act}. Not armed: nothing was sent.", act=act)
 
 
 def outcome_messages(
@@ -88,6 +96,7 @@ def outcome_messages(
     watches: tuple[Watch, ...],
     operators: tuple[str, ...],
     done: Done | None = None,
+    speech: SpeechOf = english,
 ) -> tuple[Message, ...]:
     """Return what is said of a transaction's outcome, one message a chat, for `Journal.settle`.
 
@@ -111,6 +120,7 @@ def outcome_messages(
                 name_of(labels.get(chat, ""), intent.position.account),
                 facts,
                 owner=chat in labels and chat not in operators,
+                say=speech(chat),
             ),
             kind="action",
         )
@@ -118,25 +128,46 @@ def outcome_messages(
     )
 
 
-def outcome_text(outcome: Outcome, name: str, done: Done, *, owner: bool) -> str:
+def outcome_text(
+    outcome: Outcome, name: str, done: Done, *, owner: bool, say: Speech = ENGLISH
+) -> str:
     """Return the text; `owner`: a liquidation is told from the side of whom it happened to."""
     intent = outcome.plan.intent
-    noun = _NOUN[intent.kind]
+    noun = say(_NOUN[intent.kind])
     match outcome:
         case Confirmed(receipt=receipt):
-            first = f"{_done_line(intent, name, done, owner=owner)}, {_cost(intent, receipt)}"
+            done_line = _done_line(intent, name, done, owner=owner, say=say)
+            first = f"{done_line}, {_cost(intent, receipt, say)}"
         case Reverted(receipt=receipt):
-            first = (
-                f"❌ {noun} for {name} reverted: {_gas(intent, receipt)} was spent, "
-                f"nothing else, tx {short(receipt.tx_hash)}"
+            first = "❌ " + say(
+                "{noun} for {name} reverted: {gas} was spent, nothing else, tx {tx}",
+                noun=noun,
+                name=name,
+                gas=_gas(intent, receipt, say),
+                tx=short(receipt.tx_hash),
             )
-        case Abandoned(reason=reason, receipt=receipt):
-            spent = "Nothing" if receipt is None else f"Only {_gas(intent, receipt)}"
-            first = f"❌ {noun} for {name} given up: {reason_text(reason)}. {spent} was spent."
+        case Abandoned(reason=reason, receipt=None):
+            first = "❌ " + say(
+                "{noun} for {name} given up: {reason}. Nothing was spent.",
+                noun=noun,
+                name=name,
+                reason=reason_text(reason, say),
+            )
+        case Abandoned(reason=reason, receipt=Receipt() as receipt):
+            first = "❌ " + say(
+                "{noun} for {name} given up: {reason}. Only {gas} was spent.",
+                noun=noun,
+                name=name,
+                reason=reason_text(reason, say),
+                gas=_gas(intent, receipt, say),
+            )
         case Unknown(reason=reason):
-            first = (
-                f"⚠️ {noun} for {name}: outcome unknown: {reason_text(reason)}. "
-                "Nothing else is sent for it until it is known."
+            first = "⚠️ " + say(
+                "{noun} for {name}: outcome unknown: {reason}. "
+                "Nothing else is sent for it until it is known.",
+                noun=noun,
+                name=name,
+                reason=reason_text(reason, say),
             )
     lines = [first]
     if not isinstance(outcome, Unknown) and outcome.receipt is not None:
@@ -146,83 +177,99 @@ def outcome_text(outcome: Outcome, name: str, done: Done, *, owner: bool) -> str
     return "\n".join(lines)
 
 
-def _done_line(intent: Intent, name: str, done: Done, *, owner: bool) -> str:
-    change = _change(intent, done.health_after)
-    spent = _spent(intent, done)
+def _done_line(intent: Intent, name: str, done: Done, *, owner: bool, say: Speech) -> str:
+    values = {
+        "name": name,
+        "spent": _spent(intent, done, say),
+        "sold": _sold(intent, say),
+        "seized": _seized(intent, done, say),
+        "change": _change(intent, done.health_after, say),
+    }
+    mark = "✅"
     match intent.kind:
         case IntentKind.TOP_UP:
-            return f"✅ Added {spent} for {name}{change}"
+            told = say("Added {spent} for {name}{change}", **values)
         case IntentKind.REPAY:
-            return f"✅ Repaid {spent} for {name}{change}"
+            told = say("Repaid {spent} for {name}{change}", **values)
         case IntentKind.DELEVERAGE:
-            return f"✅ Deleveraged {name}: repaid {spent}{_sold(intent)}{change}"
+            told = say("Deleveraged {name}: repaid {spent}{sold}{change}", **values)
         case IntentKind.APPROVE:
-            return f"✅ Approved {spent}"
+            told = say("Approved {spent}", **values)
         case IntentKind.DEPLOY:
-            return f"✅ Deployed the {intent.asset.symbol} at {short(intent.position.account)}"
+            at = short(intent.position.account)
+            told = say("Deployed the {what} at {at}", what=intent.asset.symbol, at=at)
+        case IntentKind.LIQUIDATE if owner:
+            mark = "🔴"
+            told = say("{name} was liquidated: repaid {spent}{seized}{change}", **values)
         case IntentKind.LIQUIDATE:
-            moved = f"repaid {spent}{_seized(intent, done)}{change}"
-            return (
-                f"🔴 {name} was liquidated: {moved}" if owner else f"✅ Liquidated {name}: {moved}"
-            )
+            told = say("Liquidated {name}: repaid {spent}{seized}{change}", **values)
+    return f"{mark} {told}"
 
 
-def _act(intent: Intent, name: str) -> str:
+def _act(intent: Intent, name: str, say: Speech) -> str:
     """Return the act as a verb phrase: ``repay 14 600 USDC for main``."""
-    spent = _spent(intent, Done())
+    values = {
+        "name": name,
+        "spent": _spent(intent, Done(), say),
+        "sold": _sold(intent, say),
+        "seized": _seized(intent, Done(), say),
+    }
     match intent.kind:
         case IntentKind.TOP_UP:
-            return f"add {spent} for {name}"
+            return say("add {spent} for {name}", **values)
         case IntentKind.REPAY:
-            return f"repay {spent} for {name}"
+            return say("repay {spent} for {name}", **values)
         case IntentKind.DELEVERAGE:
-            return f"deleverage {name}: repay {spent}{_sold(intent)}"
+            return say("deleverage {name}: repay {spent}{sold}", **values)
         case IntentKind.APPROVE:
-            return f"approve {spent}"
+            return say("approve {spent}", **values)
         case IntentKind.DEPLOY:
-            return f"deploy the {intent.asset.symbol} at {short(intent.position.account)}"
+            at = short(intent.position.account)
+            return say("deploy the {what} at {at}", what=intent.asset.symbol, at=at)
         case IntentKind.LIQUIDATE:
-            return f"liquidate {name}: repay {spent}{_seized(intent, Done())}"
+            return say("liquidate {name}: repay {spent}{seized}", **values)
 
 
-def _spent(intent: Intent, done: Done) -> str:
+def _spent(intent: Intent, done: Done, say: Speech) -> str:
     """Return the amount moved, or the intent's own: a cap where the protocol may take less."""
     if done.spent is not None:
         return asset_text(intent.asset, done.spent)
     if intent.amount >= 2**255:  # "all of it", as the Pool has it
-        return f"all {symbol_text(intent.asset.symbol)}"
-    cap = "up to " if intent.kind is IntentKind.LIQUIDATE else ""
-    return cap + asset_text(intent.asset, intent.amount)
+        return say("all {symbol}", symbol=symbol_text(intent.asset.symbol))
+    amount = asset_text(intent.asset, intent.amount)
+    return say("up to {amount}", amount=amount) if intent.kind is IntentKind.LIQUIDATE else amount
 
 
-def _sold(intent: Intent) -> str:
+def _sold(intent: Intent, say: Speech) -> str:
     if intent.collateral is None:
         return ""
-    return f" with at most {asset_text(intent.collateral, intent.seized)} of its own"
+    most = asset_text(intent.collateral, intent.seized)
+    return say(" with at most {amount} of its own", amount=most)
 
 
-def _seized(intent: Intent, done: Done) -> str:
+def _seized(intent: Intent, done: Done, say: Speech) -> str:
     if intent.collateral is None:
         return ""
     if done.seized is None:
-        return f" for {symbol_text(intent.collateral.symbol)}"
-    return f" for {asset_text(intent.collateral, done.seized)}"
+        return say(" for {amount}", amount=symbol_text(intent.collateral.symbol))
+    return say(" for {amount}", amount=asset_text(intent.collateral, done.seized))
 
 
-def _change(intent: Intent, after: Wad | None) -> str:
+def _change(intent: Intent, after: Wad | None, say: Speech) -> str:
     if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
         return ""
-    arrow = f": {health_text(intent.health_before)} → "
-    return arrow + ("unknown" if after is None else health_text(after))
+    arrow = f": {health_text(intent.health_before, say)} → "
+    return arrow + (say("unknown") if after is None else health_text(after, say))
 
 
-def _gas(intent: Intent, receipt: Receipt) -> str:
-    cost = Wei(receipt.gas_used * receipt.effective_gas_price_wei)
-    return f"gas {gas_text(cost)} {native_symbol(intent.position.market.chain_id)}"
+def _gas(intent: Intent, receipt: Receipt, say: Speech) -> str:
+    cost = gas_text(Wei(receipt.gas_used * receipt.effective_gas_price_wei))
+    coin = native_symbol(intent.position.market.chain_id)
+    return say("gas {amount} {coin}", amount=cost, coin=coin)
 
 
-def _cost(intent: Intent, receipt: Receipt) -> str:
-    return f"{_gas(intent, receipt)}, tx {short(receipt.tx_hash)}"
+def _cost(intent: Intent, receipt: Receipt, say: Speech) -> str:
+    return f"{_gas(intent, receipt, say)}, tx {short(receipt.tx_hash)}"
 
 
 def _severity(outcome: Outcome) -> Severity:

@@ -8,8 +8,18 @@ from typing import Final
 from keeper.alerts.distance import liquidation_points
 from keeper.alerts.hours import clock_text
 from keeper.alerts.hush import silent
-from keeper.alerts.machine import level_of
+from keeper.alerts.machine import (
+    HEALTH,
+    HEALTH_UNKNOWN,
+    KEEPER,
+    ORACLE,
+    REFUSED,
+    REHEARSED,
+    RULE,
+    level_of,
+)
 from keeper.alerts.numbers import (
+    count_text,
     dollars_text,
     duration_text,
     gas_text,
@@ -22,21 +32,24 @@ from keeper.alerts.numbers import (
 )
 from keeper.alerts.render import (
     LEVEL_MARK,
-    LEVEL_WORD,
     ORACLE_MARK,
     asset_text,
     feed_name,
     feed_trouble,
+    level_word,
+    more,
     native_symbol,
     point_line,
 )
 from keeper.alerts.replies import SHOWN, health_reply
+from keeper.alerts.speech import ENGLISH, Speech, noted
 from keeper.alerts.stress import Stressed
 from keeper.model import (
     AlertState,
     Assessed,
     Assessment,
     ChatHours,
+    FeedVerdict,
     HeldLine,
     Hush,
     Intent,
@@ -68,78 +81,104 @@ def position_text(
     assessment: Assessment,
     thresholds: Thresholds,
     prices: Sequence[PriceVerdict],
+    say: Speech = ENGLISH,
 ) -> str:
     """Return one position in full: what it holds, what it owes, where it is liquidated."""
-    lines = [health_reply(label, assessment, thresholds)]
+    lines = [health_reply(label, assessment, thresholds, say)]
     if isinstance(assessment, Assessed):
         for leg in assessment.legs:
-            verb = "holds" if leg.side is Side.COLLATERAL else "owes"
-            counts = (
-                f", counts {leg.liquidation_threshold / 100:g} %"
-                if leg.side is Side.COLLATERAL
-                else ""
-            )
-            amount = asset_text(leg.asset, leg.balance)
-            lines.append(f"  {verb} {amount} ({dollars_text(leg.value)}{counts})")
+            values = {
+                "amount": asset_text(leg.asset, leg.balance),
+                "value": dollars_text(leg.value),
+            }
+            if leg.side is Side.COLLATERAL:
+                percent = f"{leg.liquidation_threshold / 100:g} %"
+                told = say("holds {amount} ({value}, counts {percent})", percent=percent, **values)
+            else:
+                told = say("owes {amount} ({value})", **values)
+            lines.append(f"  {told}")
         points = liquidation_points(assessment, prices, most=5)
-        lines.extend(f"  {point_line(point)}" for point in points)
+        lines.extend(f"  {point_line(point, say)}" for point in points)
     return "\n".join(lines)
 
 
 def stress_line(
-    name: str, assessment: Assessment, result: Stressed | None, thresholds: Thresholds
+    name: str,
+    assessment: Assessment,
+    result: Stressed | None,
+    thresholds: Thresholds,
+    say: Speech = ENGLISH,
 ) -> str:
     """Return ``main: 1.142 -> about 0.914 (critical)``."""
     match assessment:
         case Unassessable(reason=reason):
-            return f"{ORACLE_MARK} {name}: unknown: {reason_text(reason)}"
+            why = reason_text(reason, say)
+            return f"{ORACLE_MARK} {say('{name}: unknown: {reason}', name=name, reason=why)}"
         case Assessed(health_factor=health, debt=debt):
             if debt == 0 or result is None:
-                return f"{LEVEL_MARK[level_of(health, thresholds)]} {name}: no debt"
+                return f"{LEVEL_MARK[level_of(health, thresholds)]} {name}: {say('no debt')}"
+            now = health_text(health, say)
             if not result.moved:
-                return f"{name}: {health_text(health)}, does not depend on it"
+                return say("{name}: {health}, does not depend on it", name=name, health=now)
             level = level_of(result.health, thresholds)
-            end = " — can be liquidated" if result.health < 10**18 else ""
-            return (
-                f"{LEVEL_MARK[level]} {name}: {health_text(health)} → about "
-                f"{health_text(result.health)} ({LEVEL_WORD[level]}){end}"
+            told = say(
+                "{name}: {health} → about {after} ({level})",
+                name=name,
+                health=now,
+                after=health_text(result.health, say),
+                level=level_word(level, say),
             )
+            end = say(" — can be liquidated") if result.health < 10**18 else ""
+            return f"{LEVEL_MARK[level]} {told}{end}"
 
 
-def stress_text(what: str, permille: int, lines: Sequence[str]) -> str:
+def stress_text(what: str, permille: int, lines: Sequence[str], say: Speech = ENGLISH) -> str:
     """Return the reply to ``/stress``."""
-    return "\n".join((f"If {plain(what, 16)} moves {permille_text(permille)}:", *lines[:SHOWN]))
+    change = permille_text(permille)
+    head = say("If {what} moves {change}:", what=plain(what, 16), change=change)
+    return "\n".join((head, *lines[:SHOWN]))
 
 
 REFERENCES: Final = 6
 """Differences shown: the greatest."""
 
 
-def oracles_text(prices: Iterable[PriceVerdict]) -> str:
+def oracles_text(prices: Iterable[PriceVerdict], say: Speech = ENGLISH) -> str:
     """Return every feed once, those in trouble first; then what references say of prices."""
     prices = tuple(prices)
     feeds = {one.feed.address: one for verdict in prices for one in verdict.feeds}
     blind = [one for one in prices if not one.usable and all(f.usable for f in one.feeds)]
-    lines = [f"{ORACLE_MARK} {one.asset.symbol}: {reason_text(one.reason)}" for one in blind]
+    lines = [
+        f"{ORACLE_MARK} {symbol_text(one.asset.symbol)}: {reason_text(one.reason, say)}"
+        for one in blind
+    ]
     for feed in sorted(feeds.values(), key=lambda one: (one.usable, one.feed.description)):
-        beat = duration_text(feed.feed.heartbeat_s)
-        age = "age unknown" if feed.age_s is None else f"{duration_text(feed.age_s)} old"
-        said = f"{age}, heartbeat {beat}" if feed.usable else feed_trouble(feed)
+        said = _feed_state(feed, say) if feed.usable else feed_trouble(feed, say)
         mark = "🟢" if feed.usable else ORACLE_MARK
-        lines.append(f"{mark} {feed_name(feed)}: {said}")
+        lines.append(f"{mark} {feed_name(feed, say)}: {said}")
     if not lines:
-        return "No oracle was read yet: try again after the next block."
-    rest = len(lines) - SHOWN
-    shown = (*lines[:SHOWN], *((f"... {rest} more",) if rest > 0 else ()))
-    return "\n".join((*shown, *_references(prices)))
+        return say("No oracle was read yet: try again after the next block.")
+    shown = (*lines[:SHOWN], *more(len(lines) - SHOWN, say))
+    return "\n".join((*shown, *_references(prices, say)))
 
 
-def _references(prices: Sequence[PriceVerdict]) -> tuple[str, ...]:
+def _feed_state(feed: FeedVerdict, say: Speech) -> str:
+    beat = duration_text(feed.feed.heartbeat_s)
+    if feed.age_s is None:
+        return say("age unknown, heartbeat {beat}", beat=beat)
+    return say("{age} old, heartbeat {beat}", age=duration_text(feed.age_s), beat=beat)
+
+
+def _references(prices: Sequence[PriceVerdict], say: Speech) -> tuple[str, ...]:
     """What is doubted although its feeds are well, then how far prices are from their references,
     the furthest first."""
     doubted = [
-        f"🟠 {symbol_text(one.asset.symbol)}: {reason_text(one.hold_liquidations)}; "
-        "liquidations wait"
+        "🟠 "
+        + say(
+            "{symbol}: {reason}; liquidations wait",
+            symbol=symbol_text(one.asset.symbol),
+            reason=reason_text(one.hold_liquidations, say),
+        )
         for one in prices
         if one.usable and one.hold_liquidations
     ]
@@ -153,93 +192,145 @@ def _references(prices: Sequence[PriceVerdict]) -> tuple[str, ...]:
     without = sum(one.reference is not None and one.reference.price is None for one in prices)
     lines = doubted[:REFERENCES]
     if shown:
-        lines.append(f"From the references: {shown}")
+        lines.append(say("From the references: {shown}", shown=shown))
     if without:
-        lines.append(f"{without} without a reference at the moment")
+        lines.append(
+            say.plural(
+                "{n} without a reference at the moment",
+                "{n} without a reference at the moment",
+                without,
+            )
+        )
     return tuple(lines)
 
 
+RULE_WORD: Final = {
+    HEALTH: noted("health"),
+    HEALTH_UNKNOWN: noted("health unknown"),
+    ORACLE: noted("oracle"),
+    KEEPER: noted("keeper"),
+    REFUSED: noted("refused"),
+    REHEARSED: noted("rehearsed"),
+    RULE: noted("rule"),
+}
+
+
 def alerts_text(
-    states: Sequence[AlertState], names: Mapping[str, str], hushes: Iterable[Hush], now: int
+    states: Sequence[AlertState],
+    names: Mapping[str, str],
+    hushes: Iterable[Hush],
+    now: int,
+    say: Speech = ENGLISH,
 ) -> str:
     """Return what is firing for a chat, the worst first; `names` by subject."""
     if not states:
-        return "🟢 Nothing is firing for this chat."
+        return "🟢 " + say("Nothing is firing for this chat.")
     said = {(one.chat, one.rule, one.subject, one.fired_at): one for one in hushes}
     lines = []
     for state in states[:SHOWN]:
-        name = names.get(state.subject, plain(state.subject, 60))
-        health = f" {health_text(state.said_health)}" if state.said_health is not None else ""
-        since = duration_text(max(0, now - state.fired_at))
-        hush = said.get((state.chat, state.rule, state.subject, state.fired_at))
-        word = ""
-        if hush is not None and state.level <= hush.level and silent(hush, now):
-            left = "" if hush.until is None else f" for {duration_text(hush.until - now)} more"
-            word = f", acknowledged by {hush.by}" if hush.until is None else f", snoozed{left}"
-        level = LEVEL_WORD[state.level]
-        rule = state.rule.replace("_", " ")
-        lines.append(
-            f"{LEVEL_MARK[state.level]} {name}: {rule}{health} ({level}) for {since}{word}"
+        health = ""
+        if state.rule == HEALTH and state.said_health is not None:
+            health = f" {health_text(state.said_health, say)}"
+        told = say(
+            "{name}: {rule}{health} ({level}) for {time}",
+            name=names.get(state.subject, plain(state.subject, 60)),
+            rule=say(RULE_WORD.get(state.rule, state.rule)),
+            health=health,
+            level=level_word(state.level, say),
+            time=duration_text(max(0, now - state.fired_at)),
         )
-    rest = len(states) - SHOWN
-    return "\n".join((*lines, *((f"... {rest} more",) if rest > 0 else ())))
+        hush = said.get((state.chat, state.rule, state.subject, state.fired_at))
+        lines.append(f"{LEVEL_MARK[state.level]} {told}{_hushed(state, hush, now, say)}")
+    return "\n".join((*lines, *more(len(states) - SHOWN, say)))
 
 
-def hours_text(hours: ChatHours) -> str:
+def _hushed(state: AlertState, hush: Hush | None, now: int, say: Speech) -> str:
+    if hush is None or state.level > hush.level or not silent(hush, now):
+        return ""
+    if hush.until is None:
+        return say(", acknowledged by {who}", who=hush.by)
+    return say(", snoozed for {time} more", time=duration_text(hush.until - now))
+
+
+def hours_text(hours: ChatHours, say: Speech = ENGLISH) -> str:
     """Return a chat's hours in a sentence or two."""
     told = []
     if hours.quiet_from is not None and hours.quiet_to is not None:
         told.append(
-            f"Quiet from {clock_text(hours.quiet_from)} to {clock_text(hours.quiet_to)} "
-            f"({hours.zone}): what is critical is said all the same, the rest in the digest."
+            say(
+                "Quiet from {begin} to {end} ({zone}): what is critical is said all the same, "
+                "the rest in the digest.",
+                begin=clock_text(hours.quiet_from),
+                end=clock_text(hours.quiet_to),
+                zone=hours.zone,
+            )
         )
     else:
-        told.append("No quiet hours.")
+        told.append(say("No quiet hours."))
     if hours.digest_at is not None:
-        told.append(f"A digest every day at {clock_text(hours.digest_at)} ({hours.zone}).")
+        at = clock_text(hours.digest_at)
+        told.append(say("A digest every day at {time} ({zone}).", time=at, zone=hours.zone))
     else:
-        told.append("No daily digest.")
+        told.append(say("No daily digest."))
     return " ".join(told)
 
 
-def digest_text(positions: Sequence[str], held: Sequence[HeldLine], clocks: Sequence[str]) -> str:
+def digest_text(
+    positions: Sequence[str],
+    held: Sequence[HeldLine],
+    clocks: Sequence[str],
+    say: Speech = ENGLISH,
+) -> str:
     """Return a digest: how everything is, and what quiet hours kept back, each with its time."""
     told: list[str] = []
     if held:
-        told.append(f"While it was quiet ({len(held)}):")
+        told.append(say("While it was quiet ({n}):", n=len(held)))
         told += [f"{at} {plain(line.text, 200)}" for at, line in zip(clocks, held, strict=True)]
     if positions:
-        told.append("Now:")
+        told.append(say("Now:"))
         told += positions
-    return "\n".join(("☀️ Digest", *told))
+    return "\n".join(("☀️ " + say("Digest"), *told))
 
 
-def offer_text(name: str, offer: Offer) -> str:
+def offer_text(name: str, offer: Offer, say: Speech = ENGLISH) -> str:
     """Return what a second tap would do, with amounts, gas, and health before and after."""
     intent, plan = offer.intent, offer.rehearsed.plan
-    verb = "repay" if intent.kind is IntentKind.REPAY else "add"
-    amount = asset_text(intent.asset, intent.amount, rounding=ROUND_CEILING)
-    coin = native_symbol(intent.position.market.chain_id)
-    gas = f"at most {gas_text(Wei(plan.gas_limit * plan.max_fee_wei))} {coin}"
-    cost = offer.rehearsed.cost
-    if cost is not None:
-        gas = f"about {gas_text(cost.wei)} {coin}, {gas}"
+    values = {
+        "name": name,
+        "amount": asset_text(intent.asset, intent.amount, rounding=ROUND_CEILING),
+        "value": dollars_text(plan.spends, rounding=ROUND_CEILING),
+    }
+    if intent.kind is IntentKind.REPAY:
+        asked = say("{name}: repay {amount} ({value}) from the keeper's own account?", **values)
+    else:
+        asked = say("{name}: add {amount} ({value}) from the keeper's own account?", **values)
     after = offer.rehearsed.health_after
-    shown = "unknown" if after is None else health_text(after)
-    ending = (
-        "Confirm within 60 s."
-        if offer.armed
-        else "Not armed: confirming would rehearse it and send nothing."
+    effect = say(
+        "Health factor {before} → {after}, gas {gas}, simulated at block {block}.",
+        before=health_text(intent.health_before, say),
+        after=say("unknown") if after is None else health_text(after, say),
+        gas=_offered_gas(offer, say),
+        block=count_text(intent.block.number),
     )
-    return (
-        f"{name}: {verb} {amount} ({dollars_text(plan.spends, rounding=ROUND_CEILING)}) "
-        "from the keeper's own account?\n"
-        f"Health factor {health_text(intent.health_before)} → {shown}, gas {gas}, simulated at "
-        f"block {intent.block.number}.\n{ending}"
-    )
+    if offer.armed:
+        ending = say("Confirm within 60 s.")
+    else:
+        ending = say("Not armed: confirming would rehearse it and send nothing.")
+    return f"{asked}\n{effect}\n{ending}"
 
 
-def action_line(kind: str, name: str, state: str, tx: str, reason: str) -> str:
-    """Return one line of ``/actions``."""
+def _offered_gas(offer: Offer, say: Speech) -> str:
+    plan, cost = offer.rehearsed.plan, offer.rehearsed.cost
+    coin = native_symbol(offer.intent.position.market.chain_id)
+    most = f"{gas_text(Wei(plan.gas_limit * plan.max_fee_wei))} {coin}"
+    if cost is None:
+        return say("at most {most}", most=most)
+    return say("about {cost}, at most {most}", cost=f"{gas_text(cost.wei)} {coin}", most=most)
+
+
+def action_line(
+    kind: str, name: str, state: str, tx: str, reason: str, *, say: Speech = ENGLISH
+) -> str:
+    """Return one line of ``/actions``; `kind` and `state` are the journal's own words."""
     told = f"{kind} {name}: {state}"
-    return f"{told}, tx {short(tx)}" if tx else f"{told}: {reason_text(plain(reason, 120))}"
+    return f"{told}, tx {short(tx)}" if tx else f"{told}: {reason_text(plain(reason, 120), say)}"

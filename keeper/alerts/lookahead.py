@@ -15,6 +15,7 @@ from keeper.alerts.hours import quiet
 from keeper.alerts.machine import level_of
 from keeper.alerts.numbers import count_text, duration_text, health_text, plain
 from keeper.alerts.render import LEVEL_MARK, chain_name, clip, market_name, name_of
+from keeper.alerts.speech import Speech, SpeechOf, english
 from keeper.model import (
     AlertLevel,
     BlockRef,
@@ -84,6 +85,7 @@ def change_messages(
     thresholds: Thresholds,
     manners: Manners | None = None,
     outlook: Outlook | None = None,
+    speech: SpeechOf = english,
 ) -> Told:
     """Return what is said of `changed`, which happened at `block` or, with `outlook`, will.
 
@@ -96,8 +98,8 @@ def change_messages(
         for watch in watches:
             if watch.account == effect.position.account:
                 level = level_of(effect.after, watch.thresholds or thresholds)
-                found.append(_to_owner(news, effect, watch, level))
-    found += (_to_operator(news, chat) for chat in operators)
+                found.append(_to_owner(news, effect, watch, level, speech(watch.chat)))
+    found += (_to_operator(news, chat, speech(chat)) for chat in operators)
     now = block.timestamp
     kept = [
         message
@@ -108,19 +110,22 @@ def change_messages(
     return Told(messages=tuple(m for m in found if m not in kept), held=tuple(lines))
 
 
-def _to_owner(news: _News, effect: Effect, watch: Watch, level: AlertLevel) -> Message:
+def _to_owner(news: _News, effect: Effect, watch: Watch, level: AlertLevel, say: Speech) -> Message:
     name = name_of(watch.label, watch.account)
-    before, after = health_text(effect.before), health_text(effect.after)
+    before, after = health_text(effect.before, say), health_text(effect.after, say)
     better = effect.after > effect.before
     mark = LEVEL_MARK[level]
+    values = {"name": name, "before": before, "after": after}
+    below = effect.after < WAD
     if news.outlook is None:
-        first = f"{mark} {name}: health factor {before} -> {after}, parameters changed"
+        first = say("{name}: health factor {before} -> {after}, parameters changed", **values)
+        first += say("; it can be liquidated") if below else ""
     else:
-        first = f"{mark} {name}: health factor would become {after}, is {before}"
-    if effect.after < WAD:
-        first += "; it can be liquidated" if news.outlook is None else "; it could be liquidated"
+        first = say("{name}: health factor would become {after}, is {before}", **values)
+        first += say("; it could be liquidated") if below else ""
+    first = f"{mark} {first}"
     link = account_link(effect.position.market.chain_id, effect.position.account)
-    text = "\n".join((first, *_details(news), *([link] if link else [])))
+    text = "\n".join((first, *_details(news, say), *([link] if link else [])))
     return Message(
         key=news.key(effect.position, watch.chat),
         chat=watch.chat,
@@ -130,32 +135,49 @@ def _to_owner(news: _News, effect: Effect, watch: Watch, level: AlertLevel) -> M
     )
 
 
-def _to_operator(news: _News, chat: str) -> Message:
+def _to_operator(news: _News, chat: str, say: Speech) -> Message:
     changed = news.changed
     number = len(changed.changes)
-    what = "1 parameter" if number == 1 else f"{count_text(number)} parameters"
     worse = sum(effect.after < effect.before for effect in changed.effects)
     lost = sum(effect.after < WAD <= effect.before for effect in changed.effects)
-    verb = "changed" if news.outlook is None else "would change"
-    first = f"🔧 {market_name(changed.market)}: {what} {verb}, {_affected(changed, worse)}"
+    values = {"where": market_name(changed.market, say), "effect": _affected(changed, worse, say)}
+    if news.outlook is None:
+        told = say.plural(
+            "{where}: {n} parameter changed, {effect}",
+            "{where}: {n} parameters changed, {effect}",
+            number,
+            **values,
+        )
+    else:
+        told = say.plural(
+            "{where}: {n} parameter would change, {effect}",
+            "{where}: {n} parameters would change, {effect}",
+            number,
+            **values,
+        )
+    first = f"🔧 {told}"
     if lost:
-        first += f", {count_text(lost)} of them below 1"
+        first += say(", {n} of them below 1", n=count_text(lost))
     return Message(
         key=news.key(news.changed.market, chat),
         chat=chat,
         severity=Severity.CRITICAL if lost else Severity.WARNING if worse else Severity.INFO,
-        text=clip("\n".join((first, *_details(news)))),
+        text=clip("\n".join((first, *_details(news, say)))),
         kind="change",
     )
 
 
-def _affected(changed: Changed, worse: int) -> str:
+def _affected(changed: Changed, worse: int, say: Speech) -> str:
     if not changed.effects:
-        return "no watched position is affected"
-    return f"{count_text(len(changed.effects))} watched affected, {count_text(worse)} for the worse"
+        return say("no watched position is affected")
+    return say(
+        "{n} watched affected, {worse} for the worse",
+        n=count_text(len(changed.effects)),
+        worse=count_text(worse),
+    )
 
 
-def _details(news: _News) -> list[str]:
+def _details(news: _News, say: Speech) -> list[str]:
     changed, block, outlook = news.changed, news.block, news.outlook
     lines = [
         f"{_foreign(each.subject)}: {_foreign(each.parameter)} "
@@ -163,18 +185,28 @@ def _details(news: _News) -> list[str]:
         for each in changed.changes[:SHOWN]
     ]
     if len(changed.changes) > SHOWN:
-        lines.append(f"and {count_text(len(changed.changes) - SHOWN)} more")
-    chain = chain_name(changed.market.chain_id)
+        lines.append(say("and {n} more", n=count_text(len(changed.changes) - SHOWN)))
+    chain = chain_name(changed.market.chain_id, say)
     if outlook is None:
-        lines.append(f"{chain}, block {count_text(block.number)}")
-    elif outlook.from_s is None:
-        lines.append(f"{chain}, {outlook.name}: pending, in any block")
+        number = count_text(block.number)
+        lines.append(say("{chain}, block {number}", chain=chain, number=number))
+        return lines
+    values = {"chain": chain, "what": outlook.name}
+    if outlook.from_s is None:
+        lines.append(say("{chain}, {what}: pending, in any block", **values))
     elif outlook.from_s <= block.timestamp:
-        lines.append(f"{chain}, {outlook.name}: queued, can be carried out at any time")
+        lines.append(say("{chain}, {what}: queued, can be carried out at any time", **values))
     else:
         when = datetime.fromtimestamp(outlook.from_s, UTC).strftime("%Y-%m-%d %H:%M")
         left = duration_text(outlook.from_s - block.timestamp)
-        lines.append(f"{chain}, {outlook.name}: queued, from {when} UTC on, in {left}")
+        lines.append(
+            say(
+                "{chain}, {what}: queued, from {when} UTC on, in {time}",
+                when=when,
+                time=left,
+                **values,
+            )
+        )
     return lines
 
 

@@ -41,6 +41,8 @@ class Policy:
     """For how long it must stay there."""
     worse_by: Wad = Wad(WAD // 50)  # noqa: RUF009 - a NewType of int is immutable
     """A fall of this much since it was last told is told again: 0.02."""
+    rule_worse_bps: int = 500
+    """A rule's reading that is worse by this share is told again: 5 %; see `worse_reading`."""
     repeat_critical_s: int = 900
     repeat_warning_s: int = 4 * 3600
     unknown_clear_s: int = 60
@@ -98,7 +100,7 @@ class Event:
     state: AlertState
     """The alert after it; level CLEAR when it resolved."""
     health: Wad | None = None
-    """The health factor of this step; None for rules that are not about one."""
+    """The health factor of this step, or what a rule measured; None for what has no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,25 +205,31 @@ def step_condition(
     now: int,
     policy: Policy,
     hush: Hush | None = None,
+    reading: Wad | None = None,
+    worse: bool = False,
 ) -> Step:
     """Take one block's verdict of a rule that is on or off: an oracle, a fault, a refusal.
 
     `level` is CLEAR where the condition does not hold.  A lower level than the one that was said
     keeps it; a higher one is said as worse.  Resolves after `clear_for_s` without the condition.
+    `reading`: what a rule measured, remembered as what people were told; `worse`: it went on to
+    get worse by enough to be said again at the same level.
     """
     if state is None or state.level is AlertLevel.CLEAR:
-        return _fire(key, level, None, now) if level is not AlertLevel.CLEAR else Step(state=None)
+        fires = level is not AlertLevel.CLEAR
+        return _fire(key, level, reading, now) if fires else Step(state=None)
     if level is AlertLevel.CLEAR:
         since = now if state.clear_since is None else min(now, state.clear_since)
         if now - since < clear_for_s:
             return Step(state=replace(state, clear_since=since))
         ended = _at_level(replace(state, clear_since=None), AlertLevel.CLEAR, now)
-        return _say(Change.RESOLVED, state, ended, None, now)
+        return _say(Change.RESOLVED, state, ended, reading, now)
     kept = replace(state, clear_since=None)
-    if level > state.level:
-        return _say(Change.WORSE, state, _at_level(kept, level, now), None, now)
+    if level > state.level or worse:
+        louder = _at_level(kept, max(level, state.level), now)
+        return _say(Change.WORSE, state, louder, reading, now)
     if _reminder_due(state, now, policy, hush):
-        return _say(Change.REPEATED, state, kept, None, now)
+        return _say(Change.REPEATED, state, kept, reading, now)
     return Step(state=kept)
 
 

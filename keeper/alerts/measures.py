@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from keeper.alerts.distance import liquidation_points
 from keeper.alerts.numbers import amount_text, dollars_text, grouped, symbol_text
 from keeper.alerts.rules import FROM_FACTS, GAS, OF_ACCOUNTS
+from keeper.alerts.speech import ENGLISH, Speech
 from keeper.model import (
     Address,
     AlertLevel,
@@ -128,7 +129,27 @@ def level_of_rule(rule: Rule, value: Wad, standing: AlertLevel) -> AlertLevel:
     return AlertLevel.CLEAR
 
 
-def value_text(rule: Rule, value: Wad) -> str:
+def worse_reading(rule: Rule, value: Wad, said: Wad | None, worse_bps: int) -> bool:
+    """Whether a reading is worth a word again, of an alert that stands since `said`.
+
+    Below a bound each step is a share of the bound, so that there are few on the way to nothing;
+    above it, of what was said, so that there are few on the way to anywhere.  One doubt more is a
+    step, and every movement is one of its own.
+    """
+    if said is None:
+        return False
+    match rule.gauge:
+        case Gauge.MOVED:
+            return True
+        case Gauge.ORACLE if rule.above:
+            return value >= said + WAD
+        case _ if rule.above:
+            return value > said and (value - said) * 10_000 >= said * worse_bps
+        case _:
+            return value < said and (said - value) * 10_000 >= rule.warning * worse_bps
+
+
+def value_text(rule: Rule, value: Wad, say: Speech = ENGLISH) -> str:
     """Return a reading or bound in the gauge's unit."""
     match rule.gauge:
         case Gauge.PRICE | Gauge.MOVED:
@@ -139,7 +160,7 @@ def value_text(rule: Rule, value: Wad) -> str:
         case Gauge.ORACLE:
             return str(value // WAD)
         case Gauge.LIQUIDITY | Gauge.SUPPLY_ROOM | Gauge.BORROW_ROOM | Gauge.BALANCE:
-            unit = "of the chain's coin" if rule.of == GAS else symbol_text(rule.of)
+            unit = say("of the chain's coin") if rule.of == GAS else symbol_text(rule.of)
             return f"{amount_text(Raw(value), 18)} {'' if rule.of[:2] == '0x' else unit}".rstrip()
 
 

@@ -8,6 +8,7 @@ import unicodedata
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Final
 
+from keeper.alerts.speech import ENGLISH, Speech
 from keeper.units import UINT256_MAX, WAD, Base, Raw, Wad, Wei
 
 THIN: Final = "\u202f"
@@ -41,15 +42,15 @@ def _trimmed(digits: str) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
-def health_text(health: Wad) -> str:
+def health_text(health: Wad, say: Speech = ENGLISH) -> str:
     """Return a health factor, floored: three decimals below 10, one below 1000.
 
     Never rounded up across a threshold.  ``UINT256_MAX`` is what an account without debt has.
     """
     if health == UINT256_MAX:
-        return "no debt"
+        return say("no debt")
     if health >= 1000 * WAD:
-        return f"over 1{THIN}000"
+        return say("over {number}", number=f"1{THIN}000")
     return grouped(_fixed(health, 18, 3 if health < 10 * WAD else 1, ROUND_FLOOR))
 
 
@@ -170,6 +171,6 @@ def symbol_text(symbol: str) -> str:
     return shown or "?"
 
 
-def reason_text(reason: str) -> str:
+def reason_text(reason: str, say: Speech = ENGLISH) -> str:
     """Return a reason as the end of a sentence: one line, capped, without its full stop."""
-    return plain(reason, REASON_CHARS).rstrip(".") or "no reason given"
+    return plain(reason, REASON_CHARS).rstrip(".") or say("no reason given")

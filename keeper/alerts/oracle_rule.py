@@ -1,10 +1,12 @@
 """The rule ``oracle``: a feed that cannot be used, told once per chat.  Pure."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from keeper.alerts.machine import (
     ORACLE,
     AlertKey,
+    Event,
 )
 from keeper.alerts.render import (
     feed_name,
@@ -13,6 +15,7 @@ from keeper.alerts.render import (
     price_name,
 )
 from keeper.alerts.room import Notice, Room, Trouble, feed_subject
+from keeper.alerts.speech import Phrase
 from keeper.model import (
     AlertLevel,
     Assessment,
@@ -61,9 +64,13 @@ def oracle_notices(room: Room, assessments: tuple[Assessment, ...]) -> list[Noti
         for event in room.turn(key, level, room.policy.oracle_clear_s):
             name, what = _oracle_words(key.subject, found, feeds, room.prices)
             stance = Stance.HOLD_ALL if found is None else found.stance
-            line = oracle_line(event, name, what, now=room.now, stance=stance)
+            line = _line(event, name, what, room.now, stance)
             notices.append(Notice(event=event, line=line, text=line, group=ORACLE, rank=rank))
     return notices
+
+
+def _line(event: Event, name: Phrase, what: Phrase, now: int, stance: Stance) -> Phrase:
+    return lambda say: oracle_line(event, name(say), what(say), now=now, stance=stance, say=say)
 
 
 def _oracle_key(chat: str, subject: str) -> AlertKey:
@@ -84,15 +91,16 @@ def _oracle_words(
     trouble: Trouble | None,
     feeds: Mapping[str, FeedVerdict],
     prices: Mapping[MarketId, tuple[PriceVerdict, ...]],
-) -> tuple[str, str]:
+) -> tuple[Phrase, Phrase]:
     """Return the name, and what is wrong or how it is now."""
     if trouble is not None:
         return trouble.name, trouble.what
     feed = feeds.get(subject)
     if feed is not None:
-        return feed_name(feed), feed_well(feed)
+        return partial(feed_name, feed), partial(feed_well, feed)
     for market, verdicts in prices.items():
         for verdict in verdicts:
             if subject == f"{market.chain_id}:{market.name}:{verdict.asset.address}":
-                return price_name(verdict), "usable again"
-    return f"Oracle {subject.rpartition(':')[2]}", feed_well(None)
+                return partial(price_name, verdict), lambda say: say("usable again")
+    address = subject.rpartition(":")[2]
+    return lambda say: say("Oracle {name}", name=address), partial(feed_well, None)

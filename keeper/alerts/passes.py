@@ -35,6 +35,7 @@ from keeper.alerts.render import (
     fault_line,
 )
 from keeper.alerts.room import Ledger, Notice, Room, relayed, troubles
+from keeper.alerts.speech import Phrase, Saying, SpeechOf, english
 from keeper.model import (
     Address,
     AlertLevel,
@@ -74,7 +75,7 @@ class Fault:
 
     part: str
     """``heads``, ``database``, ``signer 0x52ab..9f01``: with the scope it is the subject."""
-    sentence: str
+    sentence: str | Saying
     level: AlertLevel = AlertLevel.CRITICAL
 
 
@@ -96,6 +97,7 @@ def pass_alerts(
     interest: Callable[[Assessed], int | None] = lambda _: None,
     rules: Iterable[Rule] = (),
     gauges: Mapping[MarketId, Gauges] | None = None,
+    speech: SpeechOf = english,
 ) -> AlertPass:
     """Return the changed alerts and the messages of one block.
 
@@ -110,6 +112,7 @@ def pass_alerts(
     * `manners`: what people acknowledged, their quiet hours, and their rules.
     * `rules`: those of the configuration, besides people's own.
     * `gauges`: what rules measure, of every market that was read in this pass.
+    * `speech`: the language of each chat.
     """
     room = Room(
         block=block,
@@ -143,6 +146,7 @@ def pass_alerts(
         manners=manners,
         instant=block.hash,
         now=room.now,
+        speech=speech,
     )
 
 
@@ -154,6 +158,7 @@ def _told(
     manners: Manners | None,
     instant: str,
     now: int,
+    speech: SpeechOf,
 ) -> AlertPass:
     """Return a pass's end: relayed to whoever was called in, kept back where it is quiet."""
     hours = {one.chat: one for one in manners.hours} if manners else {}
@@ -161,23 +166,23 @@ def _told(
     held: list[HeldLine] = []
     for notice in (one for told in notices for one in relayed(told, policy)):
         if quiet(hours.get(notice.chat), now) and not passes_quiet(notice.event):
-            held.extend(_held(notice, instant, now))
+            held.extend(_held(notice, instant, now, speech))
         else:
             said.append(notice)
     return AlertPass(
         states=tuple(ledger.changed.values()),
-        messages=messages_of(said, instant),
+        messages=messages_of(said, instant, speech),
         events=tuple(notice.event for notice in notices),
         held=tuple(held),
     )
 
 
-def _held(notice: Notice, instant: str, now: int) -> tuple[HeldLine, ...]:
+def _held(notice: Notice, instant: str, now: int, speech: SpeechOf) -> tuple[HeldLine, ...]:
     """Return the line for the digest; a reminder is not worth one."""
     if notice.event.change is Change.REPEATED:
         return ()
     key = key_of_message(notice, instant)
-    return (HeldLine(chat=notice.chat, at=now, key=key, text=notice.line),)
+    return (HeldLine(chat=notice.chat, at=now, key=key, text=notice.line(speech(notice.chat))),)
 
 
 def passes_quiet(event: Event) -> bool:
@@ -195,6 +200,7 @@ def pass_faults(
     now: int,
     policy: Policy | None = None,
     manners: Manners | None = None,
+    speech: SpeechOf = english,
 ) -> AlertPass:
     """Return the changed alerts and messages about the keeper itself.
 
@@ -236,6 +242,18 @@ def pass_faults(
         ledger.take(key, called)
         for event in (*step.events, *called.events):
             part = key.subject.replace(":", " ", 1)
-            line = fault_line(event, part, fault.sentence if fault else "", now=now)
+            line = _fault(event, part, fault.sentence if fault else "", now)
             notices.append(Notice(event=event, line=line, text=line, group=KEEPER, rank=rank))
-    return _told(notices, ledger, policy=rules, manners=manners, instant=str(now), now=now)
+    return _told(
+        notices,
+        ledger,
+        policy=rules,
+        manners=manners,
+        instant=str(now),
+        now=now,
+        speech=speech,
+    )
+
+
+def _fault(event: Event, part: str, sentence: str | Saying, now: int) -> Phrase:
+    return lambda say: fault_line(event, part, sentence, now=now, say=say)

@@ -6,6 +6,7 @@ from keeper.alerts.machine import (
     HEALTH,
     HEALTH_UNKNOWN,
     AlertKey,
+    Event,
     step_health,
 )
 from keeper.alerts.messages import chart_of
@@ -18,14 +19,17 @@ from keeper.alerts.render import (
     unknown_line,
 )
 from keeper.alerts.room import Notice, Room, subject_of
+from keeper.alerts.speech import Phrase
 from keeper.model import (
     Address,
     AlertLevel,
     Assessed,
     Assessment,
+    Thresholds,
     Unassessable,
     Watch,
 )
+from keeper.units import Wad
 
 
 def position_notices(room: Room, assessments: tuple[Assessment, ...]) -> list[Notice]:
@@ -39,7 +43,7 @@ def position_notices(room: Room, assessments: tuple[Assessment, ...]) -> list[No
         for assessment in mine:
             name = name_of(watch.label, watch.account)
             if len(owing) > 1:
-                name = f"{name} on {plain(assessment.position.market.name, 40)}"
+                name = f"{name} · {plain(assessment.position.market.name, 40)}"
             match assessment:
                 case Assessed():
                     notices.extend(_known(room, watch, assessment, name))
@@ -56,7 +60,7 @@ def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Noti
 
     key = AlertKey(chat=watch.chat, rule=HEALTH_UNKNOWN, subject=subject)
     for event in room.turn(key, AlertLevel.CLEAR, room.policy.unknown_clear_s):
-        line = unknown_line(event, name, reason="", now=room.now, health=assessed.health_factor)
+        line = _unknown_words(event, name, "", room.now, assessed.health_factor)
         notices.append(Notice(event=event, line=line, text=line, group=HEALTH, rank=rank))
 
     key = AlertKey(chat=watch.chat, rule=HEALTH, subject=subject)
@@ -70,20 +74,36 @@ def _known(room: Room, watch: Watch, assessed: Assessed, name: str) -> list[Noti
         hush=room.hush(key),
     )
     events = (*room.keep(key, step), *room.call_in(key, assessed.health_factor))
-    for event in events:
-        line = health_line(event, name, thresholds=thresholds, policy=room.policy, now=room.now)
-        text = health_message(
-            event,
-            _about(room, assessed, name),
-            thresholds=thresholds,
-            policy=room.policy,
-            now=room.now,
+    notices += [
+        Notice(
+            event=event,
+            line=_health_words(event, None, name, thresholds, room),
+            text=_health_words(event, _about(room, assessed, name), name, thresholds, room),
+            group=HEALTH,
+            rank=rank,
+            chart=chart_of(assessed.position),
         )
-        chart = chart_of(assessed.position)
-        notices.append(
-            Notice(event=event, line=line, text=text, group=HEALTH, rank=rank, chart=chart)
-        )
+        for event in events
+    ]
     return notices
+
+
+def _health_words(
+    event: Event, about: About | None, name: str, thresholds: Thresholds, room: Room
+) -> Phrase:
+    """Return a health event's line, or with `about` its whole message."""
+    policy, now = room.policy, room.now
+    if about is None:
+        return lambda say: health_line(
+            event, name, thresholds=thresholds, policy=policy, now=now, say=say
+        )
+    return lambda say: health_message(
+        event, about, thresholds=thresholds, policy=policy, now=now, say=say
+    )
+
+
+def _unknown_words(event: Event, name: str, reason: str, now: int, health: Wad | None) -> Phrase:
+    return lambda say: unknown_line(event, name, reason=reason, now=now, health=health, say=say)
 
 
 def _unknown(room: Room, watch: Watch, unknown: Unassessable, name: str) -> list[Notice]:
@@ -97,7 +117,7 @@ def _unknown(room: Room, watch: Watch, unknown: Unassessable, name: str) -> list
     level = room.level_while_unknown(watch.chat, (unknown.position,))
     notices = []
     for event in room.turn(key, level, room.policy.unknown_clear_s):
-        line = unknown_line(event, name, reason=unknown.reason, now=room.now, health=None)
+        line = _unknown_words(event, name, unknown.reason, room.now, None)
         notices.append(Notice(event=event, line=line, text=line, group=HEALTH, rank=0))
     return notices
 

@@ -25,6 +25,7 @@ from keeper.alerts.numbers import (
     symbol_text,
     threshold_text,
 )
+from keeper.alerts.speech import ENGLISH, Saying, Speech, noted, words_of
 from keeper.model import (
     Address,
     AlertLevel,
@@ -47,10 +48,10 @@ LEVEL_MARK: Final = {
     AlertLevel.CRITICAL: "🔴",
 }
 LEVEL_WORD: Final = {
-    AlertLevel.CLEAR: "clear",
-    AlertLevel.INFO: "info",
-    AlertLevel.WARNING: "warning",
-    AlertLevel.CRITICAL: "critical",
+    AlertLevel.CLEAR: noted("clear"),
+    AlertLevel.INFO: noted("info"),
+    AlertLevel.WARNING: noted("warning"),
+    AlertLevel.CRITICAL: noted("critical"),
 }
 ORACLE_MARK: Final = "⚪"
 FAULT_MARK: Final = "⚠️"
@@ -68,7 +69,6 @@ _CHAINS: Final = {
     324: "ZKsync Era",
     1088: "Metis",
     8453: "Base",
-    31337: "local chain",
     42161: "Arbitrum",
     42220: "Celo",
     43114: "Avalanche",
@@ -115,9 +115,12 @@ class About:
     link: str = ""
 
 
-def chain_name(chain_id: int) -> str:
+def chain_name(chain_id: int, say: Speech = ENGLISH) -> str:
     """Return the chain's everyday name."""
-    return _CHAINS.get(chain_id, f"chain {chain_id}")
+    if chain_id == 31337:
+        return say("local chain")
+    known = _CHAINS.get(chain_id)
+    return say("chain {number}", number=chain_id) if known is None else known
 
 
 def native_symbol(chain_id: int) -> str:
@@ -125,10 +128,10 @@ def native_symbol(chain_id: int) -> str:
     return _NATIVE.get(chain_id, "ETH")
 
 
-def market_name(market: MarketId) -> str:
+def market_name(market: MarketId, say: Speech = ENGLISH) -> str:
     """Return ``Aave v3 · Ethereum``."""
     protocol = _PROTOCOLS.get(market.protocol, market.protocol)
-    return f"{plain(protocol, 24)} · {chain_name(market.chain_id)}"
+    return f"{plain(protocol, 24)} · {chain_name(market.chain_id, say)}"
 
 
 def name_of(label: str, account: Address) -> str:
@@ -148,114 +151,169 @@ def clip(text: str) -> str:
 
 
 def health_message(
-    event: Event, about: About, *, thresholds: Thresholds, policy: Policy, now: int
+    event: Event,
+    about: About,
+    *,
+    thresholds: Thresholds,
+    policy: Policy,
+    now: int,
+    say: Speech = ENGLISH,
 ) -> str:
     """Return the text of one event of the rule ``health``.  Raises ValueError for others."""
-    first = health_line(event, about.name, thresholds=thresholds, policy=policy, now=now)
+    first = health_line(event, about.name, thresholds=thresholds, policy=policy, now=now, say=say)
     match event.change:
         case Change.RESOLVED:
             return first
         case Change.EASED | Change.FIRED | Change.WORSE | Change.REPEATED | Change.ESCALATED:
-            return "\n".join((first, *_details(about)))
+            return "\n".join((first, *_details(about, say)))
 
 
 def health_line(
-    event: Event, name: str, *, thresholds: Thresholds, policy: Policy, now: int
+    event: Event,
+    name: str,
+    *,
+    thresholds: Thresholds,
+    policy: Policy,
+    now: int,
+    say: Speech = ENGLISH,
 ) -> str:
     """Return the first line of one event of the rule ``health``."""
     if event.health is None:
         raise ValueError(f"{event.state.rule} events are not about a health factor")
     level, health = event.state.level, event.health
-    mark, shown = LEVEL_MARK[level], health_text(health)
+    shown = health_text(health, say)
     match event.change:
         case Change.FIRED:
-            return f"{mark} {name}: health factor {shown} {_bound(level, health, thresholds)}"
+            bound = _bound(level, health, thresholds, say)
+            told = say(
+                "{name}: health factor {health} {bound}", name=name, health=shown, bound=bound
+            )
         case Change.WORSE:
-            bound = _held(level, health, thresholds, policy)
-            return f"{mark} {name}: health factor {shown} {bound}{_fall(event, health, now)}"
+            bound = _held(level, health, thresholds, policy, say) + _fall(event, health, now, say)
+            told = say(
+                "{name}: health factor {health} {bound}", name=name, health=shown, bound=bound
+            )
         case Change.REPEATED:
-            bound = _held(level, health, thresholds, policy)
-            lasting = duration_text(now - event.state.fired_at)
-            return f"{mark} {name}: health factor still {shown} {bound}, for {lasting}"
+            told = say(
+                "{name}: health factor still {health} {bound}, for {time}",
+                name=name,
+                health=shown,
+                bound=_held(level, health, thresholds, policy, say),
+                time=duration_text(now - event.state.fired_at),
+            )
         case Change.ESCALATED:
-            bound = _held(level, health, thresholds, policy)
-            return f"{mark} {name}: health factor {shown} {bound}, {nobody_answered(event, now)}"
+            told = say(
+                "{name}: health factor {health} {bound}, {why}",
+                name=name,
+                health=shown,
+                bound=_held(level, health, thresholds, policy, say),
+                why=nobody_answered(event, now, say),
+            )
         case Change.EASED:
-            was = LEVEL_WORD[event.before.level] if event.before else "worse"
-            bound = _bound(level, health, thresholds)
-            return f"{mark} {name}: health factor up to {shown} {bound}, no longer {was}"
+            told = say(
+                "{name}: health factor up to {health} {bound}, no longer {level}",
+                name=name,
+                health=shown,
+                bound=_bound(level, health, thresholds, say),
+                level=level_word(event.before.level, say) if event.before else say("worse"),
+            )
         case Change.RESOLVED:
-            return f"{mark} {name}: {_back(event, health, thresholds, policy)}"
+            told = f"{name}: {_back(event, health, thresholds, policy, say)}"
+    return f"{LEVEL_MARK[level]} {told}"
 
 
-def nobody_answered(event: Event, now: int) -> str:
+def level_word(level: AlertLevel, say: Speech = ENGLISH) -> str:
+    """Return a level as people read it."""
+    return say(LEVEL_WORD[level])
+
+
+def nobody_answered(event: Event, now: int, say: Speech = ENGLISH) -> str:
     """Return why somebody else is told as well."""
     since = event.state.level_at or event.state.fired_at
-    return f"not acknowledged for {duration_text(now - since)}"
+    return say("not acknowledged for {time}", time=duration_text(now - since))
 
 
-def _bound(level: AlertLevel, health: Wad, thresholds: Thresholds) -> str:
+def _bound(level: AlertLevel, health: Wad, thresholds: Thresholds, say: Speech) -> str:
     if health < WAD:
-        return "(below 1: can be liquidated now)"
-    return f"({LEVEL_WORD[level]} < {threshold_text(threshold_of(level, thresholds))})"
+        return say("(below 1: can be liquidated now)")
+    return f"({level_word(level, say)} < {threshold_text(threshold_of(level, thresholds))})"
 
 
-def _held(level: AlertLevel, health: Wad, thresholds: Thresholds, policy: Policy) -> str:
+def _held(
+    level: AlertLevel, health: Wad, thresholds: Thresholds, policy: Policy, say: Speech
+) -> str:
     """Say the bound, or, between the threshold and its clearing bound, when it will clear."""
     threshold = threshold_of(level, thresholds)
     if health < threshold:
-        return _bound(level, health, thresholds)
+        return _bound(level, health, thresholds, say)
     clears = threshold_text(Wad(threshold + policy.clear_margin))
-    return f"({LEVEL_WORD[level]} until above {clears})"
+    return say("({level} until above {bound})", level=level_word(level, say), bound=clears)
 
 
-def _fall(event: Event, health: Wad, now: int) -> str:
+def _fall(event: Event, health: Wad, now: int, say: Speech) -> str:
     before = event.before
     if before is None or before.said_health is None or before.said_health <= health:
         return ""
-    text = f", down from {health_text(before.said_health)}"
-    return text if before.said_at == 0 else f"{text} in {duration_text(now - before.said_at)}"
+    was = health_text(before.said_health, say)
+    if before.said_at == 0:
+        return say(", down from {health}", health=was)
+    lasting = duration_text(now - before.said_at)
+    return say(", down from {health} in {time}", health=was, time=lasting)
 
 
-def _back(event: Event, health: Wad, thresholds: Thresholds, policy: Policy) -> str:
+def _back(event: Event, health: Wad, thresholds: Thresholds, policy: Policy, say: Speech) -> str:
     if event.before is None:
         raise ValueError("a resolve has an alert before it")
     bound = Wad(threshold_of(event.before.level, thresholds) + policy.clear_margin)
     low = event.state.lowest
-    was = f" Low was {health_text(low)}." if low is not None else ""
-    since = f"(above {threshold_text(bound)} for {duration_text(policy.clear_for_s)})"
-    shown = "has no debt any more" if health == UINT256_MAX else f"back to {health_text(health)}"
-    return f"{shown} {since}.{was}"
+    values = {"bound": threshold_text(bound), "time": duration_text(policy.clear_for_s)}
+    if health == UINT256_MAX:
+        text = say("has no debt any more (above {bound} for {time}).", **values)
+    else:
+        shown = health_text(health, say)
+        text = say("back to {health} (above {bound} for {time}).", health=shown, **values)
+    return text if low is None else text + say(" Low was {health}.", health=health_text(low, say))
 
 
-def _details(about: About) -> tuple[str, ...]:
-    lines = [f"{market_name(about.market)} · block {count_text(about.block.number)}"]
+def _details(about: About, say: Speech) -> tuple[str, ...]:
+    where = market_name(about.market, say)
+    lines = [say("{where} · block {number}", where=where, number=count_text(about.block.number))]
     if about.oracle_age_s is not None:
-        lines[0] += f" · oracle {duration_text(about.oracle_age_s)} old"
-    lines.extend(point_line(point) for point in about.points)
+        lines[0] += say(" · oracle {time} old", time=duration_text(about.oracle_age_s))
+    lines.extend(point_line(point, say) for point in about.points)
     if about.together_permille is not None:
-        lines.append(f"Or if all collateral falls by {permille_text(about.together_permille)[1:]}")
+        fall = permille_text(about.together_permille)[1:]
+        lines.append(say("Or if all collateral falls by {percent}", percent=fall))
     if about.interest_s:
-        lines.append(f"By interest alone at today's rates: in {duration_text(about.interest_s)}")
+        lasting = duration_text(about.interest_s)
+        lines.append(say("By interest alone at today's rates: in {time}", time=lasting))
     if about.remedies is not None and about.remedies.options:
-        ways = " or ".join(_way(option) for option in about.remedies.options[:3])
-        lines.append(f"To reach {threshold_text(about.remedies.target)}: {ways}")
+        ways = say(" or ").join(_way(option, say) for option in about.remedies.options[:3])
+        target = threshold_text(about.remedies.target)
+        lines.append(say("To reach {target}: {ways}", target=target, ways=ways))
     if about.link:
         lines.append(about.link)
     return tuple(lines)
 
 
-def point_line(point: LiquidationPoint) -> str:
+def point_line(point: LiquidationPoint, say: Speech = ENGLISH) -> str:
     """Return ``Liquidated if ETH < $2 291 (-8.4 %), now $2 501``."""
     sign, rounding = (">", "ROUND_FLOOR") if point.rises else ("<", ROUND_CEILING)
-    price = dollars_text(point.price, rounding=rounding)
-    change = permille_text(point.permille)
-    return f"Liquidated if {point.name} {sign} {price} ({change}), now {dollars_text(point.now)}"
+    return say(
+        "Liquidated if {what} {sign} {price} ({change}), now {now}",
+        what=point.name,
+        sign=sign,
+        price=dollars_text(point.price, rounding=rounding),
+        change=permille_text(point.permille),
+        now=dollars_text(point.now),
+    )
 
 
-def _way(remedy: Remedy) -> str:
-    verb = "repay" if remedy.kind is IntentKind.REPAY else "add"
-    return f"{verb} {asset_text(remedy.asset, remedy.amount, rounding=ROUND_CEILING)}"
+def _way(remedy: Remedy, say: Speech) -> str:
+    amount = asset_text(remedy.asset, remedy.amount, rounding=ROUND_CEILING)
+    if remedy.kind is IntentKind.REPAY:
+        return say("repay {amount}", amount=amount)
+    return say("add {amount}", amount=amount)
 
 
 def asset_text(asset: Asset, amount: Raw, *, rounding: str = "ROUND_FLOOR") -> str:
@@ -267,117 +325,159 @@ def asset_text(asset: Asset, amount: Raw, *, rounding: str = "ROUND_FLOOR") -> s
 # --- unknown health -------------------------------------------------------------------------
 
 
-def unknown_line(event: Event, name: str, *, reason: str, now: int, health: Wad | None) -> str:
+def unknown_line(
+    event: Event,
+    name: str,
+    *,
+    reason: str,
+    now: int,
+    health: Wad | None,
+    say: Speech = ENGLISH,
+) -> str:
     """Return the text of one event of the rule ``health_unknown``; `health` once it is known."""
+    why = reason_text(reason, say)
     match event.change:
         case Change.FIRED | Change.WORSE | Change.EASED:
-            return f"{ORACLE_MARK} {name}: health factor unknown: {reason_text(reason)}."
+            told = say("{name}: health factor unknown: {reason}.", name=name, reason=why)
         case Change.REPEATED:
-            lasting = duration_text(now - event.state.fired_at)
-            return (
-                f"{ORACLE_MARK} {name}: health factor still unknown, for {lasting}: "
-                f"{reason_text(reason)}."
+            told = say(
+                "{name}: health factor still unknown, for {time}: {reason}.",
+                name=name,
+                time=duration_text(now - event.state.fired_at),
+                reason=why,
             )
         case Change.ESCALATED:
-            return (
-                f"{ORACLE_MARK} {name}: health factor unknown, {nobody_answered(event, now)}: "
-                f"{reason_text(reason)}."
+            told = say(
+                "{name}: health factor unknown, {why}: {reason}.",
+                name=name,
+                why=nobody_answered(event, now, say),
+                reason=why,
             )
+        case Change.RESOLVED if health is None:
+            told = say("{name}: health factor known again.", name=name)
         case Change.RESOLVED:
-            shown = "" if health is None else f": {health_text(health)}"
-            return f"{ORACLE_MARK} {name}: health factor known again{shown}."
+            shown = health_text(health, say)
+            told = say("{name}: health factor known again: {health}.", name=name, health=shown)
+    return f"{ORACLE_MARK} {told}"
 
 
 # --- oracles --------------------------------------------------------------------------------
 
 _CONSEQUENCES: Final = {
-    Stance.ALERT: "Nothing is held.",
-    Stance.HOLD_LIQUIDATIONS: "Liquidations that use it are held; protections go on.",
-    Stance.PROTECT_ANYWAY: (
+    Stance.ALERT: noted("Nothing is held."),
+    Stance.HOLD_LIQUIDATIONS: noted("Liquidations that use it are held; protections go on."),
+    Stance.PROTECT_ANYWAY: noted(
         "Health factors using it are unknown; protections go on, liquidations are held."
     ),
-    Stance.HOLD_ALL: "Health factors using it are unknown; automatic actions held.",
+    Stance.HOLD_ALL: noted("Health factors using it are unknown; automatic actions held."),
 }
 
 
 def oracle_line(
-    event: Event, name: str, what: str, *, now: int, stance: Stance = Stance.HOLD_ALL
+    event: Event,
+    name: str,
+    what: str,
+    *,
+    now: int,
+    stance: Stance = Stance.HOLD_ALL,
+    say: Speech = ENGLISH,
 ) -> str:
     """Return the text of one event of the rule ``oracle``.
 
     `what` is `feed_trouble` or `price_trouble` while it lasts, and how it is now when it is over;
     `stance` says what is held because of it.
     """
-    lasting = duration_text(now - event.state.fired_at)
+    values = {"name": name, "what": what, "time": duration_text(now - event.state.fired_at)}
+    follows = say(_CONSEQUENCES[stance])
     match event.change:
         case Change.FIRED | Change.WORSE | Change.EASED:
-            return f"{ORACLE_MARK} {name} {what}. {_CONSEQUENCES[stance]}"
+            told = f"{name} {what}. {follows}"
         case Change.REPEATED:
-            return f"{ORACLE_MARK} {name} still {what}, for {lasting}. {_CONSEQUENCES[stance]}"
+            told = say("{name} still {what}, for {time}. {follows}", follows=follows, **values)
         case Change.ESCALATED:
-            waited = nobody_answered(event, now)
-            return f"{ORACLE_MARK} {name} {what}, {waited}. {_CONSEQUENCES[stance]}"
+            told = f"{name} {what}, {nobody_answered(event, now, say)}. {follows}"
         case Change.RESOLVED:
-            return f"{ORACLE_MARK} {name} {what} after {lasting}."
+            told = say("{name} {what} after {time}.", **values)
+    return f"{ORACLE_MARK} {told}"
 
 
-def feed_name(verdict: FeedVerdict) -> str:
+def feed_name(verdict: FeedVerdict, say: Speech = ENGLISH) -> str:
     """Return ``Oracle ETH/USD``."""
-    return f"Oracle {symbol_text(verdict.feed.description or short(verdict.feed.address))}"
+    name = symbol_text(verdict.feed.description or short(verdict.feed.address))
+    return say("Oracle {name}", name=name)
 
 
-def price_name(verdict: PriceVerdict) -> str:
+def price_name(verdict: PriceVerdict, say: Speech = ENGLISH) -> str:
     """Return ``Price of USDC``."""
-    return f"Price of {symbol_text(verdict.asset.symbol)}"
+    return say("Price of {symbol}", symbol=symbol_text(verdict.asset.symbol))
 
 
-def feed_trouble(verdict: FeedVerdict) -> str:
+_STATE_WORD: Final = {
+    FeedState.STALE: noted("stale"),
+    FeedState.SUSPICIOUS: noted("suspicious"),
+    FeedState.UNREADABLE: noted("unreadable"),
+}
+
+
+def feed_trouble(verdict: FeedVerdict, say: Speech = ENGLISH) -> str:
     """Return ``stale: 71 min old, heartbeat 60 min``, or the verdict and its reason."""
     if verdict.state is FeedState.STALE and verdict.age_s is not None:
-        beat = duration_text(verdict.feed.heartbeat_s)
-        assumed = " (assumed)" if verdict.feed.heartbeat_assumed else ""
-        return f"stale: {duration_text(verdict.age_s)} old, heartbeat {beat}{assumed}"
-    return f"{verdict.state}: {reason_text(verdict.reason)}"
+        age, beat = duration_text(verdict.age_s), duration_text(verdict.feed.heartbeat_s)
+        if verdict.feed.heartbeat_assumed:
+            return say("stale: {age} old, heartbeat {beat} (assumed)", age=age, beat=beat)
+        return say("stale: {age} old, heartbeat {beat}", age=age, beat=beat)
+    state = say(_STATE_WORD.get(verdict.state, str(verdict.state)))
+    return f"{state}: {reason_text(verdict.reason, say)}"
 
 
-def feed_well(verdict: FeedVerdict | None) -> str:
+def feed_well(verdict: FeedVerdict | None, say: Speech = ENGLISH) -> str:
     """Return how a feed is that was in trouble: ``back: 12 s old,`` or ``no longer used``."""
     if verdict is None:
-        return "no longer used,"
-    age = f": {duration_text(verdict.age_s)} old," if verdict.age_s is not None else ""
-    return f"back{age}"
+        return say("no longer used,")
+    if verdict.age_s is None:
+        return say("back")
+    return say("back: {age} old,", age=duration_text(verdict.age_s))
 
 
-def price_trouble(verdict: PriceVerdict) -> str:
+def price_trouble(verdict: PriceVerdict, say: Speech = ENGLISH) -> str:
     """Return ``unusable: `` and the reason, or ``doubted: `` where it is still gone by."""
     if verdict.usable and verdict.suspicions:
-        return f"doubted: {reason_text(verdict.suspicions[0].reason)}"
-    return f"unusable: {reason_text(verdict.reason)}"
+        return say("doubted: {reason}", reason=reason_text(verdict.suspicions[0].reason, say))
+    return say("unusable: {reason}", reason=reason_text(verdict.reason, say))
 
 
 # --- the keeper itself ----------------------------------------------------------------------
 
 
-def fault_line(event: Event, part: str, sentence: str, *, now: int) -> str:
+def fault_line(
+    event: Event, part: str, sentence: str | Saying, *, now: int, say: Speech = ENGLISH
+) -> str:
     """Return the text of one event of the rule ``keeper``; `sentence` says what is wrong."""
     lasting = duration_text(now - event.state.fired_at)
+    what = reason_text(words_of(sentence, say), say)
     match event.change:
         case Change.FIRED | Change.WORSE | Change.EASED:
-            return f"{FAULT_MARK} Keeper: {reason_text(sentence)}."
+            return f"{FAULT_MARK} Keeper: {what}."
         case Change.REPEATED:
-            return f"{FAULT_MARK} Keeper, for {lasting}: {reason_text(sentence)}."
+            told = say("Keeper, for {time}: {what}.", time=lasting, what=what)
+            return f"{FAULT_MARK} {told}"
         case Change.ESCALATED:
-            answered = nobody_answered(event, now)
-            return f"{FAULT_MARK} Keeper, {answered}: {reason_text(sentence)}."
+            return f"{FAULT_MARK} Keeper, {nobody_answered(event, now, say)}: {what}."
         case Change.RESOLVED:
-            return f"🟢 Keeper: {plain(part, 64)} is well again after {lasting}."
+            name = plain(part, 64)
+            told = say("Keeper: {part} is well again after {time}.", part=name, time=lasting)
+            return f"🟢 {told}"
 
 
 # --- many at once ---------------------------------------------------------------------------
 
 
-def many(headline: str, lines: tuple[str, ...], *, shown: int = 5) -> str:
+def many(headline: str, lines: tuple[str, ...], *, shown: int = 5, say: Speech = ENGLISH) -> str:
     """Return one message for many: the headline, the first lines, and ``... N more``."""
     rest = len(lines) - shown
-    more = (f"... {rest} more",) if rest > 0 else ()
-    return "\n".join((headline, *lines[:shown], *more))
+    return "\n".join((headline, *lines[:shown], *more(rest, say)))
+
+
+def more(rest: int, say: Speech = ENGLISH) -> tuple[str, ...]:
+    """Return the line that counts what is not shown; none where nothing is left."""
+    return (say("... {n} more", n=rest),) if rest > 0 else ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from keeper.alerts.hush import Hushes
 from keeper.alerts.machine import (
@@ -24,6 +25,7 @@ from keeper.alerts.render import (
     price_name,
     price_trouble,
 )
+from keeper.alerts.speech import Phrase
 from keeper.model import (
     Address,
     AlertLevel,
@@ -57,8 +59,10 @@ class Notice:
     """One event with its words, before messages are made of them."""
 
     event: Event
-    line: str
-    text: str
+    line: Phrase
+    """What it says among many, and in a digest."""
+    text: Phrase
+    """The whole message; both wait for the language of whoever hears them."""
     group: str
     """Notices of one chat and one group are said together when they are many."""
     rank: int
@@ -102,8 +106,8 @@ class Trouble:
     """A feed, or a price whose feeds are all well, that is doubted."""
 
     subject: str
-    name: str
-    what: str
+    name: Phrase
+    what: Phrase
     reasons: tuple[str, ...]
     assets: frozenset[tuple[MarketId, Address]]
     stance: Stance
@@ -142,7 +146,15 @@ class Room:
         """Return the watches of a position's account."""
         return tuple(watch for watch in self.watches if watch.account == position.account)
 
-    def turn(self, key: AlertKey, level: AlertLevel, clear_for_s: int) -> tuple[Event, ...]:
+    def turn(
+        self,
+        key: AlertKey,
+        level: AlertLevel,
+        clear_for_s: int,
+        *,
+        reading: Wad | None = None,
+        worse: bool = False,
+    ) -> tuple[Event, ...]:
         """Step an on-or-off rule, keep its state, and return what is to be said."""
         step = step_condition(
             key,
@@ -152,6 +164,8 @@ class Room:
             now=self.now,
             policy=self.policy,
             hush=self.hush(key),
+            reading=reading,
+            worse=worse,
         )
         return (*self.keep(key, step), *self.call_in(key))
 
@@ -224,8 +238,8 @@ def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Troub
             fresh = [
                 Trouble(
                     subject=feed_subject(market, feed.feed.address),
-                    name=feed_name(feed),
-                    what=feed_trouble(feed),
+                    name=partial(feed_name, feed),
+                    what=partial(feed_trouble, feed),
                     reasons=(feed.reason, verdict.reason),
                     assets=here,
                     stance=_stance(verdict, feed.reason),
@@ -236,8 +250,8 @@ def troubles(prices: Mapping[MarketId, tuple[PriceVerdict, ...]]) -> tuple[Troub
                 fresh.append(
                     Trouble(
                         subject=f"{market.chain_id}:{market.name}:{verdict.asset.address}",
-                        name=price_name(verdict),
-                        what=price_trouble(verdict),
+                        name=partial(price_name, verdict),
+                        what=partial(price_trouble, verdict),
                         reasons=(verdict.reason,),
                         assets=here,
                         stance=_stance(verdict, ""),

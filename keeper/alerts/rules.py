@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from keeper.alerts.numbers import plain
-from keeper.errors import KeeperError
+from keeper.alerts.speech import Spoken
 from keeper.model import Address, Gauge, Rule
 from keeper.units import WAD, Wad
 
@@ -46,7 +46,7 @@ _ONLY: Final = {
 """Where only one side is a danger: the other is a slip."""
 
 
-class BadRule(KeeperError):  # noqa: N818 - it reads as what it is
+class BadRule(Spoken):
     """A rule that cannot be taken: the text is the reply."""
 
 
@@ -58,19 +58,24 @@ def parse_rule(text: str, chat: str, account_of: Callable[[str], Address | None]
     """
     words = re.sub(r"\s*([<>])\s*", r" \1 ", text[:400]).split()
     if not words:
-        raise BadRule(f"Send a rule such as {EXAMPLE}; first one of {_gauges()}.")
+        raise BadRule(
+            "Send a rule such as {example}; first one of {kinds}.",
+            example=EXAMPLE,
+            kinds=_gauges(),
+        )
     gauge = _gauge(words[0])
     if gauge is Gauge.ORACLE and len(words) == 2:
         words += [">", "0"]
     if len(words) < 4 or words[-2] not in ("<", ">"):
         raise BadRule(
-            f"{plain(text, 60)} is not a rule: send what, of what, < or >, and a number, "
-            f"such as {EXAMPLE}."
+            "{said} is not a rule: send what, of what, < or >, and a number, such as {example}.",
+            said=plain(text, 60),
+            example=EXAMPLE,
         )
     side, bounds = words[-2], words[-1]
     only = _ONLY.get(gauge, side)
     if side != only:
-        raise BadRule(f"{gauge} needs {only}: the other side is no danger.")
+        raise BadRule("{kind} needs {side}: the other side is no danger.", kind=gauge, side=only)
     of = _of(gauge, " ".join(words[1:-2]), account_of)
     warning, critical = _bounds(bounds, above=side == ">")
     said = " ".join(
@@ -92,7 +97,9 @@ def _gauge(word: str) -> Gauge:
         return Gauge(word.lower().replace("-", "_").replace("utilization", "utilisation"))
     except ValueError:
         raise BadRule(
-            f"{plain(word, 32)} is nothing that a rule can measure: there is {_gauges()}."
+            "{said} is nothing that a rule can measure: there is {kinds}.",
+            said=plain(word, 32),
+            kinds=_gauges(),
         ) from None
 
 
@@ -104,14 +111,16 @@ def _of(gauge: Gauge, word: str, account_of: Callable[[str], Address | None]) ->
     if gauge in OF_ACCOUNTS:
         account = account_of(word)
         if account is None:
-            raise BadRule(f"{plain(word, 48)} is not watched for this chat: /watch it first.")
+            raise BadRule(
+                "{said} is not watched for this chat: /watch it first.", said=plain(word, 48)
+            )
         return account
     if gauge is Gauge.BALANCE and word.lower() == GAS:
         return GAS
     if _ADDRESS.fullmatch(word):
         return word.lower()
     if _SYMBOL.fullmatch(word) is None or plain(word, 32) != word:
-        raise BadRule(f"{plain(word, 48)} is no asset: send its symbol or its address.")
+        raise BadRule("{said} is no asset: send its symbol or its address.", said=plain(word, 48))
     return word
 
 
@@ -119,14 +128,21 @@ def _bounds(word: str, *, above: bool) -> tuple[Wad, Wad | None]:
     parts = word.rstrip("%").split("/")
     if len(parts) > 2 or any(_NUMBER.fullmatch(part) is None for part in parts):
         raise BadRule(
-            f"{plain(word, 32)} is no bound: send one number, or two for warning and critical, "
-            "such as 2000/1800."
+            "{said} is no bound: send one number, or two for warning and critical, "
+            "such as 2000/1800.",
+            said=plain(word, 32),
         )
     first, *more = (Wad(int(Decimal(part) * WAD)) for part in parts)
     if more and (more[0] <= first if above else more[0] >= first):
-        way = "greater" if above else "less"
+        if above:
+            raise BadRule(
+                "The bounds {said} are out of order: the second, critical one must be greater "
+                "than the first.",
+                said=plain(word, 32),
+            )
         raise BadRule(
-            f"The bounds {plain(word, 32)} are out of order: the second, critical one must be "
-            f"{way} than the first."
+            "The bounds {said} are out of order: the second, critical one must be less than the "
+            "first.",
+            said=plain(word, 32),
         )
     return first, more[0] if more else None

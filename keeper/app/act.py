@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -41,10 +42,12 @@ from keeper.model import (
     Submitted,
     Unknown,
 )
+from keeper.notify.languages import Voices
 from keeper.ports import LendingView, MarketView
 from keeper.settings import Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
+from keeper.store.people import SqlPeople
 from keeper.strategies.intents import intent_id
 from keeper.strategies.protect import loss_if_liquidated
 from keeper.strategies.purse import Purse
@@ -68,6 +71,8 @@ class Planned:
     before: Assessed | None
     needs: tuple[tuple[Permission, Target], ...] = ()
     """What the key must be allowed for this one, besides what the settings allow."""
+    arithmetic: tuple[str, ...] = ()
+    """Lines of its own for people, besides those that all plans have."""
 
 
 async def inventory_of(
@@ -209,24 +214,31 @@ async def carry_out(
     *,
     send: bool,
     wait: bool = True,
+    despite_pause: bool = False,
     on_sent: Callable[[Submission], None] = lambda _: None,
     on_block: OnBlock = lambda _block, _plan: None,
 ) -> tuple[Submission, Outcome | None]:
     """Rehearse `planned`, or send it and, with `wait`, follow it until it is settled.
 
-    `on_sent` is told what became of it before the wait.  Raises ConfigError when sending is asked
-    for and the chain is not armed, or not for this kind of action.
+    `on_sent` is told what became of it before the wait.  `despite_pause`: whoever sends knows that
+    people stopped the keeper.  Raises ConfigError when sending is asked for and the chain is not
+    armed, or not for this kind of action, and ExecutionError when people stopped it.
     """
+    people = None if despite_pause else SqlPeople(database)
     if send:
         _require_permission(settings, chain, planned.intent)
+        if people is not None:
+            await _refuse_paused(people)
     await bind(database, chain)
     journal = SqlJournal(database, chain_id=chain.config.chain_id)
     signer = await signer_for(settings, chain.config)
     liquidating = await liquidating_signer_for(settings, chain.config)
     operators = settings.operator_chats()
+    voices = Voices(settings.telegram.language)
+    voices.learn(await SqlPeople(database).languages())
 
     def settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
-        messages = outcome_messages(outcome, (), operators, Done())
+        messages = outcome_messages(outcome, (), operators, Done(), voices)
         event = AuditEvent(
             event=f"intent.{type(outcome).__name__.lower()}",
             fields={"intent": outcome.plan.intent.intent_id, "by": "command"},
@@ -258,7 +270,20 @@ async def carry_out(
     on_sent(submission)
     if not wait or not isinstance(submission, Submitted):
         return submission, None
-    return submission, await _settled(chain, executor, journal, submission, on_block)
+    outcome = await _settled(chain, executor, journal, submission, on_block=on_block, people=people)
+    return submission, outcome
+
+
+async def _refuse_paused(people: SqlPeople) -> None:
+    """Raise ExecutionError where people stopped the keeper: by whom, since when, what to do."""
+    if not (reason := await people.paused()):
+        return
+    since = await people.paused_since()
+    when = "" if since is None else f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M}Z"
+    raise ExecutionError(
+        f"Not sent, nothing was spent: the keeper is {reason}{when}; /resume on Telegram takes it "
+        "back, or --despite-pause sends this one all the same."
+    )
 
 
 def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) -> None:
@@ -269,6 +294,8 @@ def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) ->
             f"{name} is not armed: set signing.armed_chain_ids, a keystore and the caps, "
             "or leave --send out to rehearse only."
         )
+    if kind is IntentKind.DELEVERAGE:
+        _require_deleverage(settings, chain, intent)
     spared = {entry.account for entry in settings.protect.values()}
     if kind in (IntentKind.TOP_UP, IntentKind.REPAY) and intent.position.account not in spared:
         raise ConfigError(
@@ -282,16 +309,38 @@ def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) ->
         )
 
 
+def _require_deleverage(settings: Settings, chain: OpenChain, intent: Intent) -> None:
+    account, market = intent.position.account, intent.position.market.name
+    if chain.config.deleverager is None:
+        raise ConfigError(
+            f"{chain.config.name} has no deleverager: deploy one with `keeper deploy-deleverager` "
+            "and name it under the chain."
+        )
+    if not any(
+        entry.account == account
+        and "deleverage" in entry.strategy
+        and (not entry.markets or market in entry.markets)
+        for entry in settings.protect.values()
+    ):
+        raise ConfigError(
+            "The key may sign no deleverage of this account: add it under [protect.NAME] with "
+            "deleverage in its strategy, or leave --send out to rehearse only."
+        )
+
+
 async def _settled(
     chain: OpenChain,
     executor: TxExecutor | PairedExecutor,
     journal: SqlJournal,
     submitted: Submitted,
+    *,
     on_block: OnBlock,
+    people: SqlPeople | None,
 ) -> Outcome:
     """Follow the transaction, head by head, to its end; the executor bumps and re-sends.
 
-    A node that does not answer is asked again: what was sent is on its way whatever it says.
+    `people`: whose /pause stops that.  A node that does not answer is asked again: what was sent
+    is on its way whatever it says.
     """
     wanted = submitted.intent.intent_id
     last = chain.head
@@ -303,6 +352,8 @@ async def _settled(
             head = last
         if head.hash != last.hash:
             last = head
+            if people is not None and (pause := await people.paused()):
+                executor.disarm(pause)
             for outcome in await executor.settle(head):
                 if outcome.plan.intent.intent_id == wanted and not isinstance(outcome, Unknown):
                     return outcome

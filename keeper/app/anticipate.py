@@ -55,7 +55,7 @@ class Anticipation:
         """Return what is to run beside `run`."""
         config = self._chain.config
         return PendingTransactions(
-            config.ws_urls, config.chain_id, concerns=self.concerns, take=self.take
+            config.pushing, config.chain_id, concerns=self.concerns, take=self.take
         )
 
     def concerns(self, runs: Supposed) -> bool:

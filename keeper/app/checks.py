@@ -15,6 +15,7 @@ from keeper.app.chain import relay_of, watched_markets
 from keeper.app.consent import consenting, consents
 from keeper.app.finding import Finding, State, failed, ok, warning
 from keeper.app.registry import NATIVE
+from keeper.app.rules import findings, standings, written
 from keeper.app.signing import liquidating_signer_for, signer_for
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.provider import Limits
@@ -50,6 +51,8 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
         async for finding in _relay(each):
             yield finding
     async for finding in _database(settings, genesis):
+        yield finding
+    async for finding in _rules(settings, chains):
         yield finding
     async for finding in _telegram(settings):
         yield finding
@@ -136,6 +139,7 @@ async def _node(chain: Chain, url: str) -> Finding:
 
 async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator[Finding]:
     """Say what nodes that answer cannot do, and what that costs; `keeper run` logs the same."""
+    yield _history(chain)
     found_all = await examine(rpc, ws_urls or None, block_time_s=chain.block_time_s, now=None)
     for found in found_all:
         if found.grade is not Grade.OK:
@@ -143,17 +147,39 @@ async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator
             yield Finding(state=State(found.grade), what=what, said=found.says)
 
 
+def _history(chain: Chain) -> Finding:
+    """Say how logs that a node leaves out of history would be noticed."""
+    what = f"{chain.name}: history"
+    if chain.nodes_needed > 1:
+        return ok(what, "each range of logs is asked of two nodes")
+    second = "with a second one in rpc_urls all logs are compared"
+    match chain.history_check:
+        case "sampled":
+            said = "told by one node, a block in 2,000 is held against its header and receipts"
+            return ok(what, f"{said}; {second}")
+        case "full":
+            said = (
+                "told by one node, each block is held against its header: slow, a request a block"
+            )
+            return ok(what, f"{said}; {second}")
+        case _:
+            said = "told by one node and believed: a borrower whose logs it leaves out is not found"
+            return warning(what, said, f'set history_check to "sampled"; {second}')
+
+
 async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:
     """Yield what is to be said of each URL, and the URL."""
-    if not chain.ws_urls:
+    if not chain.pushing:
         found = warning(
             f"{chain.name}: WebSocket",
             "none is configured, so new blocks are polled for over HTTP",
             "set ws_urls to hear of a block as soon as the node does",
         )
         yield found, ""
-    for url in chain.ws_urls:
-        what = f"{chain.name}: WebSocket {redact(url)}"
+    for url in chain.pushing:
+        what = (
+            f"{chain.name}: {'heads over' if url.startswith('ipc:') else 'WebSocket'} {redact(url)}"
+        )
         try:
             async with asyncio.timeout(WS_S):
                 await Subscription((url,), chain.chain_id, Mailbox()).check()
@@ -388,6 +414,18 @@ async def _database(settings: Settings, genesis: dict[int, BlockRef]) -> AsyncIt
         yield failed("database", error)
 
 
+async def _rules(settings: Settings, chains: Sequence[Chain]) -> AsyncIterator[Finding]:
+    """Say how every rule reads; nothing where there are none, or no database to look into."""
+    try:
+        async with await Database.open(settings.database.url) as database:
+            there = await written(settings, database)
+    except KeeperError:
+        return  # said of the database itself already
+    if there.rules or there.unread:
+        for finding in findings(await standings(settings, chains, there)):
+            yield finding
+
+
 async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     token = settings.telegram.token
     if token is None:
@@ -395,7 +433,7 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         return
     from telegram.error import BadRequest, Forbidden, TelegramError  # noqa: PLC0415 - only with a token
 
-    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415
+    from keeper.notify.telegram import TelegramApi  # noqa: PLC0415 - only where Telegram is configured: it is slow to import
 
     try:
         api = TelegramApi(token.get_secret_value(), settings.telegram.api_url)

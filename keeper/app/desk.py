@@ -9,11 +9,13 @@ from keeper.alerts.answers import Offer, action_line
 from keeper.alerts.gauge_rules import applies, written_text
 from keeper.alerts.machine import KEEPER
 from keeper.alerts.measures import Gauges
-from keeper.alerts.numbers import plain, short
+from keeper.alerts.numbers import count_text, duration_text, plain, short
 from keeper.alerts.rules import OF_ACCOUNTS, BadRule
+from keeper.alerts.speech import ENGLISH, Speech
+from keeper.app.names import NameBook
 from keeper.app.offers import carry_out, offer_for
 from keeper.app.watcher import PAUSED, Watcher
-from keeper.errors import ConfigError
+from keeper.chain.names import Resolved
 from keeper.model import (
     Address,
     AlertState,
@@ -27,6 +29,8 @@ from keeper.model import (
     Thresholds,
     Watch,
 )
+from keeper.notify.languages import Voices
+from keeper.notify.words import BadWord
 from keeper.store.actions import SqlActions
 from keeper.store.outbox import SqlOutbox
 from keeper.store.people import SqlPeople
@@ -53,6 +57,8 @@ class HouseDesk:
         people: SqlPeople,
         actions: SqlActions,
         rules: SqlRules,
+        voices: Voices,
+        names: NameBook,
         draws: bool = False,
     ) -> None:
         """`wake`: told after a reply was written.  `bot`: whose update ids are remembered.
@@ -62,6 +68,8 @@ class HouseDesk:
         self._people = people
         self._actions = actions
         self._rules = rules
+        self._voices = voices
+        self._names = names
         self.draws = draws
         self._watchers = tuple(watchers)
         self._watches = watches
@@ -75,17 +83,29 @@ class HouseDesk:
         """Those of a watch without its own."""
         return self._thresholds
 
-    async def watch(self, watch: Watch) -> Watch | None:
+    async def resolve(self, name: str) -> Resolved:
+        """Return what a name points to now.  Raises `NoAddress`."""
+        return await self._names.resolve(name)
+
+    def shown(self, watches: tuple[Watch, ...]) -> tuple[Watch, ...]:
+        """Return watches with their accounts' own names where people gave none."""
+        return self._names.shown(watches)
+
+    async def watch(self, watch: Watch, name: str = "") -> Watch | None:
         """Add or replace a watch; return what it replaced, if that was another.
 
-        Raises ConfigError when the chat's label is taken.
+        Raises `BadWord` when the chat's label is taken.
         """
         kept = await self._watches.add(watch)
         if isinstance(kept, LabelTaken):
-            raise ConfigError(
-                f"You call {kept.account} {kept.label!r} already: choose another label, "
-                f"or /unwatch {kept.label} first."
+            raise BadWord(
+                "You call {account} {label} already: choose another label, or /unwatch {label} "
+                "first.",
+                account=kept.account,
+                label=kept.label,
             )
+        if name:
+            await self._names.keep(watch.chat, name, watch.account)
         return None if kept.replaced == watch else kept.replaced
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:
@@ -105,25 +125,39 @@ class HouseDesk:
                 found += watcher.engine.assessments_of(account)
         return tuple(found)
 
-    async def status(self) -> str:
+    async def status(self, say: Speech = ENGLISH) -> str:
         """Return how the keeper is, a line a chain."""
         lines = []
         for watcher in self._watchers:
             head, engine = watcher.head(), watcher.engine
             if head is None or engine is None:
-                lines.append(f"{watcher.name}: starting, no block taken yet")
+                lines.append(say("{chain}: starting, no block taken yet", chain=watcher.name))
                 continue
             age_s = max(0, int(time.time()) - head.timestamp)
             known = sum(len(market.book) for market in engine.markets)
             executor = watcher.executor
-            armed = "armed" if executor is not None and executor.armed else "watch-only"
+            armed = executor is not None and executor.armed
+            state = say("armed") if armed else say("watch-only")
             if executor is not None and executor.disarmed_reason:
-                armed = f"disarmed: {executor.disarmed_reason}"
+                state = say("disarmed: {reason}", reason=executor.disarmed_reason)
             lines.append(
-                f"{watcher.name}: block {head.number:,}, {age_s} s old; {known:,} accounts; {armed}"
+                say(
+                    "{chain}: block {number}, {age} old; {n} accounts; {state}",
+                    chain=watcher.name,
+                    number=count_text(head.number),
+                    age=duration_text(age_s),
+                    n=count_text(known),
+                    state=state,
+                )
             )
         counts = await self._outbox.counts()
-        lines.append(f"messages: {counts.delivered:,} delivered, {counts.pending:,} waiting")
+        lines.append(
+            say(
+                "messages: {delivered} delivered, {waiting} waiting",
+                delivered=count_text(counts.delivered),
+                waiting=count_text(counts.pending),
+            )
+        )
         return "\n".join(lines)
 
     def prices(self, market: MarketId | None = None) -> tuple[PriceVerdict, ...]:
@@ -177,43 +211,62 @@ class HouseDesk:
         """Replace them."""
         await self._people.set_hours(hours)
 
+    async def language(self, chat: str) -> str:
+        """Return the code of the language the chat is spoken to in."""
+        return self._voices.language(chat)
+
+    async def set_language(self, chat: str, language: str, by: str) -> None:
+        """Speak another one from now on."""
+        await self._people.set_language(chat, language, by=by)
+        self._voices.learn(await self._people.languages())
+
     async def rules(self, chat: str) -> tuple[Rule, ...]:
         """Return what the chat wants to hear of besides health factors."""
         return await self._rules.of(chat)
 
-    async def add_rule(self, rule: Rule, by: str) -> str:
+    async def add_rule(self, rule: Rule, by: str, say: Speech = ENGLISH) -> str:
         """Keep a rule; return how it reads now.  Raises `BadRule` for what no market has."""
         gauges: dict[MarketId, Gauges] = {}
         for watcher in self._watchers:
             if watcher.engine is not None:
                 gauges |= await watcher.engine.gauges()
         if gauges and rule.gauge not in OF_ACCOUNTS and not applies(rule, gauges):
-            raise BadRule(f"No market lists {plain(rule.of, 48)}: /oracles shows what there is.")
+            raise BadRule(
+                "No market lists {what}: /oracles shows what there is.", what=plain(rule.of, 48)
+            )
         await self._rules.add(rule, by=by)
-        return written_text(rule, gauges)
+        return written_text(rule, gauges, say)
 
     async def remove_rule(self, rule: Rule, by: str) -> None:
         """End a rule of the chat."""
         await self._rules.remove(rule, by=by)
 
-    def mode(self) -> str:
+    def mode(self, say: Speech = ENGLISH) -> str:
         """Return what the keeper may do on each chain, a line each."""
         lines = []
         for watcher in self._watchers:
             executor = watcher.executor
             if executor is None or not executor.armed:
                 why = None if executor is None else executor.disarmed_reason
-                how = f"not armed: {why}" if why else "watch-only: nothing is sent"
+                how = say("watch-only: nothing is sent")
+                if why:
+                    how = say("not armed: {reason}", reason=why)
             else:
-                how = "armed: transactions are sent"
+                how = say("armed: transactions are sent")
                 if executor.disarmed_reason:  # one of two keys
-                    how += f", but {executor.disarmed_reason}"
-            protects = len(watcher.settings.protect)
-            liquidates = "liquidates" if watcher.settings.liquidate.enabled else "no liquidations"
-            lines.append(f"{watcher.name}: {how}; protects {protects}, {liquidates}")
+                    how += say(", but {reason}", reason=executor.disarmed_reason)
+            values = {
+                "chain": watcher.name,
+                "how": how,
+                "n": len(watcher.settings.protect),
+            }
+            if watcher.settings.liquidate.enabled:
+                lines.append(say("{chain}: {how}; protects {n}, liquidates", **values))
+            else:
+                lines.append(say("{chain}: {how}; protects {n}, no liquidations", **values))
         return "\n".join(lines)
 
-    async def actions(self) -> str:
+    async def actions(self, say: Speech = ENGLISH) -> str:
         """Return the last actions, a line each."""
         lines = [
             action_line(
@@ -222,12 +275,13 @@ class HouseDesk:
                 one.state,
                 one.tx_hash or "",
                 one.reason,
+                say=say,
             )
             for one in await self._actions.last(LAST_ACTIONS)
         ]
-        return "\n".join(lines) or "Nothing was done yet."
+        return "\n".join(lines) or say("Nothing was done yet.")
 
-    async def pause(self, by: str) -> str:
+    async def pause(self, by: str, say: Speech = ENGLISH) -> str:
         """Stop acting on every chain, also after a restart; watching and alerting go on."""
         reason = f"{PAUSED} by {by}"
         await self._people.pause(reason, by=by)  # first: a chain that opens meanwhile reads it
@@ -235,9 +289,10 @@ class HouseDesk:
             if watcher.executor is not None:
                 watcher.executor.disarm(reason)
         log.warning("keeper.paused", by=by)
-        return f"Paused: nothing is sent until /resume; watching goes on.\n{self.mode()}"
+        told = say("Paused: nothing is sent until /resume; watching goes on.")
+        return f"{told}\n{self.mode(say)}"
 
-    async def resume(self, by: str) -> str:
+    async def resume(self, by: str, say: Speech = ENGLISH) -> str:
         """Take a pause back; what was disarmed for another reason stays so."""
         await self._people.pause("", by=by)
         for watcher in self._watchers:
@@ -248,15 +303,15 @@ class HouseDesk:
                 if (one.disarmed_reason or "").startswith(PAUSED):
                     one.arm(chain_id)
         log.warning("keeper.resumed", by=by)
-        return f"Resumed.\n{self.mode()}"
+        return "\n".join((say("Resumed."), self.mode(say)))
 
     async def offer(self, account: Address) -> Offer:
         """Plan and simulate what brings a protected account to its target."""
         return await offer_for(self._watchers, account)
 
-    async def carry_out(self, offer: Offer, by: str) -> str:
+    async def carry_out(self, offer: Offer, by: str, say: Speech = ENGLISH) -> str:
         """Simulate the offer anew at the last block taken and send it."""
-        return await carry_out(self._watchers, offer, by)
+        return await carry_out(self._watchers, offer, by, say)
 
     async def reply(self, message: Message) -> None:
         """Put a message into the outbox and wake its drain.

@@ -7,8 +7,9 @@ import structlog
 
 from keeper.alerts.answers import digest_text
 from keeper.alerts.hours import clock_text, daily, digest_hour, local, quiet
-from keeper.alerts.render import clip
+from keeper.alerts.render import clip, more
 from keeper.alerts.replies import SHOWN, health_reply
+from keeper.alerts.speech import Speech, SpeechOf, english
 from keeper.app.watcher import Watcher
 from keeper.model import ChatHours, HeldLine, Message, Severity, Thresholds
 from keeper.store.people import SqlPeople
@@ -23,6 +24,8 @@ async def write_digests(
     watches: SqlWatches,
     thresholds: Thresholds,
     now: int,
+    *,
+    speech: SpeechOf = english,
 ) -> int:
     """Write every digest that is due at `now`, wall-clock seconds; return how many were.
 
@@ -39,14 +42,15 @@ async def write_digests(
             continue
         held = held or await people.held(hours.chat)
         lines: list[str] = []
+        say = speech(hours.chat)
         if daily(hours, instant):
             for watch in await watches.of(hours.chat):
                 levels = watch.thresholds or thresholds
                 for watcher in watchers:
                     if watcher.engine is not None:
                         found = watcher.engine.assessments_of(watch.account)
-                        lines += [health_reply(watch.label, one, levels) for one in found]
-        digest = _digest(hours, instant, lines, held) if lines or held else None
+                        lines += [health_reply(watch.label, one, levels, say) for one in found]
+        digest = _digest(hours, instant, lines, held, say) if lines or held else None
         await people.digested(replace(hours, digested_at=instant), held, digest)
         if digest is not None:
             log.info("digest.written", chat=hours.chat, held=len(held), positions=len(lines))
@@ -55,17 +59,16 @@ async def write_digests(
 
 
 def _digest(
-    hours: ChatHours, instant: int, lines: list[str], held: tuple[HeldLine, ...]
+    hours: ChatHours, instant: int, lines: list[str], held: tuple[HeldLine, ...], say: Speech
 ) -> Message:
     clocks = []
     for line in held:
         at = local(hours, line.at)
         clocks.append(clock_text(at.hour * 60 + at.minute))
-    more = [f"... {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return Message(
         key=f"digest#{instant}@{hours.chat}",
         chat=hours.chat,
         severity=Severity.INFO,
         kind="digest",
-        text=clip(digest_text([*lines[:SHOWN], *more], held, clocks)),
+        text=clip(digest_text([*lines[:SHOWN], *more(len(lines) - SHOWN, say)], held, clocks, say)),
     )

@@ -145,11 +145,12 @@ class LookAhead:
     ) -> Foreseen:
         foreseen = await foresee_queued(self._chain, market, queued, market.watched)
         first = (queued.name, market.id.name) not in self._simulated
-        self._simulated[queued.name, market.id.name] = self._clock()
         if foreseen.fails and first:
             log.warning("lookahead.reverts", name=queued.name, reason=foreseen.fails)
         if foreseen.changed is not None:
             await self.tell(foreseen.changed, block, foreseen.outlook)
+        # only now: what could not be written down is told at the next look
+        self._simulated[queued.name, market.id.name] = self._clock()
         return foreseen
 
     async def tell(self, changed: Changed, block: BlockRef, outlook: Outlook) -> None:
@@ -162,6 +163,7 @@ class LookAhead:
             thresholds=self._telling.thresholds,
             manners=await self._records.manners(),
             outlook=outlook,
+            speech=self._telling.speech,
         )
         fresh = Told(
             messages=tuple(m for m in told.messages if self._is_new(m.key, block)),

@@ -11,6 +11,7 @@ from keeper.alerts.actions import rehearsed_line
 from keeper.alerts.answers import Offer
 from keeper.alerts.numbers import health_text, reason_text, short
 from keeper.alerts.render import name_of
+from keeper.alerts.speech import Speech, Spoken
 from keeper.app.hands import asset_named, value_of
 from keeper.app.watcher import Watcher
 from keeper.engine.market import WatchedMarket
@@ -37,12 +38,18 @@ from keeper.units import Raw
 KINDS = {"top_up": IntentKind.TOP_UP, "repay": IntentKind.REPAY}
 
 
+class NoOffer(Spoken, ExecutionError):  # noqa: N818 - it reads as what it is
+    """Nothing can be offered or done: the text is the reply."""
+
+
 async def offer_for(watchers: Sequence[Watcher], account: Address) -> Offer:
     """Return the first way that brings `account` to its target, as its protection has it.
 
-    Raises ExecutionError with the reason when there is none.
+    Raises `NoOffer` with the reason when there is none.
     """
-    why = f"{short(account)} is not protected: add it to [protect] with its caps."
+    why = NoOffer(
+        "{account} is not protected: add it to [protect] with its caps.", account=short(account)
+    )
     for watcher in watchers:
         for entry in watcher.settings.protect.values():
             if entry.account != account or watcher.engine is None:
@@ -52,9 +59,9 @@ async def offer_for(watchers: Sequence[Watcher], account: Address) -> Offer:
                     continue
                 try:
                     return await _offer(watcher, entry, market)
-                except ExecutionError as error:
-                    why = str(error)
-    raise ExecutionError(why)
+                except NoOffer as error:
+                    why = error
+    raise why
 
 
 async def _offer(watcher: Watcher, entry: Protect, market: WatchedMarket) -> Offer:  # type: ignore[type-arg]  # of any protocol
@@ -62,16 +69,22 @@ async def _offer(watcher: Watcher, entry: Protect, market: WatchedMarket) -> Off
     reading = None if engine is None else engine.readings.get(market.id.name)
     holdings = market.holdings(entry.account)
     if reading is None or holdings is None or executor is None:
-        raise ExecutionError(f"{market.id.name} was not read yet: try again after the next block.")
+        raise NoOffer(
+            "{market} was not read yet: try again after the next block.", market=market.id.name
+        )
     if why := dict(reading.unreadable).get(entry.account):
-        raise ExecutionError(f"The health factor is unknown: {reason_text(why)}.")
+        raise NoOffer("The health factor is unknown: {reason}.", reason=reason_text(why))
     assessed = reading.view.assess(holdings)
     if not isinstance(assessed, Assessed):
-        raise ExecutionError(f"The health factor is unknown: {reason_text(assessed.reason)}.")
+        raise NoOffer(
+            "The health factor is unknown: {reason}.", reason=reason_text(assessed.reason)
+        )
     if assessed.health_factor >= entry.target:
-        raise ExecutionError(
-            f"The health factor is {health_text(assessed.health_factor)}, at or above the target "
-            f"{health_text(entry.target)}: nothing needs to be done."
+        raise NoOffer(
+            "The health factor is {health}, at or above the target {target}: nothing needs to be "
+            "done.",
+            health=health_text(assessed.health_factor),
+            target=health_text(entry.target),
         )
     why = "there is nothing that it could be brought to its target with"
     for intent in _intents(entry, reading.view, holdings, assessed, market):
@@ -85,7 +98,7 @@ async def _offer(watcher: Watcher, entry: Protect, market: WatchedMarket) -> Off
                 armed=executor.armed,
             )
         why = rehearsed.reason
-    raise ExecutionError(f"Nothing can be offered: {reason_text(why)}. Nothing was spent.")
+    raise NoOffer("Nothing can be offered: {reason}. Nothing was spent.", reason=reason_text(why))
 
 
 def _intents(
@@ -138,7 +151,7 @@ def _least(view: LendingView, holdings: Holdings, leg: Leg, entry: Protect) -> R
     return amount or None
 
 
-async def carry_out(watchers: Sequence[Watcher], offer: Offer, by: str) -> str:
+async def carry_out(watchers: Sequence[Watcher], offer: Offer, by: str, say: Speech) -> str:
     """Send what was confirmed, simulated anew at the last block taken; return what became of it.
 
     Exactly the amount that was shown; not at all where the target was reached meanwhile.
@@ -147,7 +160,7 @@ async def carry_out(watchers: Sequence[Watcher], offer: Offer, by: str) -> str:
     engine, shown = watcher.engine, offer.intent
     reading = None if engine is None else engine.readings.get(shown.position.market.name)
     if engine is None or reading is None:
-        raise ExecutionError("The chain is not read at the moment. Nothing was sent.")
+        raise NoOffer("The chain is not read at the moment. Nothing was sent.")
     now = next(
         (
             one
@@ -157,11 +170,11 @@ async def carry_out(watchers: Sequence[Watcher], offer: Offer, by: str) -> str:
         None,
     )
     if not isinstance(now, Assessed):
-        raise ExecutionError("The health factor is unknown now. Nothing was sent.")
+        raise NoOffer("The health factor is unknown now. Nothing was sent.")
     if now.health_factor >= offer.target:
-        raise ExecutionError(
-            f"The health factor is {health_text(now.health_factor)} by now, at or above the "
-            "target. Nothing was sent."
+        raise NoOffer(
+            "The health factor is {health} by now, at or above the target. Nothing was sent.",
+            health=health_text(now.health_factor),
         )
     intent = replace(
         shown,
@@ -172,17 +185,22 @@ async def carry_out(watchers: Sequence[Watcher], offer: Offer, by: str) -> str:
     )
     submission = await engine.act(intent)
     await watcher.note(submission)
-    return _said(submission)
+    return _said(submission, say)
 
 
-def _said(submission: Submission) -> str:
+def _said(submission: Submission, say: Speech) -> str:
     match submission:
         case Submitted(open_plan=plan):
             tx = plan.attempts[-1].tx_hash if plan.attempts else ""
             name = plan.plan.intent.intent_id
-            return f"Sent: tx {tx}\nI say when it is settled. keeper explain {name}"
+            return say(
+                "Sent: tx {tx}\nI say when it is settled. keeper explain {intent}",
+                tx=tx,
+                intent=name,
+            )
         case Rehearsed():
             account = submission.intent.position.account
-            return rehearsed_line(submission, name_of("", account))
+            return rehearsed_line(submission, name_of("", account), say)
         case Declined(reason=reason):
-            return f"❌ Not sent: {reason_text(reason)}. Nothing was spent."
+            why = reason_text(reason, say)
+            return "❌ " + say("Not sent: {reason}. Nothing was spent.", reason=why)

@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from keeper.alerts.numbers import amount_text, duration_text
 from keeper.alerts.passes import Fault, pass_faults
+from keeper.alerts.render import native_symbol
+from keeper.alerts.speech import Saying, saying
 from keeper.app import charts, systemd
 from keeper.app.desk import HouseDesk
 from keeper.app.digest import write_digests
+from keeper.app.names import NameBook
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
 from keeper.chain.health import NodeHealth
@@ -33,6 +37,7 @@ from keeper.model import (
 from keeper.notify.alertmanager import Alertmanagers
 from keeper.notify.bot import TelegramBot
 from keeper.notify.deadman import Beat, beat_for_ever
+from keeper.notify.languages import Voices
 from keeper.notify.log import LogChannel
 from keeper.notify.others import OtherChannels
 from keeper.notify.outbox import Outbox
@@ -43,11 +48,13 @@ from keeper.settings import Settings
 from keeper.store.actions import SqlActions
 from keeper.store.database import Database
 from keeper.store.history import SqlHistory
+from keeper.store.names import SqlNames
 from keeper.store.outbox import OutboxCounts, SqlOutbox
 from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.rules import SqlRules
 from keeper.store.watches import LabelTaken, SqlWatches
+from keeper.units import Raw
 from keeper.web.metrics import Metrics
 from keeper.web.server import WebServer
 
@@ -88,6 +95,7 @@ class Service:
         self._told_pass = on_pass
         self._told_progress = on_progress
         self._outbox: Outbox | None = None
+        self._voices = Voices(settings.telegram.language)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set, then deliver what is due and close.
@@ -97,6 +105,10 @@ class Service:
         async with await Database.open(self.settings.database.url) as database:
             log.info("database.opened", where=database.shown)
             await self._watch_configured(SqlWatches(database))
+            self._voices.learn(await SqlPeople(database).languages())
+            names = NameBook(
+                lambda: self.watchers, SqlNames(database), SqlOutbox(database), speech=self._voices
+            )
             self.watchers = tuple(
                 Watcher(
                     self.settings,
@@ -104,17 +116,19 @@ class Service:
                     database,
                     on_pass=self._passed,
                     on_progress=self._told_progress,
+                    speech=self._voices,
+                    shown=names.shown,
                 )
                 for chain in self.chains
             )
-            await self._run_in(database, stop)
+            await self._run_in(database, stop, names)
 
     def wake(self) -> None:
         """Let the outbox look for what is due."""
         if self._outbox is not None:
             self._outbox.wake()
 
-    async def _run_in(self, database: Database, stop: asyncio.Event) -> None:
+    async def _run_in(self, database: Database, stop: asyncio.Event, names: NameBook) -> None:
         store = SqlOutbox(database)
         token = self.settings.telegram.token
         api = (
@@ -123,7 +137,10 @@ class Service:
             else TelegramApi(token.get_secret_value(), self.settings.telegram.api_url)
         )
         outbox = Outbox(
-            store, self._channels(api, database), operators=self.settings.operator_chats()
+            store,
+            self._channels(api, database),
+            operators=self.settings.operator_chats(),
+            speech=self._voices,
         )
         self._outbox = outbox
         status = HouseStatus(
@@ -151,6 +168,7 @@ class Service:
                     tasks.append(
                         group.create_task(self._watch_ourselves(database, store), name="faults")
                     )
+                    tasks.append(group.create_task(names.run(), name="names"))
                     heartbeat = self.settings.alerts.heartbeat_url
                     if heartbeat is not None:
                         beating = beat_for_ever(
@@ -160,7 +178,7 @@ class Service:
                         )
                         tasks.append(group.create_task(beating, name="heartbeat"))
                     if api is not None:
-                        bot = self._bot(api, database, outbox)
+                        bot = self._bot(api, database, outbox, names)
                         tasks.append(group.create_task(bot.run(), name="telegram"))
                     self.opened.set()
                     systemd.notify("READY=1")
@@ -244,7 +262,9 @@ class Service:
                     return mine[0].asset if mine else None
         return None
 
-    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot | Webhook:
+    def _bot(
+        self, api: TelegramApi, database: Database, outbox: Outbox, names: NameBook
+    ) -> TelegramBot | Webhook:
         """Return whatever listens: the bot that polls, or the server that is handed updates."""
         telegram = self.settings.telegram
         desk = HouseDesk(
@@ -258,6 +278,8 @@ class Service:
             actions=SqlActions(database),
             rules=SqlRules(database),
             draws=charts.available(),
+            voices=self._voices,
+            names=names,
         )
         bot = TelegramBot(
             api,
@@ -265,6 +287,7 @@ class Service:
             allowed=frozenset(f"telegram:{chat}" for chat in telegram.allowed_chats),
             operators=tuple(f"telegram:{chat}" for chat in telegram.operator_chats),
             users=frozenset(telegram.operators),
+            language=telegram.language,
         )
         if not telegram.webhook_url or telegram.webhook_secret is None:
             return bot
@@ -343,8 +366,10 @@ class Service:
                 watches,
                 self.settings.thresholds.as_model(),
                 int(time.time()),
+                speech=self._voices,
             ):
                 self.wake()
+            self._voices.learn(await people.languages())  # another process may have the bot
             states = await records.alert_states()
             manners = await records.manners()
             for scope, whose in (("keeper", None), *((w.name, w) for w in self.watchers)):
@@ -356,6 +381,7 @@ class Service:
                     now=int(time.time()),
                     policy=alert_policy(self.settings),
                     manners=manners,
+                    speech=self._voices,
                 )
                 if not told.states and not told.messages:
                     continue
@@ -379,22 +405,29 @@ def _own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
     waited_s = 0.0 if oldest is None else time.time() - oldest
     if waited_s < OUTBOX_PATIENCE_S:
         return ()
-    sentence = f"{counts.pending} messages wait, the oldest for {waited_s / 60:.0f} min"
+    sentence = saying(
+        "{n} messages wait, the oldest for {time}",
+        n=counts.pending,
+        time=duration_text(int(waited_s)),
+    )
     return (Fault(part="outbox", sentence=sentence, level=AlertLevel.WARNING),)
 
 
 def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
     found = []
     if watcher.unwatched_s > watcher.silence_limit_s:
-        sentence = f"no block was taken for {watcher.unwatched_s:.0f} s"
+        lasting = duration_text(int(watcher.unwatched_s))
+        sentence = saying("no block was taken for {time}", time=lasting)
         found.append(Fault(part="heads", sentence=sentence))
     if watcher.history_unread:
-        sentence = f"borrowers are not all known: {watcher.history_unread}"
+        sentence = saying("borrowers are not all known: {reason}", reason=watcher.history_unread)
         found.append(Fault(part="history", sentence=sentence))
     if watcher.broken:
         found.append(Fault(part="finality", sentence=watcher.broken))
     if watcher.chain is not None and (doubt := watcher.chain.heads.doubt):
-        found.append(Fault(part="nodes", sentence=f"the nodes do not agree: {doubt}"))
+        found.append(
+            Fault(part="nodes", sentence=saying("the nodes do not agree: {reason}", reason=doubt))
+        )
     elif watcher.chain is not None and (left := last_node(watcher.chain.rpc.health)):
         found.append(Fault(part="nodes", sentence=left, level=AlertLevel.WARNING))
     executor, engine = watcher.executor, watcher.engine
@@ -405,7 +438,11 @@ def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
         found.append(
             Fault(
                 part="gas",
-                sentence=f"{watcher.gas_wei} wei are left for gas, the least is {least}: fund it",
+                sentence=saying(
+                    "{left} are left for gas, the least is {least}: fund it",
+                    left=gas_held(watcher.gas_wei, watcher.config.chain_id),
+                    least=gas_held(least, watcher.config.chain_id),
+                ),
                 level=AlertLevel.WARNING,
             )
         )
@@ -415,7 +452,10 @@ def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
             found.append(
                 Fault(
                     part="node",
-                    sentence=f"its newest block is {behind_s:.0f} s old: nothing is decided on it",
+                    sentence=saying(
+                        "its newest block is {time} old: nothing is decided on it",
+                        time=duration_text(int(behind_s)),
+                    ),
                 )
             )
         found += [
@@ -425,13 +465,19 @@ def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
     return tuple(found)
 
 
-def last_node(health: Sequence[NodeHealth]) -> str:
+def gas_held(wei: int | None, chain_id: int) -> str:
+    """Return what is held for gas in the chain's coin, floored."""
+    return f"{amount_text(Raw(wei or 0), 18)} {native_symbol(chain_id)}"
+
+
+def last_node(health: Sequence[NodeHealth]) -> Saying | None:
     """Return that only one of several nodes can be relied on, and what ails the others."""
     ill = [node for node in health if not node.alive]
     if len(health) < 2 or len(health) - len(ill) > 1:
-        return ""
+        return None
     why = "; ".join(f"{node.name} is {node.state} ({node.reason})" for node in ill)
-    return f"{len(health) - len(ill)} of {len(health)} nodes is left: {why}"
+    left, of = len(health) - len(ill), len(health)
+    return saying("{n} of {all} nodes is left: {why}", n=left, all=of, why=why)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -13,7 +13,7 @@ from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.executor import TxExecutor
 from keeper.execution.pair import LIQUIDATING, PairedExecutor
 from keeper.execution.planning import ExecutionSettings
-from keeper.execution.policy import Permission, Target
+from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.progress import ProgressRules
 from keeper.execution.remote import RemoteSigner
 from keeper.execution.sending import PrivateRoute
@@ -108,8 +108,10 @@ def executor_for(
             "a liquidator with `keeper deploy-liquidator` and name it, or use one key."
         )
     return PairedExecutor(
-        protecting=build(signer=signer, kinds=frozenset(IntentKind) - LIQUIDATING),
-        liquidating=build(signer=liquidating, kinds=LIQUIDATING),
+        protecting=build(
+            signer=signer, kinds=frozenset(IntentKind) - LIQUIDATING, other=liquidating.address
+        ),
+        liquidating=build(signer=liquidating, kinds=LIQUIDATING, other=signer.address),
     )
 
 
@@ -122,8 +124,12 @@ def _executor(
     on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
     needs: Sequence[tuple[Permission, Target]],
     kinds: frozenset[IntentKind],
+    other: Address | None = None,
 ) -> TxExecutor:
+    """`other`: the keeper's other key, where it has two."""
     policy = policy_of(settings, chain.config, chain.markets, kinds)
+    if other is not None:
+        policy = shared_caps(policy, settings, other, kinds)
     needs = [(permission, target) for permission, target in needs if permission.kind in kinds]
     if needs and settings.signing.armed(chain.config.chain_id):
         policy = replace(
@@ -149,6 +155,7 @@ def _executor(
             liquidate_share=Bps(settings.liquidate.gas_share_bps),
             bid_share=Bps(settings.liquidate.bid_share_bps),
             most_reverts=settings.signing.max_reverts,
+            reverts_judged_at=settings.signing.reverts_judged_at,
             floor=settings.liquidate.min_profit_usd,
             data_fee=data_fee_of(chain.config),
         ),
@@ -163,3 +170,16 @@ def _executor(
     ):
         executor.arm(chain.config.chain_id)
     return executor
+
+
+def shared_caps(
+    policy: SigningPolicy, settings: Settings, other: Address, kinds: frozenset[IntentKind]
+) -> SigningPolicy:
+    """Return the policy of one of two keys: what a day may cost holds for both together.
+
+    Unless the liquidating key has a cap for itself: it spends nothing but gas.
+    """
+    own = settings.signing.liquidate_max_gas_per_day_eth
+    if not own:
+        return replace(policy, together_with=(other,))
+    return replace(policy, max_gas_per_day_wei=own) if kinds == LIQUIDATING else policy

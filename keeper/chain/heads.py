@@ -33,6 +33,8 @@ MEMORY_BLOCKS: Final = 512
 """The deepest reorg that can be said, once so many blocks were followed."""
 ANCESTORS_AT_START: Final = 64
 """The same right after the start."""
+TRIES_FOR_ANCESTORS: Final = 3
+"""Times the blocks under the first head are asked for before it is followed without them."""
 WS_GRACE_S: Final = 0.25
 """How much later than HTTP a WebSocket may bring a head."""
 FINALITY_BLOCKS: Final = 8
@@ -153,7 +155,12 @@ class HeadFollower:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _begin(self, head: BlockRef) -> Branch:
-        while True:
+        """Return the branch that ends in `head`: alone where its ancestors are not to be had.
+
+        Nodes that were set back or synced from a snapshot lack headers.  What a reorg below `head`
+        would undo then cannot be said, and ends the following with BranchLost.
+        """
+        for _ in range(TRIES_FOR_ANCESTORS):
             try:
                 return await Branch.ending_in(
                     self._rpc, head, memory=self._memory_blocks, depth=ANCESTORS_AT_START
@@ -161,6 +168,8 @@ class HeadFollower:
             except ObservationError as error:
                 log.warning("head.unlinked", number=head.number, reason=str(error))
             await asyncio.sleep(self._poll_s)
+        log.warning("head.without_ancestors", number=head.number)
+        return Branch(self._rpc, (head,), memory=self._memory_blocks)
 
     async def _linked(self, branch: Branch, news: Announced) -> Advance | None:
         """Return the step to `news`, or to what is newest by the time the node can tell."""

@@ -5,7 +5,7 @@ connection carries one request at a time, so whatever is whole is the answer; se
 several requests are on their way.  A connection whose request was given up is closed: its answer
 may still come.
 
-Caveat: heads are polled over it; a subscription needs a WebSocket.
+A subscription has a connection of its own: `keeper.chain.pushed`.
 """
 
 import asyncio

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-import aiohttp
 import msgspec
 import structlog
 
 from keeper.chain import wire
+from keeper.chain.pushed import Pushed
 from keeper.chain.subscription import Mailbox, Subscription
 from keeper.errors import BadAnswer
 from keeper.model import Address, Hash, Supposed
@@ -69,11 +69,9 @@ class PendingTransactions(Subscription):
         self._take = take
         self._said = False
 
-    async def _pass_on(self, socket: aiohttp.ClientWebSocketResponse, subscription: str) -> None:
-        async for frame in socket:
-            if frame.type is not aiohttp.WSMsgType.TEXT:
-                return
-            params = wire.convert(frame.data.encode(), _Message, SUBSCRIPTION).params
+    async def _pass_on(self, socket: Pushed, subscription: str) -> None:
+        while (text := await socket.receive()) is not None:
+            params = wire.convert(text.encode(), _Message, SUBSCRIPTION).params
             if params is None or params.subscription != subscription:
                 continue
             if isinstance(params.result, str):

@@ -1,4 +1,4 @@
-"""newHeads over a WebSocket of its own, held up under supervision.
+"""newHeads over a WebSocket or Unix socket of its own, held up under supervision.
 
 No library resubscribes or fills gaps after a reconnect, and calls on the socket of a subscription
 wait behind its backlog: so this socket carries heads and nothing else, and `heads` fills gaps over
@@ -10,8 +10,7 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -20,13 +19,13 @@ import msgspec
 import structlog
 
 from keeper.chain import wire
-from keeper.chain.urls import GuardedResolver, check_url, redact
+from keeper.chain.pushed import Pushed, opened, session
+from keeper.chain.urls import check_url, redact
 from keeper.errors import BadAnswer, ConfigError, RpcError
 from keeper.model import BlockRef, Hash
 
 log = structlog.get_logger(__name__)
 
-MESSAGE_CAP_BYTES: Final = 4 * 1024 * 1024
 ANNOUNCED_MOST: Final = 1024
 RECONNECT_FIRST_S: Final = 0.1
 RECONNECT_MOST_S: Final = 10.0
@@ -124,7 +123,7 @@ class Subscription:
         note: Callable[[wire.Header], None] = lambda _: None,
     ) -> None:
         """`note` is told every header as it came."""
-        self._urls = [check_url(url, schemes=("ws", "wss")) for url in urls]
+        self._urls = [check_url(url, schemes=("ws", "wss", "ipc")) for url in urls]
         self._chain_id = chain_id
         self._mailbox = mailbox
         self._note = note
@@ -135,11 +134,11 @@ class Subscription:
     async def run(self) -> None:
         """Connect, subscribe, pass heads on, and begin again with a pause after each failure."""
         pause_s = RECONNECT_FIRST_S
-        async with _session() as session:
+        async with session() as over:
             for url in itertools.cycle(self._urls):
                 reason = "closed by the node"
                 try:
-                    async with _connected(session, url) as socket:
+                    async with opened(over, url) as socket:
                         subscription = await self._subscribe(socket, url)
                         self.connected = True
                         log.info("ws.connected", node=redact(url))
@@ -168,10 +167,10 @@ class Subscription:
 
         Raises ConfigError for another chain, RpcError for a URL that does not answer.
         """
-        async with _session() as session:
+        async with session() as over:
             for url in self._urls:
                 try:
-                    async with _connected(session, url) as socket:
+                    async with opened(over, url) as socket:
                         await self._verify(socket, url)
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     reason = getattr(error, "strerror", None) or type(error).__name__
@@ -182,10 +181,10 @@ class Subscription:
         """Subscribe to heads once, and leave.  Raises what `check` raises, or RpcError."""
         one = cls([url], chain_id, Mailbox())
         await one.check()
-        async with _session() as session, _connected(session, url) as socket:
+        async with session() as over, opened(over, url) as socket:
             await one._subscribe(socket, url)
 
-    async def _verify(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> None:
+    async def _verify(self, socket: Pushed, url: str) -> None:
         answered = wire.amount(await _ask(socket, url, 1, "eth_chainId", []), "eth_chainId")
         if self._chain_id not in (None, answered):
             raise ConfigError(
@@ -193,7 +192,7 @@ class Subscription:
                 f"{self._chain_id}: correct the URL or the chain_id."
             )
 
-    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> str:
+    async def _subscribe(self, socket: Pushed, url: str) -> str:
         try:
             await self._verify(socket, url)
         except ConfigError as error:
@@ -204,11 +203,9 @@ class Subscription:
             raise BadAnswer(f"{redact(url)} answered eth_subscribe without an id.")
         return subscription
 
-    async def _pass_on(self, socket: aiohttp.ClientWebSocketResponse, subscription: str) -> None:
-        async for frame in socket:
-            if frame.type is not aiohttp.WSMsgType.TEXT:
-                return
-            message = _decode(frame.data)
+    async def _pass_on(self, socket: Pushed, subscription: str) -> None:
+        while (text := await socket.receive()) is not None:
+            message = _decode(text)
             if message.params is not None and message.params.subscription == subscription:
                 header = message.params.result
                 block = wire.block_ref(header)
@@ -216,37 +213,16 @@ class Subscription:
                 self._mailbox.put(block)
 
 
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=GuardedResolver()))
-
-
-@asynccontextmanager
-async def _connected(
-    session: aiohttp.ClientSession, url: str
-) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """Open a socket, in bounded time even where nobody answers the handshake."""
-    async with asyncio.timeout(ANSWER_TIMEOUT_S):
-        socket = await session.ws_connect(
-            url,
-            heartbeat=15.0,
-            max_msg_size=MESSAGE_CAP_BYTES,
-            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-        )
-    async with socket:
-        yield socket
-
-
-async def _ask(
-    socket: aiohttp.ClientWebSocketResponse, url: str, id_: int, method: str, params: list[Any]
-) -> Any:
+async def _ask(socket: Pushed, url: str, id_: int, method: str, params: list[Any]) -> Any:
     """Return the result of one call on the socket, notifications in between left out."""
-    await socket.send_json({"jsonrpc": "2.0", "id": id_, "method": method, "params": params})
+    request = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+    await socket.send(msgspec.json.encode(request).decode())
     async with asyncio.timeout(ANSWER_TIMEOUT_S):
         while True:
-            frame = await socket.receive()
-            if frame.type is not aiohttp.WSMsgType.TEXT:
+            text = await socket.receive()
+            if text is None:
                 raise RpcError(f"{redact(url)} closed the socket before it answered {method}.")
-            message = _decode(frame.data)
+            message = _decode(text)
             if message.id != id_:
                 continue
             if message.error is not None:

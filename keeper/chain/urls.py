@@ -2,7 +2,7 @@
 
     https://HOST, http://HOST       JSON-RPC over HTTP
     wss://HOST, ws://HOST           new heads
-    ipc:///path/geth.ipc            JSON-RPC over a Unix socket of this machine
+    ipc:///path/geth.ipc            JSON-RPC and new heads over a Unix socket of this machine
 
 A provider's key is usually in the path, the query or the user part of its URL, so only scheme and
 host are ever printed.  Addresses that cloud machines serve credentials from are refused, as
@@ -68,16 +68,16 @@ def is_metadata_address(text: str) -> bool:
     return address.is_link_local or address in METADATA_ADDRESSES
 
 
-def check_url(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
+def check_url(url: str, *, schemes: tuple[str, ...] = ("http", "https", "ipc")) -> str:
     """Return `url` if a node may be asked there.
 
     Raises ConfigError for another scheme, a missing host, and metadata addresses.
     """
-    if "http" in schemes and (path := ipc_path(url)) is not None:
+    if "ipc" in schemes and (path := ipc_path(url)) is not None:
         if not path.startswith("/"):
             raise ConfigError(f"The RPC URL {redact(url)} must have a whole path: ipc:///PATH.")
         return url
-    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes if scheme != "ipc")
     try:
         parts: SplitResult = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -1,8 +1,9 @@
-"""``keeper topup``, ``repay``, ``liquidate`` and ``approve``: a plan, its rehearsal, and with
-``--send`` the transaction, followed to its end.
+"""``keeper topup``, ``repay``, ``deleverage``, ``liquidate`` and ``approve``: a plan, its
+rehearsal, and with ``--send`` the transaction, followed to its end.
 """
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,6 +39,10 @@ SendOption = Annotated[
     bool, typer.Option("--send", help="Send it; without, it is only planned and simulated.")
 ]
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait until it is settled.")]
+DespiteOption = Annotated[
+    bool,
+    typer.Option("--despite-pause", help="Send it although people stopped the keeper by /pause."),
+]
 AssetOption = Annotated[
     str | None,
     typer.Option(help="With this token, by symbol or address; else the largest.", metavar="ASSET"),
@@ -49,10 +54,20 @@ AmountOption = Annotated[
 TargetOption = Annotated[str, typer.Option(help="The health factor to reach.", metavar="1.5")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What is done with a plan."""
+
+    send: bool
+    wait: bool
+    despite_pause: bool
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("topup")(topup)
     app.command("repay")(repay)
+    app.command("deleverage")(deleverage)
     app.command("liquidate")(liquidate)
     app.command("approve")(approve)
 
@@ -66,13 +81,15 @@ def topup(  # noqa: PLR0917 - a command line
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - typer's way
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Supply collateral for an account, from own funds."""
     from keeper.model import IntentKind
 
     who, goal = account(address), health_factor("--target", target)
     planning = _protection(who, IntentKind.TOP_UP, goal, asset, amount)
-    _act(context, market, planning, send=send, wait=not no_wait)
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _act(context, market, planning, how)
 
 
 def repay(  # noqa: PLR0917 - a command line
@@ -84,21 +101,61 @@ def repay(  # noqa: PLR0917 - a command line
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - a flag of a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Repay debt of an account, from own funds."""
     from keeper.model import IntentKind
 
     who, goal = account(address), health_factor("--target", target)
     planning = _protection(who, IntentKind.REPAY, goal, asset, amount)
-    _act(context, market, planning, send=send, wait=not no_wait)
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _act(context, market, planning, how)
 
 
-def liquidate(
+def deleverage(  # noqa: PLR0917 - a command line
+    context: typer.Context,
+    address: AddressArgument,
+    asset: Annotated[
+        str | None, typer.Option(help="Repay this debt; else whichever sells least.")
+    ] = None,
+    amount: Annotated[
+        str | None,
+        typer.Option(help="Repay so much of --asset; else what reaches the target.", metavar="N"),
+    ] = None,
+    sell: Annotated[
+        str | None, typer.Option(help="Sell this collateral; else whichever sells least.")
+    ] = None,
+    target: TargetOption = "1.5",
+    market: MarketOption = None,
+    send: SendOption = False,  # noqa: FBT002 - a flag of a command line
+    no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
+) -> None:
+    """Repay debt of an account by selling some of its own collateral, in one transaction.
+
+    Within the mandate that the account gave on chain; `keeper check` says what is missing.
+    """
+    from keeper.app.deleverage import plan_deleverage
+
+    _, settings = asking(context)
+    who, goal = account(address), health_factor("--target", target)
+
+    async def planning(chain: "OpenChain", in_market: "WatchedMarket[Any, Any]") -> "Planned":
+        return await plan_deleverage(
+            settings, chain, in_market, who, target=goal, asset=asset, amount=amount, sell=sell
+        )
+
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _act(context, market, planning, how)
+
+
+def liquidate(  # noqa: PLR0917 - a command line
     context: typer.Context,
     address: AddressArgument,
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - a flag of a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Liquidate an account whose health is below 1.
 
@@ -119,7 +176,8 @@ def liquidate(
             )
         return await plan_liquidation(settings, chain, in_market, who, owner)
 
-    _act(context, market, planning, send=send, wait=not no_wait)
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _act(context, market, planning, how)
 
 
 def approve(  # noqa: PLR0917 - a command line
@@ -132,6 +190,7 @@ def approve(  # noqa: PLR0917 - a command line
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - a flag of a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Let a market's Pool take a token from the keeper.
 
@@ -142,7 +201,8 @@ def approve(  # noqa: PLR0917 - a command line
     async def planning(chain: "OpenChain", in_market: "WatchedMarket[Any, Any]") -> "Planned":
         return await plan_approval(chain, in_market, asset, amount)
 
-    _act(context, market, planning, send=send, wait=not no_wait)
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _act(context, market, planning, how)
 
 
 def _protection(
@@ -161,16 +221,14 @@ def _protection(
 # --- plan, rehearse, send -----------------------------------------------------------------------
 
 
-def _act(
-    context: typer.Context, market: str | None, planning: "Planning", *, send: bool, wait: bool
-) -> None:
+def _act(context: typer.Context, market: str | None, planning: "Planning", how: How) -> None:
     from keeper.model import Abandoned, Declined, Reverted
 
     invocation, settings = asking(context)
     chains = chains_with(invocation, settings, market)
     chain = chains[0] if len(chains) == 1 else invocation.one_chain(settings)
     say = _nothing if invocation.as_json else _say
-    done = until_done(_carry_out(settings, chain, market, planning, say, send=send, wait=wait))
+    done = until_done(_carry_out(settings, chain, market, planning, say=say, how=how))
     emit(json_ready(document(done)), as_json=invocation.as_json, render=_nothing)
     match done.submission, done.outcome:
         case Declined(reason=reason), _:
@@ -190,10 +248,9 @@ async def _carry_out(
     config: Any,
     market: str | None,
     planning: "Planning",
-    say: "Callable[[str], None]",
     *,
-    send: bool,
-    wait: bool,
+    say: "Callable[[str], None]",
+    how: How,
 ) -> Done:
     from keeper.app.act import carry_out, inventory_of
     from keeper.app.chain import open_chain
@@ -204,7 +261,9 @@ async def _carry_out(
         say(waiting(block, plan, config.confirmations))
 
     def on_sent(submission: "Submission") -> None:
-        for line in became(submission, armed=settings.signing.armed(config.chain_id), wait=wait):
+        for line in became(
+            submission, armed=settings.signing.armed(config.chain_id), wait=how.wait
+        ):
             say(line)
 
     async with open_chain(settings, config) as chain:
@@ -214,13 +273,14 @@ async def _carry_out(
         inventory = None if owner is None else await inventory_of(chain, where, owner)
         for line in plan_lines(chain, planned, inventory):
             say(line)
-        if owner is None and not send:
+        if owner is None and not how.send:
             say("Only planned: there is no key to simulate it with; set signing.keystore.")
             return Done(planned=planned, inventory=None, submission=None, outcome=None)
         async with await Database.open(settings.database.url) as database:
             submission, outcome = await carry_out(
                 settings, chain, database, planned,
-                send=send, wait=wait, on_sent=on_sent, on_block=on_block,
+                send=how.send, wait=how.wait, despite_pause=how.despite_pause,
+                on_sent=on_sent, on_block=on_block,
             )  # fmt: skip
         if outcome is not None:
             for line in ended(outcome):

@@ -1,5 +1,5 @@
-"""What ``topup``, ``repay``, ``liquidate`` and ``approve`` say: lines for people, one document for
-programs.
+"""What ``topup``, ``repay``, ``deleverage``, ``liquidate`` and ``approve`` say: lines for people,
+one document for programs.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,10 @@ def plan_lines(
         lines.append(
             f"  profit          {usd(intent.expected_profit)} at oracle prices, before gas"
         )
-    if inventory is not None:
+    lines += [f"  {line}" for line in planned.arithmetic]
+    if inventory is not None and str(intent.kind) == "deleverage":
+        lines.append(f"  acting as       {checksummed(inventory.owner)}, by the account's mandate")
+    elif inventory is not None:
         held = inventory.balances.get(asset.address, 0)
         allowed = inventory.allowances.get(asset.address, 0)
         may = "without limit" if allowed >= ENDLESS else _tokens(allowed, asset)
@@ -106,6 +109,9 @@ def _title(planned: "Planned") -> str:
             return f"Top up {who}: supply {what}"
         case "repay":
             return f"Repay for {who}: {what}"
+        case "deleverage":
+            sold = intent.collateral.symbol if intent.collateral else "?"
+            return f"Deleverage {who}: repay {what}, sell its {sold}"
         case "liquidate":
             seized = intent.collateral.symbol if intent.collateral else "?"
             return f"Liquidate {who}: repay up to {what}, seize {seized}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keeper.cli.act import DespiteOption, How
 from keeper.cli.context import of
 
 if TYPE_CHECKING:
@@ -27,33 +28,37 @@ def deploy_liquidator(
     no_wait: Annotated[  # noqa: FBT002 - a flag of a command line
         bool, typer.Option("--no-wait", help="Do not wait after sending.")
     ] = False,
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Deploy the liquidator: a contract that borrows, liquidates, sells and pays back at once.
 
     Its owner, who gets the profits, is liquidate.profit_to or the key's own account; its only
     caller is the key.  Without --send it is planned and rehearsed.
     """
-    _command(context, "liquidator", send=send, wait=not no_wait)
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _command(context, "liquidator", how)
 
 
 def deploy_deleverager(
     context: typer.Context,
-    send: Annotated[  # noqa: FBT002
+    send: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--send", help="Send it and wait until it is settled.")
     ] = False,
-    no_wait: Annotated[  # noqa: FBT002
+    no_wait: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--no-wait", help="Do not wait after sending.")
     ] = False,
+    despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
     """Deploy the deleverager: a contract by which a borrower lets the key repay a debt with the
     borrower's own collateral, within bounds that the borrower sets.
 
     It has no owner and serves everybody on the chain.  Without --send it is planned and rehearsed.
     """
-    _command(context, "deleverager", send=send, wait=not no_wait)
+    how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
+    _command(context, "deleverager", how)
 
 
-def _command(context: typer.Context, name: str, *, send: bool, wait: bool) -> None:
+def _command(context: typer.Context, name: str, how: How) -> None:
     from keeper.cli.output import emit
     from keeper.errors import ExecutionError
     from keeper.model import Confirmed, Declined, Submitted
@@ -61,16 +66,14 @@ def _command(context: typer.Context, name: str, *, send: bool, wait: bool) -> No
     invocation = of(context)
     settings = invocation.settings()
     chain = invocation.one_chain(settings)
-    deployment, submission, outcome = asyncio.run(
-        _deploy(settings, chain, name, send=send, wait=wait)
-    )
+    deployment, submission, outcome = asyncio.run(_deploy(settings, chain, name, how))
     if isinstance(submission, Declined):
         raise ExecutionError(f"Not deployed: {submission.reason}")
     if outcome is not None and not isinstance(outcome, Confirmed):
         reason = getattr(outcome, "reason", "its transaction was reverted.")
         raise ExecutionError(f"Not deployed: {reason}")
     plan = submission.open_plan.plan if isinstance(submission, Submitted) else submission.plan
-    lines = _lines(chain, deployment, outcome, gas_limit=plan.gas_limit, sent=send)
+    lines = _lines(chain, deployment, outcome, gas_limit=plan.gas_limit, sent=how.send)
     emit(
         _document(deployment, submission, outcome, gas_limit=plan.gas_limit),
         as_json=invocation.as_json,
@@ -79,7 +82,7 @@ def _command(context: typer.Context, name: str, *, send: bool, wait: bool) -> No
 
 
 async def _deploy(
-    settings: "Settings", chain: "Chain", name: str, *, send: bool, wait: bool
+    settings: "Settings", chain: "Chain", name: str, how: How
 ) -> "tuple[Deployment, Submission, Outcome | None]":
     from keeper.app.act import carry_out
     from keeper.app.chain import open_chain
@@ -105,8 +108,9 @@ async def _deploy(
         )
         async with await Database.open(settings.database.url) as database:
             submission, outcome = await carry_out(
-                settings, opened, database, deployment.planned, send=send, wait=wait
-            )
+                settings, opened, database, deployment.planned,
+                send=how.send, wait=how.wait, despite_pause=how.despite_pause,
+            )  # fmt: skip
     return deployment, submission, outcome
 
 

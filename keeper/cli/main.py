@@ -24,6 +24,7 @@ from keeper.cli import (
     misses,
     oracles,
     positions,
+    rules,
     watch,
 )
 from keeper.cli import run as running
@@ -82,6 +83,7 @@ for _module in (
     act,
     deploy,
     watch,
+    rules,
     actions,
     misses,
     kill_switch,

@@ -37,13 +37,14 @@ def misses(
     days: Annotated[
         float | None, typer.Option(help="Only the last days.", metavar="DAYS", min=0.0)
     ] = None,
-    ours: Annotated[  # noqa: FBT002
+    ours: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--ours", help="Show the keeper's own liquidations too.")
     ] = False,
 ) -> None:
     """Liquidations that others took in the watched markets, and why the keeper did not.
 
-    They are recorded while `keeper run` watches; what happened while it was stopped is not here.
+    They are recorded while `keeper run` watches; what happened while it was stopped is read from
+    the chain after the next start.
     """
     import time
 

@@ -85,7 +85,7 @@ def _announcement(settings: "Settings", chains: "tuple[Chain, ...]") -> dict[str
                 "chain_id": chain.chain_id,
                 "markets": [market.name for market in chain.markets],
                 "nodes": [redact(url) for url in chain.rpc_urls],
-                "heads": [redact(url) for url in chain.ws_urls] or ["polled over HTTP"],
+                "heads": [redact(url) for url in chain.pushing] or ["polled over HTTP"],
                 "armed": settings.signing.armed(chain.chain_id),
                 "does": _does(settings, chain),
             }

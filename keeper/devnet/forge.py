@@ -75,7 +75,7 @@ def main(words: Sequence[str]) -> int:  # noqa: RET503 - execv does not return
     try:
         forge, solc = ensure_forge()
     except KeeperError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)  # noqa: T201 - a script of the command line
         return 1
     os.execv(forge, command(forge, solc, words))  # noqa: S606 - replaces this process
 

@@ -181,7 +181,7 @@ class _Writer:
             self._sent.append(await self._anvil.send(self._sender, contract, data, gas=_GAS))
 
     async def mine(self) -> None:
-        before = await self._anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003
+        before = await self._anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional in the call's encoding
         while int((await self._anvil.rpc("txpool_status"))["pending"], 16):
             # full blocks raise the base fee until what waits could not pay it
             await self._anvil.set_next_base_fee(BASE_FEE_WEI)

@@ -11,6 +11,7 @@ from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.measures import Gauges
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
+from keeper.alerts.speech import SpeechOf, english
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
 from keeper.engine.prices import PriceLog, RoundLog
@@ -60,6 +61,10 @@ class Telling:
     """Of the configuration; people's own are read with every pass."""
     gas_wei: Callable[[], Wei | None] = lambda: None
     """What the keeper's account has for gas, as last read."""
+    speech: SpeechOf = english
+    """The language of each chat."""
+    shown: Callable[[tuple[Watch, ...]], tuple[Watch, ...]] = lambda watches: watches
+    """Watches as people know them: accounts' own names in place of missing labels.  From memory."""
 
 
 async def checkpoint_of(market: WatchedMarket[Any, Any], block: BlockRef) -> Checkpoint:
@@ -123,6 +128,7 @@ class Chronicle:
 
         `orphaned`: blocks whose liquidations did not happen after all.
         """
+        watches = self._telling.shown(watches)
         manners = await self._records.manners()
         rules = (*self._telling.rules, *manners.rules)
         self._prices |= {r.view.market: r.prices for r in readings.values()}
@@ -145,6 +151,7 @@ class Chronicle:
             interest=aside.seconds_to_liquidation,
             rules=self._telling.rules,
             gauges=await self._surveyor.survey(done, readings, inventories, rules),
+            speech=self._telling.speech,
         )
         self._remember(told.states)
         messages = (*changes.messages, *told.messages, *self._of_stuck(done, watches))
@@ -169,6 +176,7 @@ class Chronicle:
                 held=(*changes.held, *told.held),
                 liquidations=done.liquidations,
                 orphaned=orphaned,
+                chain_id=next((m.id.chain_id for m in self._markets.values()), None),
             )
         )
         self._since_checkpoint += 1
@@ -180,7 +188,9 @@ class Chronicle:
             message
             for outcome in done.outcomes
             if isinstance(outcome, Unknown) and outcome.stuck
-            for message in outcome_messages(outcome, watches, self._telling.operators)
+            for message in outcome_messages(
+                outcome, watches, self._telling.operators, speech=self._telling.speech
+            )
         )
 
     def _changes(self, done: Pass, watches: tuple[Watch, ...], manners: Manners) -> Told:
@@ -193,6 +203,7 @@ class Chronicle:
                 operators=self._telling.operators,
                 thresholds=self._telling.thresholds,
                 manners=manners,
+                speech=self._telling.speech,
             )
             for reading in done.readings
             if reading.changed is not None

@@ -279,6 +279,12 @@ class Engine:
         if all(len(market.book) <= KEPT_AT_ONCE for market in self.markets):
             await self._saving
 
+    async def close(self) -> None:
+        """Save every checkpoint for the last time, after one that is being saved."""
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+        await self.save_checkpoints()
+
     async def save_checkpoints(self) -> None:
         """Save every market's checkpoint now; nothing happens before history is covered."""
         if self.covered and (oldest := self._observer.oldest) is not None:

@@ -4,10 +4,10 @@ Holds memory but does no I/O: what it wants read it hands out as `Steps`, so tha
 read all markets of a chain in one packed read, and `take` puts the answers where they belong.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -122,7 +122,8 @@ class WatchedMarket(Generic[M, Obs]):
         self._heard: dict[Hash, Touched] = {}
         self._liquidated: list[Liquidated] = []
         self._to_read: set[Address] = set()
-        self._backlog: deque[Address] = deque()
+        self._backlog: dict[Address, None] = {}
+        """Whom to read when there is time, in order; nobody twice."""
         self._swept: frozenset[Address] = frozenset()
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
@@ -191,16 +192,21 @@ class WatchedMarket(Generic[M, Obs]):
     def unhear(self, block: BlockRef) -> None:
         """Take back an orphaned block: whom it touched is read again on the branch that won.
 
-        A block that was never heard, from before the start, may have touched anybody.
+        A block that was never heard, from before the start, may have touched anybody: the whole
+        book is read again, once, however many such blocks a reorg undoes.
         """
         self._liquidated = [one for one in self._liquidated if one.block.hash != block.hash]
         touched = self._heard.pop(block.hash, None)
         if touched is None:
-            self._backlog.extend(self.book.accounts())
+            self._backlog.update(dict.fromkeys(self.book.accounts()))
             self.must_discover = True
             return
         self.must_discover |= touched.parameters
         self._to_read |= self._known(touched) | touched.borrowers
+
+    def heard(self, block: BlockRef) -> bool:
+        """Whether the logs of `block` were taken, and it was not forgotten since."""
+        return block.hash in self._heard
 
     def liquidated(self) -> tuple[Liquidated, ...]:
         """Hand over the liquidations heard of since this was last asked, oldest first."""
@@ -213,7 +219,7 @@ class WatchedMarket(Generic[M, Obs]):
 
     def admit(self, accounts: Iterable[Address]) -> None:
         """Queue accounts found in history: at most `READ_PER_BLOCK` of them enter at each block."""
-        self._backlog.extend(a for a in accounts if a not in self.book)
+        self._backlog.update((a, None) for a in accounts if a not in self.book)
 
     def restore(self, kept: Iterable[Holdings]) -> int:
         """Put balances of a checkpoint into the book where nothing newer is; return how many.
@@ -288,8 +294,9 @@ class WatchedMarket(Generic[M, Obs]):
 
     def observe(self) -> Steps[Obs]:
         """Indices, prices and every account on the list, with the sweep's share of the others."""
-        for _ in range(min(READ_PER_BLOCK, len(self._backlog))):
-            self._to_read.add(self._backlog.popleft())
+        for account in tuple(islice(self._backlog, READ_PER_BLOCK)):
+            del self._backlog[account]
+            self._to_read.add(account)
         self._swept = self._next_swept() - self._to_read
         asked = tuple(sorted(self._to_read | self._swept))
         return self.adapter.observe(self.market, asked, self.book.get)

@@ -82,11 +82,14 @@ class Observer:
         """
         calls_before = self._rpc_calls()
         head = advance.adopted[-1]
+        pending = {block.hash for block in self._unheard}
         for block in advance.orphaned:
             self._recent.pop(block.hash, None)
             self._unheard = [b for b in self._unheard if b.hash != block.hash]
             for market in self.markets:
-                market.unhear(block)
+                # where its logs are still waited for nothing was read at it or after it either
+                if block.hash not in pending or market.heard(block):
+                    market.unhear(block)
         self._unheard += advance.adopted
         await self._hear()
         for market in self.markets:

@@ -1,10 +1,12 @@
 """Whether the key may be used at this moment, and if not, why.
 
 Watch-only until `arm` is called with the chain's id echoed.  A fault or the kill switch disarms
-for good: only a person arms again.
+for good: only a person arms again.  Reverts in a row are counted from the journal after a restart,
+so that a process that dies and is started again does not forgive them.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,23 +25,38 @@ REVERTS_S: Final = 3_600
 class Breaker:
     """Counts reverts in a row: each costs gas and says that what was simulated is not what is."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, judged_at: int = 0) -> None:
+        """`judged_at`: what was decided before this chain second, a person has looked at."""
         self._most = most
+        self._judged_at = judged_at
         self._at: list[int] = []
+        """When each of them was decided, chain seconds."""
 
-    def took(self, *, succeeded: bool, now: int) -> str:
-        """Count an outcome at chain second `now`; return why to stop, or nothing."""
+    def since(self, now: int) -> int:
+        """Return the chain second before which nothing decided counts any more."""
+        return max(now - REVERTS_S, self._judged_at)
+
+    def recall(self, decided_at: Sequence[int]) -> str:
+        """Take up what reverted in a row before a restart; return why not to send, or nothing."""
+        self._at = list(decided_at)
+        return self._verdict()
+
+    def took(self, *, succeeded: bool, decided_at: int, now: int) -> str:
+        """Count the outcome of what was decided at `decided_at`; return why to stop, or nothing."""
         if succeeded:
             self._at.clear()
             return ""
-        self._at = [at for at in self._at if now - at < REVERTS_S] + [now]
+        since = self.since(now)
+        self._at = [at for at in (*self._at, decided_at) if at >= since]
+        return self._verdict()
+
+    def _verdict(self) -> str:
         if len(self._at) < self._most:
             return ""
-        count = len(self._at)
-        self._at.clear()
         return (
-            f"{count} transactions in a row reverted within {REVERTS_S // 60} minutes: look at"
-            " them with `keeper actions`, then arm again"
+            f"{len(self._at)} transactions in a row reverted within {REVERTS_S // 60} minutes: look"
+            " at them with `keeper actions`, then set signing.reverts_judged_at ="
+            f" {max(self._at) + 1} and restart"
         )
 
 

@@ -40,7 +40,7 @@ class DataFeeKind(StrEnum):
 class DataFee:
     """Of one transaction at one block."""
 
-    wei: Wei = Wei(0)  # noqa: RUF009
+    wei: Wei = Wei(0)  # noqa: RUF009 - an int that is immutable
     """As it would be charged now, besides gas."""
     gas: int = 0
     """As it would be charged in gas: belongs into the gas limit."""

@@ -29,7 +29,7 @@ from keeper.execution.arming import Arming, Breaker
 from keeper.execution.ledger import Ledger
 from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
-from keeper.execution.planning import ExecutionSettings
+from keeper.execution.planning import ExecutionSettings, journal_behind
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
 from keeper.execution.preparing import Preparation, Ready
 from keeper.execution.pricing import Pricing
@@ -97,9 +97,11 @@ class TxExecutor:
         self._failpoint = failpoint
         self._address = rehearse_as if signer is None else signer.address
         self._arming = Arming(policy, chain_id, kill_switch)
-        self._breaker = Breaker(self._settings.most_reverts)
+        self._breaker = Breaker(self._settings.most_reverts, self._settings.reverts_judged_at)
         self._ground = Ground(node)
-        self._ledger = None if signer is None else Ledger(journal, signer.address)
+        self._ledger = (
+            None if signer is None else Ledger(journal, signer.address, policy.together_with)
+        )
         self._preparation = Preparation(
             node=node,
             ground=self._ground,
@@ -178,6 +180,7 @@ class TxExecutor:
                 return ()
             ground = await self._ground.at(block, self._signer.address)
             await self._compare_with_journal(self._signer.address, ground)
+            await self._recall_reverts(self._signer.address, block)
             return await self._track(block, recovering=True)
 
     async def settle(self, block: BlockRef) -> tuple[Outcome, ...]:
@@ -221,7 +224,10 @@ class TxExecutor:
             sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
             if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
                 good = isinstance(outcome, Confirmed)
-                if why := self._breaker.took(succeeded=good, now=block.timestamp):
+                decided_at = outcome.plan.intent.block.timestamp
+                if why := self._breaker.took(
+                    succeeded=good, decided_at=decided_at, now=block.timestamp
+                ):
                     self._arming.disarm(why)
         return outcomes
 
@@ -270,7 +276,7 @@ class TxExecutor:
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
             return _declined(intent, error)
-        return _rehearsed(ready)
+        return ready.rehearsed
 
     async def prepare(
         self,
@@ -304,7 +310,7 @@ class TxExecutor:
         ready = await self._preparation.ready(intent, view, self._address)
         if not self._arming.armed:
             self._preparation.note_sale(ready)
-            return _rehearsed(ready)
+            return ready.rehearsed
         await before.wait()
         async with self._lock:
             return await self._claim_and_send(ready)
@@ -379,26 +385,24 @@ class TxExecutor:
     # --- the ground under a signature ---------------------------------------------------------
 
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
-        """Disarm when the chain knows transactions of the signer that the journal does not."""
-        seen = max(ground.nonce, ground.pending_nonce)
-        expected = await self._expected_nonce(ground)
-        if seen > expected:
+        if why := await self._journal_behind(address, ground):
             # Another process of ours may have claimed since the journal was read.
             assert self._ledger is not None
             self._ledger.forget()
-            expected = await self._expected_nonce(ground)
-        if seen > expected:
-            self._arming.disarm(
-                f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
-                " another program uses the key or the journal is an old one; if all of them were"
-                f" yours, set {self._settings.adopted_by} = {seen} and arm again"
-            )
+            why = await self._journal_behind(address, ground)
+        if why:
+            self._arming.disarm(why)
 
-    async def _expected_nonce(self, ground: Footing) -> int:
+    async def _journal_behind(self, address: Address, ground: Footing) -> str:
         assert self._ledger is not None
         watermark = (await self._ledger.at(ground.block)).watermark
-        expected = 0 if watermark is None else watermark + 1
-        return max(expected, self._settings.adopt_nonce or 0)
+        return journal_behind(address, ground, watermark, self._settings)
+
+    async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
+        """Disarm for what reverted before a restart: a crash is no person who looked at it."""
+        since = self._breaker.since(block.timestamp)
+        if why := self._breaker.recall(await self._journal.reverts(address, since)):
+            self._arming.disarm(why)
 
     def _wrong_chain(self, ground: Footing) -> str:
         return (
@@ -409,7 +413,3 @@ class TxExecutor:
 def _declined(intent: Intent, error: KeeperError) -> Declined:
     why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
     return Declined(intent=intent, reason=str(error), why=why)
-
-
-def _rehearsed(ready: Ready) -> Rehearsed:
-    return Rehearsed(plan=ready.plan, health_after=ready.health_after, cost=ready.cost)

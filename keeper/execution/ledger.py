@@ -1,13 +1,13 @@
-"""What a signer has on its way and has spent, read once a block and kept up by its own claims.
+"""What a signer has on its way and what was spent, read once a block and kept up by its own claims.
 
 Reading it anew for each of hundreds of intents of one block would cost more than all the rest.  It
 is read when a pass is over, so that the next one finds it: nobody waits for it on the way from a
 head to a transaction.  The day that spending is counted over then begins a block early, which
 counts a little more than there is.
 
-Caveat: what another process with the same key claims meanwhile is seen one pass later.  Nonces,
-one plan per position and the caps of a day do not depend on it: the claiming transaction keeps
-them.
+Caveat: what another process, or another key under the same caps, claims meanwhile is seen one pass
+later.  Nonces, one plan per position and the caps of a day do not depend on it: the claiming
+transaction keeps them.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Books:
     plans: dict[str, OpenPlan]
     """Open ones by intent id."""
     spent: Spent
-    """Of the last day, what was claimed since included."""
+    """Of the last day, by every key under the same caps; what was claimed since included."""
     watermark: int | None
     """The highest nonce that the journal knew when it was read."""
 
@@ -34,9 +34,13 @@ class Books:
 class Ledger:
     """Reads the journal when it was told to forget what it knew."""
 
-    def __init__(self, journal: Journal, signer: Address) -> None:
+    def __init__(
+        self, journal: Journal, signer: Address, together_with: tuple[Address, ...] = ()
+    ) -> None:
+        """`together_with`: other keys whose spending counts as this one's."""
         self._journal = journal
         self._signer = signer
+        self._others = together_with
         self._books: Books | None = None
         self._reading = asyncio.Lock()
 
@@ -51,7 +55,9 @@ class Ledger:
             plans = await self._journal.open_plans(self._signer)
             books = Books(
                 plans={p.plan.intent.intent_id: p for p in plans},
-                spent=await self._journal.spent_since(self._signer, block.timestamp - DAY_S),
+                spent=await self._journal.spent_since(
+                    self._signer, block.timestamp - DAY_S, *self._others
+                ),
                 watermark=await self._journal.watermark(self._signer),
             )
             self._books = books

@@ -67,6 +67,8 @@ class SigningPolicy:
     max_gas_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """Per transaction: gas limit times maximum fee, and a rollup's data fee."""
     max_gas_per_day_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
+    together_with: tuple[Address, ...] = ()
+    """Other keys that share the caps of a day with this one."""
     min_balance_wei: Wei = Wei(0)  # noqa: RUF009 - a NewType of int is immutable
     """Left in the signer's account after the worst case of everything in flight."""
 
@@ -78,7 +80,10 @@ class SigningPolicy:
     def allowance(self, since: int) -> Allowance:
         """Return what all plans since `since` may take together: for the claim to reserve."""
         return Allowance(
-            since=since, value=self.max_spend_per_day, gas_wei=self.max_gas_per_day_wei
+            since=since,
+            value=self.max_spend_per_day,
+            gas_wei=self.max_gas_per_day_wei,
+            together_with=self.together_with,
         )
 
     def check(  # noqa: PLR0911 - a list of refusals

@@ -5,7 +5,7 @@ rehearsal says what a submission would.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.errors import ExecutionError, PolicyViolation, Unprofitable
@@ -32,6 +32,7 @@ from keeper.model import (
     IntentKind,
     OpenPlan,
     Plan,
+    Rehearsed,
     Supposed,
 )
 from keeper.ports import MarketView
@@ -51,6 +52,11 @@ class Ready:
     cost: Cost
     footing: Footing
     funded: Funded | None = None
+
+    @property
+    def rehearsed(self) -> Rehearsed:
+        """What is said of it where nothing is sent."""
+        return Rehearsed(plan=self.plan, health_after=self.health_after, cost=self.cost)
 
 
 class Preparation:
@@ -126,6 +132,7 @@ class Preparation:
                     Call(to=p.to, data=p.data)
                     for p in pending[-self._settings.simulate_in_flight :]
                 ),
+                state=assumed(intent, view),
             ),
             data_fee(self._node, self._settings.data_fee, call, self._chain_id, block),
         )
@@ -220,7 +227,13 @@ class Preparation:
         probe = self._pricing.health_call(intent, view)
         call = Call(to=to, data=data)
         await self._simulator.prepare(
-            sender, call, probe, parent=parent, after=after, timestamp=view.block.timestamp
+            sender,
+            call,
+            probe,
+            parent=parent,
+            after=after,
+            timestamp=view.block.timestamp,
+            state=assumed(intent, view),
         )
         return True
 
@@ -267,6 +280,27 @@ class Preparation:
                 " can be kept."
             )
         return spends
+
+
+def assumed(intent: Intent, view: MarketView) -> Hashable:
+    """Return what a simulation of `intent` stands on: everything that it was sized by.
+
+    The health before it follows from every price, index and balance of the account, to the wad: a
+    block in which the supposed update is missing, or another came, has another one.  The prices of
+    what is paid and seized are there for themselves: of both moving together health says nothing.
+    """
+    assets = (intent.asset, intent.collateral)
+    return (
+        intent.kind,
+        intent.position,
+        intent.amount,
+        intent.covers,
+        intent.seized,
+        intent.health_before,
+        intent.value_at_risk,
+        intent.expected_profit,
+        tuple(None if asset is None else view.price_of(asset.address) for asset in assets),
+    )
 
 
 def _cost(gas_used: int, price_wei: Wei, fee_wei: Wei, native_price: Base | None) -> Cost:

@@ -6,7 +6,7 @@ answer without the health afterwards.  Which of the two is used is decided by tr
 error's text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,10 +48,11 @@ class Simulated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """What was simulated beforehand, and the one block that it is good for."""
+    """What was simulated beforehand, and the one block and state that it is good for."""
 
     parent: Hash
     timestamp: int
+    state: Hashable
     simulated: Simulated
 
 
@@ -72,30 +73,41 @@ class Simulator:
         parent: BlockRef,
         after: Sequence[Supposed],
         timestamp: int,
+        state: Hashable = None,
     ) -> Simulated:
         """Run `call` on top of `parent`, behind `after`, in a block of that `timestamp`.
 
-        Should that very block come (a child of `parent`, to the second) and the same call be run
-        there with nothing in flight, `run` answers with this.  What else is in the block was not
-        seen: then it reverts and costs gas, as it may whatever was simulated.  Raises as `run`.
+        `state`: what it was supposed to find there.  Should that very block come (a child of
+        `parent`, to the second), be read and found to be in that state, and the same call be run
+        there with nothing in flight, `run` answers with this.  A block that came without `after`
+        is in another state.  What else is in the block was not seen: then it reverts and costs
+        gas, as it may whatever was simulated.  Raises as `run`.
         """
         simulated = await self._simulate_v1(
             sender, call, probe, parent, (), after=after, timestamp=timestamp
         )
         self._prepared = {k: p for k, p in self._prepared.items() if p.parent == parent.hash}
         self._prepared[sender, call, probe] = _Prepared(
-            parent=parent.hash, timestamp=timestamp, simulated=simulated
+            parent=parent.hash, timestamp=timestamp, state=state, simulated=simulated
         )
         return simulated
 
     def prepared(
-        self, sender: Address, call: Call, probe: Call | None, block: BlockRef
+        self,
+        sender: Address,
+        call: Call,
+        probe: Call | None,
+        block: BlockRef,
+        state: Hashable = None,
     ) -> Simulated | None:
-        """Return what was simulated beforehand for this very call in this very block, or None."""
+        """Return what was simulated beforehand for this very call in this very block, or None.
+
+        `state`: what was read at `block`; another one than was supposed is another block.
+        """
         known = self._prepared.get((sender, call, probe))
         if known is None or (known.parent, known.timestamp) != (block.parent_hash, block.timestamp):
             return None
-        return known.simulated
+        return known.simulated if known.state == state else None
 
     async def run(
         self,
@@ -104,14 +116,19 @@ class Simulator:
         probe: Call | None,
         block: BlockRef,
         in_flight: Sequence[Call] = (),
+        *,
+        state: Hashable = None,
     ) -> Simulated:
         """Run `call` from `sender` at `block`, after what is `in_flight` from the same sender.
 
+        `state`: what was read at `block`, to be held against what was prepared.
         Raises `SimulationReverted` with the reason in words, `RpcError` or `BadAnswer` when the
         node could not say.
         """
-        if not in_flight and (known := self.prepared(sender, call, probe, block)) is not None:
-            return known
+        if not in_flight:
+            known = self.prepared(sender, call, probe, block, state)
+            if known is not None:
+                return known
         if self.has_simulate_v1:
             try:
                 return await self._simulate_v1(sender, call, probe, block, in_flight)

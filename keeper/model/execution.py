@@ -37,22 +37,26 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a signer's plans took, or may still take: an open plan counts with its worst case."""
+    """What keys' plans took, or may still take: an open plan counts with its worst case."""
 
     value: Base
-    """Sum of `Plan.spends`, plans that were abandoned or reverted left out."""
+    """Sum of `Plan.spends` on all chains, plans that were abandoned or reverted left out."""
     gas_wei: Wei
     """Open: `Plan.most_gas_wei`.  Ended: what the receipt says and the data fee, 0 without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What a signer's plans since an instant may take, the one that is being claimed included."""
+    """What plans since an instant may take, the one that is being claimed included."""
 
     since: int
     """Chain seconds; plans decided at or after it count, and every open one."""
     value: Base
+    """On all chains together."""
     gas_wei: Wei
+    """On the chain of the claim: other chains have other coins."""
+    together_with: tuple[Address, ...] = ()
+    """Other keys whose plans count as well; the claiming key's always do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

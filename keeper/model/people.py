@@ -118,7 +118,7 @@ class AlertState:
     said_at: int
     """Chain seconds of the last message."""
     said_health: Wad | None = None
-    """The health factor people were last told."""
+    """The health factor people were last told; of a rule its reading, wad of the gauge's unit."""
     lowest: Wad | None = None
     clear_since: int | None = None
     """Since when it has been above the clearing bound, or None."""

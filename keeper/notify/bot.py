@@ -15,15 +15,18 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 from telegram import BotCommand, CallbackQuery, Update
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
+from keeper.alerts.numbers import LABEL_CHARS
+from keeper.alerts.render import more
 from keeper.alerts.replies import (
     COMMANDS,
+    commands_in,
     health_reply,
     help_text,
     list_text,
@@ -31,10 +34,12 @@ from keeper.alerts.replies import (
     stranger_text,
     watching_text,
 )
+from keeper.alerts.speech import reply_of
 from keeper.errors import ConfigError, KeeperError
 from keeper.model import Message, Severity, Watch
-from keeper.notify.commands import Asker, Commands, Reply
+from keeper.notify.commands import Asker, Commands, Reply, nothing_watched
 from keeper.notify.desk import Desk
+from keeper.notify.languages import LANGUAGES, speech_of
 from keeper.notify.passed import why_not_message, why_not_tap
 from keeper.notify.telegram import TelegramApi
 from keeper.notify.words import (
@@ -88,11 +93,14 @@ class TelegramBot:
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         long_poll_s: int = LONG_POLL_S,
+        language: str = "en",
     ) -> None:
         """`allowed`: chats as ``telegram:<number>``; operators' chats too.  Empty: nobody.
 
         `users`: Telegram user ids that may act.  A chat is no person: none of them may.
+        `language`: what strangers hear, and whoever's own is none of ours.
         """
+        self._language = language
         self._api = api
         self._desk = desk
         self._allowed = allowed | frozenset(operators)
@@ -140,9 +148,13 @@ class TelegramBot:
     async def introduce(self) -> None:
         """Learn the bot's own name and tell Telegram its commands.  Raises `TelegramError`."""
         self._name = await self._api.identify()
-        await self._api.bot.set_my_commands(
-            [BotCommand(name, f"{what} {usage}".strip()[:256]) for name, usage, what in COMMANDS]
-        )
+        for language in ("", *LANGUAGES):  # without one: whoever's own language we do not speak
+            say = speech_of(language or self._language)
+            menu = [
+                BotCommand(name, f"{what} {usage}".strip()[:256])
+                for name, usage, what in commands_in(say)
+            ]
+            await self._api.bot.set_my_commands(menu, language_code=language or None)
         log.info("telegram.started", bot=self._name, allowed=len(self._allowed))
 
     async def _trouble(self, error: TelegramError | KeeperError, failures: int) -> float:
@@ -170,13 +182,17 @@ class TelegramBot:
         hour = int(self._wall()) // 3600
         for operator in self._operators:
             try:
+                say = speech_of(await self._desk.language(operator))
                 await self._say(
                     key=f"telegram_conflict#{hour}@{operator}",
                     chat=operator,
                     severity=Severity.CRITICAL,
                     kind="fault",
-                    text="⚠️ Keeper: another program reads this bot's messages (409). If it is "
-                    "not yours, revoke the token at @BotFather now.",
+                    text="⚠️ "
+                    + say(
+                        "Keeper: another program reads this bot's messages (409). If it is "
+                        "not yours, revoke the token at @BotFather now."
+                    ),
                 )
             except Exception:  # one operator not told must not keep it from the next
                 log.exception("telegram.alarm_failed", chat=operator)
@@ -213,11 +229,11 @@ class TelegramBot:
         if not self._busy_with(chat):
             log.warning("command.ignored", update=update.update_id, reason="too many", chat=chat)
             return
-        asker = self._asker(chat, message.from_user.id)
+        asker = await self._spoken_to(self._asker(chat, message.from_user.id))
         try:
             reply = await self._answer(asker, command)
         except KeeperError as error:
-            reply = Reply(text=self._api.redact(str(error)))
+            reply = Reply(text=self._api.redact(reply_of(error, asker.say)))
         name = command.name if command else ""
         log.info("command.answered", update=update.update_id, chat=chat, command=name)
         await self._reply(chat, update.update_id, reply)
@@ -234,11 +250,11 @@ class TelegramBot:
         if why_not:
             log.info("command.ignored", update=update.update_id, reason=why_not)
             return
-        asker = self._asker(chat, query.from_user.id)
+        asker = await self._spoken_to(self._asker(chat, query.from_user.id))
         try:
             reply = await self._commands.tapped(asker, query.data or "")
         except KeeperError as error:
-            reply = Reply(text=self._api.redact(str(error)))
+            reply = Reply(text=self._api.redact(reply_of(error, asker.say)))
         await self._api.tap_seen(query.id)
         verb = (query.data or "").partition(":")[0][:16]
         log.info("command.answered", update=update.update_id, chat=chat, command=f"tap {verb}")
@@ -247,6 +263,10 @@ class TelegramBot:
 
     def _asker(self, chat: str, user: int) -> Asker:
         return Asker(chat=chat, user=user, operator=user in self._users)
+
+    async def _spoken_to(self, asker: Asker) -> Asker:
+        """Return whoever asks with the language of their chat."""
+        return replace(asker, say=speech_of(await self._desk.language(asker.chat)))
 
     def _busy_with(self, chat: str) -> bool:
         """Count a command of an allowed chat; False when there are too many."""
@@ -282,61 +302,77 @@ class TelegramBot:
             chat=chat,
             severity=Severity.INFO,
             kind="reply",
-            text=stranger_text(chat),
+            text=stranger_text(chat, speech_of(self._language)),
         )
 
     async def _answer(self, asker: Asker, command: Command | None) -> Reply:
         if command is None:
-            return Reply(text="Send /help for what I understand.")
+            return Reply(text=asker.say("Send /help for what I understand."))
         richer = await self._commands.answer(asker, command.name, command.arguments)
         if richer is not None:
             return richer
-        return Reply(text=await self._plain_answer(asker.chat, command))
+        return Reply(text=await self._plain_answer(asker, command))
 
-    async def _plain_answer(self, chat: str, command: Command) -> str:
+    async def _plain_answer(self, asker: Asker, command: Command) -> str:
+        chat, say = asker.chat, asker.say
         match command.name:
             case "start":
-                text = start_text()
+                text = start_text(say)
             case "help":
-                text = help_text()
+                text = help_text(say)
             case "watch":
-                text = await self._watch(chat, command)
+                text = await self._watch(asker, command)
             case "unwatch":
-                text = await self._unwatch(chat, command)
+                text = await self._unwatch(asker, command)
             case "list":
-                text = list_text(await self._desk.watches(chat), self._desk.thresholds)
+                text = list_text(
+                    self._desk.shown(await self._desk.watches(chat)), self._desk.thresholds, say
+                )
             case "hf":
-                text = await self._health(chat, command)
+                text = await self._health(asker, command)
             case "status":
-                text = await self._desk.status()
+                text = await self._desk.status(say)
             case _:
-                text = f"I do not know /{command.name}. Send /help for what I understand."
+                text = say(
+                    "I do not know /{command}. Send /help for what I understand.",
+                    command=command.name,
+                )
         return text
 
-    async def _watch(self, chat: str, command: Command) -> str:
+    async def _watch(self, asker: Asker, command: Command) -> str:
+        say = asker.say
         wanted = parse_watch(command.arguments)
-        watch = Watch(
-            chat=chat, account=wanted.account, label=wanted.label, thresholds=wanted.thresholds
-        )
-        before = await self._desk.watch(watch)
-        said = watching_text(watch, checksummed(watch.account), self._desk.thresholds)
+        account, label, name = wanted.account, wanted.label, ""
+        if account is None:
+            found = await self._desk.resolve(wanted.name)
+            account, name = found.account, found.name
+            label = label or (name if len(name) <= LABEL_CHARS else "")
+        watch = Watch(chat=asker.chat, account=account, label=label, thresholds=wanted.thresholds)
+        before = await self._desk.watch(watch, name)
+        shown = checksummed(account)
+        if name and name != label:
+            shown = f"{name}, {shown}"
+        said = watching_text(watch, shown, self._desk.thresholds, say)
         if before is None:
             return said
-        return f"{said}\nInstead of: {list_text((before,), self._desk.thresholds)}"
+        was = list_text((before,), self._desk.thresholds, say)
+        return "\n".join((said, say("Instead of: {watch}", watch=was)))
 
-    async def _unwatch(self, chat: str, command: Command) -> str:
+    async def _unwatch(self, asker: Asker, command: Command) -> str:
         if not command.arguments:
             raise BadWord("Send /unwatch and a label or an address, as /list shows them.")
         name = " ".join(command.arguments)
         if name.lower().startswith("0x"):
             name = parse_address(name)
-        ended = await self._desk.unwatch(chat, name)
+        ended = await self._desk.unwatch(asker.chat, name)
         if ended is None:
-            raise BadWord("Nothing by that name is watched for this chat: /list shows what is.")
+            raise nothing_watched(name)
         label = f"{ended.label} " if ended.label else ""
-        return f"No longer watching {label}{checksummed(ended.account)}."
+        shown = f"{label}{checksummed(ended.account)}"
+        return asker.say("No longer watching {name}.", name=shown)
 
-    async def _health(self, chat: str, command: Command) -> str:
+    async def _health(self, asker: Asker, command: Command) -> str:
+        chat, say = asker.chat, asker.say
         name = " ".join(command.arguments)
         watches = await self._desk.watches(chat)
         if name.lower().startswith("0x"):
@@ -348,21 +384,16 @@ class TelegramBot:
             folded = name.casefold()
             mine = tuple(one for one in watches if not name or one.label.casefold() == folded)
         if not mine:
-            raise BadWord(
-                "Nothing by that name is watched for this chat: /list shows what is."
-                if name
-                else "Nothing is watched for this chat: send /watch ADDRESS."
-            )
+            raise nothing_watched(name)
         lines: list[str] = []
-        for watch in mine[:_WATCHED_AT_MOST]:
+        for watch in self._desk.shown(mine[:_WATCHED_AT_MOST]):
             levels = watch.thresholds or self._desk.thresholds
             found = await self._desk.health(watch.account)
-            lines.extend(health_reply(watch.label, one, levels) for one in found)
+            lines.extend(health_reply(watch.label, one, levels, say) for one in found)
             if not found:
-                lines.append(f"{watch.label or checksummed(watch.account)}: no position found.")
-        if len(mine) > _WATCHED_AT_MOST:
-            lines.append(f"... {len(mine) - _WATCHED_AT_MOST} more")
-        return "\n".join(lines)
+                shown = watch.label or checksummed(watch.account)
+                lines.append(say("{name}: no position found.", name=shown))
+        return "\n".join((*lines, *more(len(mine) - _WATCHED_AT_MOST, say)))
 
     async def _say(self, *, key: str, chat: str, severity: Severity, kind: str, text: str) -> None:
         await self._desk.reply(Message(key=key, chat=chat, severity=severity, kind=kind, text=text))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from keeper.alerts.render import clip
+from keeper.alerts.speech import ENGLISH, Speech, noted
 from keeper.model import Message, Pending, Severity
 from keeper.notify.pacing import EVERYTHING, thread_of
 
@@ -36,29 +37,29 @@ def bundle(first: Pending, rows: Sequence[Pending]) -> tuple[Pending, ...]:
     return tuple(alike[:MOST])
 
 
-REPEAT: Final = " (may be a repeat)"
+REPEAT: Final = noted(" (may be a repeat)")
 """Ends the first line of what may have been read already."""
 
 
-def bundled(rows: Sequence[Pending]) -> Message:
+def bundled(rows: Sequence[Pending], say: Speech = ENGLISH) -> Message:
     """Return the one message that says all of `rows`; a single row's own is left as it is, but
     for a mark where the answer to an earlier attempt was lost.
     """
-    message = _one(rows)
+    message = _one(rows, say)
     if not any(row.maybe_taken for row in rows):
         return message
     first, line, rest = message.text.partition("\n")
-    return replace(message, text=clip(f"{first}{REPEAT}{line}{rest}"))
+    return replace(message, text=clip(f"{first}{say(REPEAT)}{line}{rest}"))
 
 
-def _one(rows: Sequence[Pending]) -> Message:
+def _one(rows: Sequence[Pending], say: Speech) -> Message:
     first = rows[0].message
     if len(rows) == 1:
         return first
     heads = [row.message.text.partition("\n")[0] for row in rows]
-    lines = [f"{len(rows)} actions:", *heads[:SHOWN]]
+    lines = [say.plural("{n} action:", "{n} actions:", len(rows)), *heads[:SHOWN]]
     if len(heads) > SHOWN:
-        lines.append(f"... {len(heads) - SHOWN} more: keeper actions")
+        lines.append(say("... {n} more: keeper actions", n=len(heads) - SHOWN))
     return replace(first, text="\n".join(lines))
 
 

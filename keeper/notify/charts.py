@@ -72,8 +72,8 @@ def draw(
     if not points:
         raise ValueError("a chart needs at least one point")
     import matplotlib as mpl  # noqa: PLC0415 - an extra, and 0.5 s that only charts need
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only a picture needs it, and it is slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only a picture needs it, and it is slow to import
 
     with mpl.rc_context({"text.usetex": False, "text.parse_math": False, "font.size": 10}):
         shown_price = price is not None and any(value for _, value in price.points)
@@ -170,7 +170,7 @@ def _gaps(axes: Any, times: list[datetime], points: Sequence[ChartPoint]) -> Non
 
 
 def _line(values: Sequence[float | None]) -> "NDArray[np.float64]":
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 - only a picture needs it, and it is slow to import
 
     return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
 

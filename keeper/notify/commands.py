@@ -27,8 +27,8 @@ from keeper.alerts.numbers import duration_text, plain
 from keeper.alerts.render import name_of
 from keeper.alerts.replies import rules_text
 from keeper.alerts.rules import parse_rule
+from keeper.alerts.speech import ENGLISH, Speech, noted
 from keeper.alerts.stress import stressed
-from keeper.errors import KeeperError
 from keeper.model import (
     Address,
     AlertState,
@@ -39,6 +39,7 @@ from keeper.model import (
     Watch,
 )
 from keeper.notify.desk import Desk
+from keeper.notify.languages import LANGUAGES, language_named, languages_text, speech_of
 from keeper.notify.words import (
     LONGEST_SNOOZE_S,
     BadWord,
@@ -55,7 +56,7 @@ MOST_OFFERS: Final = 20
 SNOOZE_S: Final = 3600
 CHART_S: Final = 7 * 86_400
 LONGEST_CHART_S: Final = 90 * 86_400
-NOT_YOU: Final = (
+NOT_YOU: Final = noted(
     "Only an operator may do this: the operator puts your user id into telegram.operators."
 )
 
@@ -68,6 +69,8 @@ class Asker:
     user: int
     operator: bool
     """The user's id is listed; a chat's never is."""
+    say: Speech = ENGLISH
+    """The chat's language."""
 
     @property
     def name(self) -> str:
@@ -120,6 +123,7 @@ class Commands:
             "digest": self._digest,
             "rule": self._rule,
             "unrule": self._unrule,
+            "language": self._language,
             "topup": self._topup,
             "mode": self._mode,
             "actions": self._actions,
@@ -151,8 +155,8 @@ class Commands:
             levels = watch.thresholds or self._desk.thresholds
             for one in await self._desk.health(watch.account):
                 prices = self._desk.prices(one.position.market)
-                texts.append(position_text(watch.label, one, levels, prices))
-        return Reply(text="\n".join(texts) or "No position was found.")
+                texts.append(position_text(watch.label, one, levels, prices, asker.say))
+        return Reply(text="\n".join(texts) or asker.say("No position was found."))
 
     async def _stress(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         if len(words) != 2:
@@ -167,12 +171,16 @@ class Commands:
                     stressed(one, prices, what, permille) if isinstance(one, Assessed) else None
                 )
                 name = name_of(watch.label, watch.account)
-                lines.append(stress_line(name, one, result, levels))
-        return Reply(text=stress_text(what, permille, lines or ["No position was found."]))
+                lines.append(stress_line(name, one, result, levels, asker.say))
+        return Reply(
+            text=stress_text(
+                what, permille, lines or [asker.say("No position was found.")], asker.say
+            )
+        )
 
     async def _oracles(self, asker: Asker, words: tuple[str, ...]) -> Reply:
-        del asker, words
-        return Reply(text=oracles_text(self._desk.prices()))
+        del words
+        return Reply(text=oracles_text(self._desk.prices(), asker.say))
 
     async def _chart(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         span = CHART_S
@@ -182,13 +190,16 @@ class Commands:
         watch = (await self._mine(asker, " ".join(words)))[0]
         found = await self._desk.health(watch.account)
         if not found:
-            return Reply(text="No position was found.")
-        return self._charted(found[0].position, name_of(watch.label, watch.account), span)
+            return Reply(text=asker.say("No position was found."))
+        name = name_of(watch.label, watch.account)
+        return self._charted(asker, found[0].position, name, span)
 
-    def _charted(self, position: PositionId, name: str, span: int) -> Reply:
+    def _charted(self, asker: Asker, position: PositionId, name: str, span: int) -> Reply:
+        say = asker.say
         if not self._desk.draws:
-            return Reply(text="Charts need matplotlib: pip install 'keeper[charts]'.")
-        return Reply(text=f"{name}: the last {duration_text(span)}", chart=chart_of(position, span))
+            return Reply(text=say("Charts need matplotlib: pip install 'keeper[charts]'."))
+        text = say("{name}: the last {time}", name=name, time=duration_text(span))
+        return Reply(text=text, chart=chart_of(position, span))
 
     async def _alerts(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         del words
@@ -199,15 +210,15 @@ class Commands:
                 if state.subject.endswith(f":{watch.account}"):
                     names[state.subject] = name_of(watch.label, watch.account)
         hushes = await self._desk.hushes()
-        return Reply(text=alerts_text(states, names, hushes, self._desk.now("health")))
+        return Reply(text=alerts_text(states, names, hushes, self._desk.now("health"), asker.say))
 
     async def _mode(self, asker: Asker, words: tuple[str, ...]) -> Reply:
-        del asker, words
-        return Reply(text=self._desk.mode())
+        del words
+        return Reply(text=self._desk.mode(asker.say))
 
     async def _actions(self, asker: Asker, words: tuple[str, ...]) -> Reply:
-        del asker, words
-        return Reply(text=await self._desk.actions())
+        del words
+        return Reply(text=await self._desk.actions(asker.say))
 
     # --- how people want to be told -----------------------------------------------------------
 
@@ -215,7 +226,7 @@ class Commands:
         states = await self._firing(asker, " ".join(words))
         for state in states:
             await self._desk.hush(state, None, asker.name)
-        return Reply(text=_acknowledged(states))
+        return Reply(text=_acknowledged(states, asker.say))
 
     async def _snooze(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         if not words:
@@ -224,7 +235,7 @@ class Commands:
         states = await self._firing(asker, " ".join(words[:-1]))
         for state in states:
             await self._desk.hush(state, for_s, asker.name)
-        return Reply(text=_snoozed(states, for_s))
+        return Reply(text=_snoozed(states, for_s, asker.say))
 
     async def _quiet(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         hours = await self._desk.hours(asker.chat)
@@ -234,9 +245,9 @@ class Commands:
             begin, end = parse_night(words[0])
             hours = _zoned(replace(hours, quiet_from=begin, quiet_to=end), words[1:])
         else:
-            return Reply(text=hours_text(hours))
+            return Reply(text=hours_text(hours, asker.say))
         await self._desk.set_hours(replace(hours, digested_at=self._desk.now("keeper")))
-        return Reply(text=hours_text(hours))
+        return Reply(text=hours_text(hours, asker.say))
 
     async def _digest(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         hours = await self._desk.hours(asker.chat)
@@ -245,15 +256,15 @@ class Commands:
         elif words:
             hours = _zoned(replace(hours, digest_at=parse_minute(words[0])), words[1:])
         else:
-            return Reply(text=hours_text(hours))
+            return Reply(text=hours_text(hours, asker.say))
         await self._desk.set_hours(replace(hours, digested_at=self._desk.now("keeper")))
-        return Reply(text=hours_text(hours))
+        return Reply(text=hours_text(hours, asker.say))
 
     async def _rule(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         """List the chat's rules, or keep one more."""
         if not words:
             rules = await self._desk.rules(asker.chat)
-            return Reply(text=rules_text(rules))
+            return Reply(text=rules_text(rules, asker.say))
         mine = await self._desk.watches(asker.chat)
         by_name = {one.label.casefold(): one.account for one in mine if one.label}
 
@@ -264,7 +275,7 @@ class Commands:
             return account if any(one.account == account for one in mine) else None
 
         rule = parse_rule(" ".join(words), asker.chat, account_of)
-        return Reply(text=await self._desk.add_rule(rule, asker.name))
+        return Reply(text=await self._desk.add_rule(rule, asker.name, asker.say))
 
     async def _unrule(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         rules = await self._desk.rules(asker.chat)
@@ -273,19 +284,37 @@ class Commands:
             raise BadWord("Send /unrule and the number of a rule, as /rule shows it.")
         gone = rules[int(said) - 1]
         await self._desk.remove_rule(gone, asker.name)
-        return Reply(text=f"No longer told: {gone.text}")
+        return Reply(text=asker.say("No longer told: {rule}", rule=gone.text))
+
+    async def _language(self, asker: Asker, words: tuple[str, ...]) -> Reply:
+        """Speak another language here from now on, or say which it is."""
+        say = asker.say
+        if words:
+            wanted = language_named(words[0])
+            if wanted is None:
+                raise BadWord(
+                    "{said} is no language I speak: there is {languages}.",
+                    said=plain(words[0], 32),
+                    languages=languages_text(),
+                )
+            await self._desk.set_language(asker.chat, wanted, asker.name)
+            say = speech_of(wanted)
+        name = LANGUAGES[say.language]
+        told = say("I speak {language} here.", language=name)
+        others = say("There is {languages}: /language de", languages=languages_text())
+        return Reply(text=told if words else f"{told} {others}")
 
     # --- acting -------------------------------------------------------------------------------
 
     async def _pause(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         del words
         _only_operators(asker)
-        return Reply(text=await self._desk.pause(asker.name))
+        return Reply(text=await self._desk.pause(asker.name, asker.say))
 
     async def _resume(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         del words
         _only_operators(asker)
-        return Reply(text=await self._desk.resume(asker.name))
+        return Reply(text=await self._desk.resume(asker.name, asker.say))
 
     async def _topup(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         _only_operators(asker)
@@ -307,10 +336,10 @@ class Commands:
             user=asker.user, chat=asker.chat, offer=offer, until=now + CONFIRM_S
         )
         return Reply(
-            text=offer_text(name, offer),
+            text=offer_text(name, offer, asker.say),
             buttons=(
-                Button(label="Confirm (60 s)", data=f"yes:{code}"),
-                Button(label="Cancel", data=f"no:{code}"),
+                Button(label=asker.say("Confirm (60 s)"), data=f"yes:{code}"),
+                Button(label=asker.say("Cancel"), data=f"no:{code}"),
             ),
         )
 
@@ -318,11 +347,11 @@ class Commands:
         """Return the second tap's answer.  A code works once, for who asked, where it was asked."""
         _only_operators(asker)
         waiting = self._take(asker, code)
-        return Reply(text=await self._desk.carry_out(waiting.offer, asker.name))
+        return Reply(text=await self._desk.carry_out(waiting.offer, asker.name, asker.say))
 
     def _cancelled(self, asker: Asker, code: str) -> Reply:
         self._take(asker, code)
-        return Reply(text="Cancelled: nothing was sent.")
+        return Reply(text=asker.say("Cancelled: nothing was sent."))
 
     def _take(self, asker: Asker, code: str) -> _Waiting:
         """Use a code up.  Raises `BadWord` for one that is not this person's or is too old."""
@@ -345,10 +374,10 @@ class Commands:
     async def _tapped_alert(self, asker: Asker, verb: str, state: AlertState) -> Reply:
         if verb == "ack":
             await self._desk.hush(state, None, asker.name)
-            return Reply(text=_acknowledged((state,)))
+            return Reply(text=_acknowledged((state,), asker.say))
         if verb == "zzz":
             await self._desk.hush(state, SNOOZE_S, asker.name)
-            return Reply(text=_snoozed((state,), SNOOZE_S))
+            return Reply(text=_snoozed((state,), SNOOZE_S, asker.say))
         account = Address(state.subject.rpartition(":")[2])
         names = {one.account: one.label for one in await self._desk.watches(asker.chat)}
         name = name_of(names.get(account, ""), account)
@@ -356,7 +385,7 @@ class Commands:
             return await self._offered(asker, account, name)
         for one in await self._desk.health(account):
             if str(one.position) == state.subject:
-                return self._charted(one.position, name, CHART_S)
+                return self._charted(asker, one.position, name, CHART_S)
         raise BadWord("No position was found.")
 
     # --- finding ------------------------------------------------------------------------------
@@ -373,11 +402,7 @@ class Commands:
             found = tuple(one for one in watches if one.label.casefold() == name.casefold())
         if found:
             return found
-        raise BadWord(
-            "Nothing by that name is watched for this chat: /list shows what is."
-            if name
-            else "Nothing is watched for this chat: send /watch ADDRESS."
-        )
+        raise nothing_watched(name)
 
     async def _firing(self, asker: Asker, name: str) -> Sequence[AlertState]:
         """Return what is firing for the chat, about one watch if named; never nothing."""
@@ -394,7 +419,7 @@ class Commands:
 
 def _only_operators(asker: Asker) -> None:
     if not asker.operator:
-        raise KeeperError(NOT_YOU)
+        raise BadWord(NOT_YOU)
 
 
 def _zoned(hours: ChatHours, words: tuple[str, ...]) -> ChatHours:
@@ -403,15 +428,31 @@ def _zoned(hours: ChatHours, words: tuple[str, ...]) -> ChatHours:
     try:
         zone_of(words[0])
     except ValueError as error:
-        raise BadWord(plain(str(error), 200)) from error
+        raise BadWord(
+            "{said} is no time zone: send one such as Europe/Berlin.", said=plain(words[0], 60)
+        ) from error
     return replace(hours, zone=words[0])
 
 
-def _acknowledged(states: Sequence[AlertState]) -> str:
-    what = "one alert" if len(states) == 1 else f"{len(states)} alerts"
-    return f"Acknowledged {what}: no reminders until it is worse or over."
+def nothing_watched(name: str) -> BadWord:
+    """Return why nothing of a chat's is found."""
+    if name:
+        return BadWord("Nothing by that name is watched for this chat: /list shows what is.")
+    return BadWord("Nothing is watched for this chat: send /watch ADDRESS.")
 
 
-def _snoozed(states: Sequence[AlertState], for_s: int) -> str:
-    what = "One alert" if len(states) == 1 else f"{len(states)} alerts"
-    return f"{what} snoozed for {duration_text(for_s)}; what gets worse is said all the same."
+def _acknowledged(states: Sequence[AlertState], say: Speech) -> str:
+    return say.plural(
+        "Acknowledged one alert: no reminders until it is worse or over.",
+        "Acknowledged {n} alerts: no reminders until it is worse or over.",
+        len(states),
+    )
+
+
+def _snoozed(states: Sequence[AlertState], for_s: int, say: Speech) -> str:
+    return say.plural(
+        "One alert snoozed for {time}; what gets worse is said all the same.",
+        "{n} alerts snoozed for {time}; what gets worse is said all the same.",
+        len(states),
+        time=duration_text(for_s),
+    )

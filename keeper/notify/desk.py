@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from keeper.alerts.answers import Offer
+from keeper.alerts.speech import Speech
 from keeper.model import (
     Address,
     AlertState,
@@ -19,6 +20,20 @@ from keeper.model import (
 )
 
 
+class Named(Protocol):
+    """A name and what it pointed to when it was looked up."""
+
+    @property
+    def name(self) -> str:
+        """Normalised, as it is shown."""
+        ...
+
+    @property
+    def account(self) -> Address:
+        """What is watched."""
+        ...
+
+
 class Desk(Protocol):
     """Asks and tells; every refusal is a `KeeperError` whose text is the reply."""
 
@@ -32,8 +47,18 @@ class Desk(Protocol):
         """Whether charts can be drawn here."""
         ...
 
-    async def watch(self, watch: Watch) -> Watch | None:
+    async def resolve(self, name: str) -> Named:
+        """What a name points to now.  Raises `KeeperError` whose text is the reply."""
+        ...
+
+    def shown(self, watches: tuple[Watch, ...]) -> tuple[Watch, ...]:
+        """Watches with their accounts' own names where people gave none; from memory."""
+        ...
+
+    async def watch(self, watch: Watch, name: str = "") -> Watch | None:
         """Add or replace a watch; return what it replaced, if that was another.
+
+        `name`: the one it was asked for by, which is looked after from now on.
 
         Raises `KeeperError` whose text is the reply.
         """
@@ -79,11 +104,19 @@ class Desk(Protocol):
         """Replace them."""
         ...
 
+    async def language(self, chat: str) -> str:
+        """The language the chat is spoken to in: its own choice, or the house's."""
+        ...
+
+    async def set_language(self, chat: str, language: str, by: str) -> None:
+        """Speak another one to it from now on."""
+        ...
+
     async def rules(self, chat: str) -> tuple[Rule, ...]:
         """What the chat wants to hear of besides health factors, oldest first."""
         ...
 
-    async def add_rule(self, rule: Rule, by: str) -> str:
+    async def add_rule(self, rule: Rule, by: str, say: Speech) -> str:
         """Keep a rule; return how it reads now.  Raises `KeeperError` whose text is the reply."""
         ...
 
@@ -91,23 +124,23 @@ class Desk(Protocol):
         """End a rule of the chat."""
         ...
 
-    async def status(self) -> str:
+    async def status(self, say: Speech) -> str:
         """How the keeper is, in a few lines."""
         ...
 
-    def mode(self) -> str:
+    def mode(self, say: Speech) -> str:
         """What it may do on each chain, a line each."""
         ...
 
-    async def actions(self) -> str:
+    async def actions(self, say: Speech) -> str:
         """The last actions, a line each."""
         ...
 
-    async def pause(self, by: str) -> str:
+    async def pause(self, by: str, say: Speech) -> str:
         """Stop acting on every chain, never watching; return what is so now."""
         ...
 
-    async def resume(self, by: str) -> str:
+    async def resume(self, by: str, say: Speech) -> str:
         """Take a pause back; return what is so now."""
         ...
 
@@ -115,7 +148,7 @@ class Desk(Protocol):
         """Plan and simulate what brings a protected account to its target.  Signs nothing."""
         ...
 
-    async def carry_out(self, offer: Offer, by: str) -> str:
+    async def carry_out(self, offer: Offer, by: str, say: Speech) -> str:
         """Simulate the offer anew at the newest block and send it; return what became of it."""
         ...
 

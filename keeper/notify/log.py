@@ -14,12 +14,12 @@ class LogChannel:
 
     async def send(self, message: Message, *, reply_to: str = "") -> None:  # noqa: ARG002 - the port's signature
         """Write the message at its severity, without the sign its first line begins with."""
-        say = {
+        write = {
             Severity.INFO: log.info,
             Severity.WARNING: log.warning,
             Severity.CRITICAL: log.error,
         }[message.severity]
-        say(
+        write(
             "message.said", kind=message.kind, severity=message.severity.value, text=_words(message)
         )
 

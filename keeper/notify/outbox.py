@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from keeper.alerts.speech import SpeechOf, english
 from keeper.errors import DeliveryError
 from keeper.model import Message, Pending, Severity
 from keeper.notify.bundle import bundle, bundled
@@ -80,6 +81,7 @@ class Outbox:
         operators: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        speech: SpeechOf = english,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         poll_s: float = POLL_S,
     ) -> None:
@@ -93,6 +95,7 @@ class Outbox:
         self._operators = operators
         self._clock = clock
         self._wall = wall
+        self._speech = speech
         self._sleep = sleep
         self._pace = Pace()
         self._waked = asyncio.Event()
@@ -167,7 +170,7 @@ class Outbox:
 
         The top of a task: it never raises.
         """
-        message = bundled(rows)
+        message = bundled(rows, self._speech(rows[0].message.chat))
         try:
             try:
                 async with asyncio.timeout(SEND_LIMIT_S):
@@ -244,20 +247,24 @@ class Outbox:
         chat = row.message.chat
         log.error("chat.disabled", chat=chat, reason=reason, kind=row.message.kind)
         await self._store.disable_chat(chat, reason)
-        text = f"⚠️ Keeper: {chat} no longer hears anything: {reason}"
         await self._store.put(
             tuple(
                 Message(
                     key=f"chat_disabled/{chat}#{row.id}@{operator}",
                     chat=operator,
                     severity=Severity.WARNING,
-                    text=text,
+                    text=self._silenced(operator, chat, reason),
                     kind="fault",
                 )
                 for operator in self._operators
                 if operator != chat
             )
         )
+
+    def _silenced(self, operator: str, chat: str, reason: str) -> str:
+        say = self._speech(operator)
+        told = say("Keeper: {chat} no longer hears anything: {reason}", chat=chat, reason=reason)
+        return f"⚠️ {told}"
 
     async def _rest(self, seconds: float) -> None:
         """Wait for a wake or the time, whichever comes first."""

@@ -31,9 +31,9 @@ def draw_prices(lines: Sequence[Line]) -> bytes:
     if not lines:
         raise ValueError("a chart needs at least one line")
     import matplotlib as mpl  # noqa: PLC0415 - an extra, and 0.5 s that only charts need
-    import numpy as np  # noqa: PLC0415
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 - only a picture needs it, and it is slow to import
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only a picture needs it, and it is slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only a picture needs it, and it is slow to import
 
     with mpl.rc_context({"text.usetex": False, "text.parse_math": False, "font.size": 10}):
         figure = Figure(figsize=(9, 1 + 2.8 * len(lines)), dpi=100, layout="constrained")

@@ -153,13 +153,22 @@ class Signing(Section):
         Base(0), description="The most value one transaction may move; 0 allows none."
     )
     max_per_day_usd: UsdValue = Field(
-        Base(0), description="The most value all transactions of 24 hours may move."
+        Base(0),
+        description="The most value all transactions of 24 hours may move, of all keys and on all "
+        "chains of this database together.",
     )
     max_gas_per_tx_eth: EthValue = Field(
         Wei(0), description="The most one transaction may pay for gas, in the chain's coin."
     )
     max_gas_per_day_eth: EthValue = Field(
-        Wei(0), description="The most all transactions of 24 hours may pay for gas."
+        Wei(0),
+        description="The most all transactions of 24 hours may pay for gas on each chain, of both "
+        "keys together.",
+    )
+    liquidate_max_gas_per_day_eth: EthValue = Field(
+        Wei(0),
+        description="Where set, the liquidating key pays within this for itself, and the cap above "
+        "is left to the key that protects.",
     )
     min_gas_balance_eth: EthValue = Field(
         Wei(10**16), description="Below this balance of the chain's coin an alarm is raised."
@@ -168,6 +177,13 @@ class Signing(Section):
         5,
         ge=1,
         description="Transactions that may revert in a row within an hour; the last one disarms.",
+    )
+    reverts_judged_at: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="You looked at the reverts of what was decided before this instant, in seconds "
+        "since 1970; see executor.disarmed.",
     )
     protect_gas_share_bps: int = Field(
         5_000,

@@ -7,10 +7,11 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
+from keeper import presets
 from keeper.errors import ConfigError
 from keeper.settings import layers
 from keeper.settings.schema import Settings
-from keeper.settings.sentences import sentence
+from keeper.settings.sentences import nearest, sentence
 
 DEFAULT_FILE = Path("keeper.toml")
 
@@ -101,9 +102,6 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def _require_known_chains(merged: Mapping[str, Any]) -> None:
     """A chain without an id is either misspelt or not public: say both."""
-    from keeper import presets  # noqa: PLC0415
-    from keeper.settings.sentences import nearest  # noqa: PLC0415
-
     for name, chain in _chains(merged).items():
         if not isinstance(chain, dict):
             continue

@@ -22,8 +22,12 @@ from keeper.settings.values import (
     Names,
     OptionalSecret,
     WadValue,
+    decimal_text,
 )
 from keeper.units import WAD, Wad
+
+SPOKEN = ("en", "de")
+"""The languages there are catalogues for; a test compares it with `keeper.notify.languages`."""
 
 
 class Telegram(Section):
@@ -42,6 +46,9 @@ class Telegram(Section):
     allowed_chats: Ids = Field(
         (), description="Chats that may use the bot besides the operators'; others are turned away."
     )
+    language: str = Field(
+        "en", description="What chats are spoken to in that chose no /language: en or de."
+    )
     webhook_url: str = Field(
         "",
         description="The https URL under which Telegram reaches this keeper; polled for without.",
@@ -55,6 +62,13 @@ class Telegram(Section):
     webhook_port: int = Field(
         8788, ge=0, le=65535, description="The port it listens on for Telegram, path /telegram."
     )
+
+    @field_validator("language")
+    @classmethod
+    def _spoken(cls, value: str) -> str:
+        if value not in SPOKEN:
+            raise ValueError(f"must be one of {', '.join(SPOKEN)}, not {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _webhook_is_whole(self) -> Self:
@@ -110,8 +124,6 @@ class ThresholdSet(Section):
         return self
 
     def __str__(self) -> str:
-        from keeper.settings.values import decimal_text  # noqa: PLC0415
-
         return " / ".join(decimal_text(x, 18) for x in (self.info, self.warning, self.critical))
 
     def as_model(self) -> Thresholds:
@@ -137,6 +149,9 @@ class Alerts(Section):
     worse_by: WadValue = Field(
         Wad(2 * WAD // 100),
         description="An alert is said again when the health factor fell by this much more.",
+    )
+    rule_worse_percent: PositiveInt = Field(
+        5, description="A rule's alert is said again when its reading is worse by this much more."
     )
     repeat_warning_s: PositiveInt = Field(14_400, description="A warning is repeated this often.")
     repeat_critical_s: PositiveInt = Field(900, description="A critical is repeated this often.")

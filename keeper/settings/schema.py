@@ -194,7 +194,7 @@ class Settings(BaseSettings):
                     parse_rule(
                         rest if named else line,
                         chat,
-                        lambda word, known=by_name: known.get(word.casefold()),  # type: ignore[misc]
+                        lambda word, known=by_name: known.get(word.casefold()),  # type: ignore[misc]  # mypy does not infer a lambda with a default
                     )
                 )
         return tuple(found)

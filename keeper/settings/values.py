@@ -137,7 +137,7 @@ NodeUrls = Annotated[
     BeforeValidator(_several),
 ]
 WsUrls = Annotated[
-    tuple[Annotated[str, BeforeValidator(lambda v: _node_url(v, ("wss", "ws")))], ...],
+    tuple[Annotated[str, BeforeValidator(lambda v: _node_url(v, ("wss", "ws", "ipc")))], ...],
     BeforeValidator(_several),
 ]
 HttpUrl = Annotated[str, BeforeValidator(lambda v: _node_url(v, ("https", "http")))]

@@ -46,15 +46,15 @@ from keeper.store.rows import (
     attempt_row,
     intent_row,
     open_plan,
-    receipt_in,
     receipt_of,
     rehearsal_row,
 )
+from keeper.store.spending import reverts, spent
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
 from keeper.store.write import at_once, insert_at_once, insert_missing, table_of
-from keeper.units import UINT256_MAX, Base, Wei
+from keeper.units import UINT256_MAX
 
 NONCE_MAX: Final = 2**63 - 2
 """Half of what EIP-2681 allows; no account comes near."""
@@ -89,14 +89,6 @@ _SAME: Final = select(col(IntentRow.intent_id)).where(
 _NONCES: Final = select(col(IntentRow.nonce), col(IntentRow.holds_nonce)).where(
     *_OURS, col(IntentRow.nonce) >= bindparam("nonce")
 )
-_SPENT: Final = select(
-    col(IntentRow.state),
-    col(IntentRow.spends),
-    col(IntentRow.gas_limit),
-    col(IntentRow.max_fee_wei),
-    col(IntentRow.data_fee_wei),
-    col(IntentRow.receipt),
-).where(*_OURS, (col(IntentRow.decided_at) >= bindparam("since")) | col(IntentRow.state).in_(OPEN))
 _STEP: Final = select(
     col(IntentRow.intent_id),
     col(IntentRow.chain_id),
@@ -148,7 +140,10 @@ class SqlJournal:
         async with self._database.write("journal.claim") as session:
             await self._refuse_second(session, intent.intent_id, intent.position)
             if within is not None:
-                _require_within(plan, within, await self._spent(session, signer, within.since))
+                keys = (signer, *within.together_with)
+                _require_within(
+                    plan, within, await spent(session, self._chain_id, keys, within.since)
+                )
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             await insert_at_once(session, row)
@@ -260,10 +255,22 @@ class SqlJournal:
             found: int | None = (await session.execute(statement)).scalar_one_or_none()
             return found
 
-    async def spent_since(self, signer: Address, since: int) -> Spent:
-        """Of plans whose ``intent.block.timestamp >= since``, and of every open one."""
+    async def spent_since(self, signer: Address, since: int, *others: Address) -> Spent:
+        """Of these keys' plans whose ``intent.block.timestamp >= since``, and of every open one.
+
+        What was spent counts on all chains, gas on this journal's: another chain's coin is another.
+        """
         async with self._database.read("journal.spent_since") as session:
-            return await self._spent(session, signer, since)
+            return await spent(session, self._chain_id, (signer, *others), since)
+
+    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
+        """The instants at which reverted plans were decided, chain seconds, oldest first.
+
+        Of those decided at or after `since` and ended after the last one that was confirmed;
+        deleverages left out, as whoever moves an exchange can make them revert.
+        """
+        async with self._database.read("journal.reverts") as session:
+            return await reverts(session, self._of(signer), since)
 
     async def record_submission(self, *submissions: Submission) -> None:
         """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
@@ -300,21 +307,6 @@ class SqlJournal:
             if row.chain_id == self._chain_id:
                 return row
         raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
-
-    async def _spent(self, session: AsyncSession, signer: Address, since: int) -> Spent:
-        """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
-        value = gas_wei = 0
-        given = {"chain_id": self._chain_id, "signer": signer, "since": since}
-        found = await at_once(session, _SPENT, given)
-        for state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
-            if state in OPEN:
-                value += spends
-                gas_wei += gas_limit * max_fee_wei + data_fee_wei
-                continue
-            value += spends if state == TxState.CONFIRMED else 0
-            if (receipt := receipt_in(kept_receipt)) is not None:
-                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
-        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
     async def _refuse_second(
         self, session: AsyncSession, intent_id: str, position: PositionId
@@ -353,16 +345,16 @@ class SqlJournal:
         await append(session, [facts], at=self._database.now())
 
 
-def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
+def _require_within(plan: Plan, within: Allowance, before: Spent) -> None:
     gas_wei = plan.most_gas_wei
     for what, total, most in (
-        ("spending to {} base units", spent.value + plan.spends, within.value),
-        ("gas to {} wei", spent.gas_wei + gas_wei, within.gas_wei),
+        ("spending to {} base units", before.value + plan.spends, within.value),
+        ("gas to {} wei", before.gas_wei + gas_wei, within.gas_wei),
     ):
         if total > most:
             raise PolicyViolation(
                 f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
-                " cap: another claim of the same key was first; nothing was written"
+                " cap: another claim was first; nothing was written"
             )
 
 

@@ -54,7 +54,7 @@ def revision(connection: Connection, shown: str) -> str | None:
 
 def _upgrade(connection: Connection, to: str = "head") -> None:
     from alembic import command  # noqa: PLC0415 - 0.2 s that a ready database does not need
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 - the same
 
     config = Config()
     folder = str(Path(__file__).with_name("migrations"))

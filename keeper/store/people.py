@@ -7,7 +7,15 @@ from keeper.model import AlertState, AuditEvent, ChatHours, HeldLine, Hush, Mess
 from keeper.store import audit, outbox
 from keeper.store.database import Database
 from keeper.store.people_rows import alert_state, held_line, hours, hours_row, hush, hush_row
-from keeper.store.tables import AlertRow, HeldRow, HoursRow, HushRow, MetaRow
+from keeper.store.tables import (
+    AlertRow,
+    AuditRow,
+    HeldRow,
+    HoursRow,
+    HushRow,
+    LanguageRow,
+    MetaRow,
+)
 from keeper.store.whole import whole_class
 from keeper.store.write import insert_or_replace
 
@@ -65,6 +73,22 @@ class SqlPeople:
         async with self._database.write("people.set_hours") as session:
             await insert_or_replace(session, [hours_row(wanted)], ("chat",))
 
+    async def languages(self) -> dict[str, str]:
+        """The language of every chat that chose one, by chat."""
+        async with self._database.read("people.languages") as session:
+            rows = await session.scalars(select(LanguageRow))
+            return {row.chat: row.language for row in rows}
+
+    async def set_language(self, chat: str, language: str, *, by: str) -> None:
+        """Remember the language a chat chose."""
+        now = self._database.now()
+        fields = {"chat": chat, "language": language, "by": by}
+        async with self._database.write("people.set_language") as session:
+            row = LanguageRow(chat=chat, language=language)
+            await insert_or_replace(session, [row], ("chat",))
+            event = AuditEvent(event="chat.language", fields=fields)
+            await audit.append(session, [event], at=now)
+
     async def held(self, chat: str) -> tuple[HeldLine, ...]:
         """What quiet hours kept back, oldest first."""
         statement = select(HeldRow).where(col(HeldRow.chat) == chat).order_by(col(HeldRow.id))
@@ -92,6 +116,23 @@ class SqlPeople:
         async with self._database.read("people.paused") as session:
             row = await session.get(MetaRow, _PAUSED)
             return row.value if row is not None else ""
+
+    async def paused_since(self) -> int | None:
+        """When the pause that stands was said, by this machine's clock, seconds; None without one.
+
+        Read from the audit trail, which is never shortened.
+        """
+        statement = (
+            select(col(AuditRow.at_ms))
+            .where(col(AuditRow.event) == "keeper.paused")
+            .order_by(col(AuditRow.seq).desc())
+            .limit(1)
+        )
+        async with self._database.read("people.paused_since") as session:
+            if await session.get(MetaRow, _PAUSED) is None:
+                return None
+            at_ms: int | None = (await session.execute(statement)).scalar_one_or_none()
+            return None if at_ms is None else at_ms // 1_000
 
     async def pause(self, reason: str, *, by: str) -> None:
         """Remember a pause, or its end when `reason` is empty: it outlives a restart."""

@@ -6,6 +6,7 @@ rule) is logged and left alone: it stops no other.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,15 +26,31 @@ log = structlog.get_logger(__name__)
 ORDER: Final = (col(RuleRow.chat), col(RuleRow.at), col(RuleRow.text))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A rule that this keeper cannot read."""
+
+    chat: str
+    text: str
+    reason: str
+
+
 def read_rules(rows: Iterable[RuleRow]) -> tuple[Rule, ...]:
-    """Return the rules of `rows`, but those that cannot be read."""
-    found = []
+    """Return the rules of `rows`, but those that cannot be read: they are logged."""
+    found, unread = _sorted(rows)
+    for one in unread:
+        log.warning("rule.unread", chat=one.chat, rule=one.text, reason=one.reason)
+    return found
+
+
+def _sorted(rows: Iterable[RuleRow]) -> tuple[tuple[Rule, ...], tuple[Unread, ...]]:
+    found, unread = [], []
     for row in rows:
         try:
             found.append(parse_rule(row.text, row.chat, Address))
         except BadRule as error:
-            log.warning("rule.unread", chat=row.chat, rule=row.text, reason=str(error))
-    return tuple(found)
+            unread.append(Unread(chat=row.chat, text=row.text, reason=str(error)))
+    return tuple(found), tuple(unread)
 
 
 @whole_class
@@ -55,7 +72,7 @@ class SqlRules:
             )
             if (await session.scalar(mine) or 0) >= MOST_RULES:
                 raise BadRule(
-                    f"This chat has {MOST_RULES} rules, which is the most: /unrule one first."
+                    "This chat has {n} rules, which is the most: /unrule one first.", n=MOST_RULES
                 )
             chat = ChatRow(chat=rule.chat, enabled=True, reason="", changed_at=now)
             await insert_missing(session, [chat], ("chat",))
@@ -75,6 +92,11 @@ class SqlRules:
             )
             fields = {"chat": rule.chat, "rule": rule.text, "by": by}
             await audit.append(session, [AuditEvent(event="rule.removed", fields=fields)], at=now)
+
+    async def all(self) -> tuple[tuple[Rule, ...], tuple[Unread, ...]]:
+        """Those of every chat, and those that cannot be read."""
+        async with self._database.read("rules.all") as session:
+            return _sorted(await session.scalars(select(RuleRow).order_by(*ORDER)))
 
     async def of(self, chat: str) -> tuple[Rule, ...]:
         """All of one chat, oldest first."""

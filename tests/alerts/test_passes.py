@@ -144,8 +144,8 @@ def test_an_account_with_debt_in_two_markets_is_told_apart() -> None:
     )
 
     assert said(done) == [
-        (CHAT, "🔴 main on aave-v3-ethereum: health factor 1.040 (critical < 1.05)"),
-        (CHAT, "🟡 main on aave-v3-ethereum-prime: health factor 1.200 (info < 1.30)"),
+        (CHAT, "🔴 main · aave-v3-ethereum: health factor 1.040 (critical < 1.05)"),
+        (CHAT, "🟡 main · aave-v3-ethereum-prime: health factor 1.200 (info < 1.30)"),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from keeper.alerts.gauge_rules import applies, written_text
 from keeper.alerts.machine import DEFAULT_THRESHOLDS, AlertKey, key_of
-from keeper.alerts.measures import Gauges, Known, NotKnown, collateral_of, measure
+from keeper.alerts.measures import Gauges, Known, NotKnown, collateral_of, measure, worse_reading
 from keeper.alerts.passes import AlertPass, pass_alerts
 from keeper.alerts.rules import BadRule, parse_rule
 from keeper.model import (
@@ -261,7 +261,7 @@ def test_a_rule_fires_once_gets_worse_and_resolves_once() -> None:
         [],
         ["🟠 price of WETH: $1 990 (below $2 000)"],
         [],
-        ["🔴 price of WETH: $1 790 (below $1 800)"],
+        ["🔴 price of WETH: $1 790 (below $1 800), before $1 990, 24 s ago"],
         [],
         [],
         [],
@@ -298,7 +298,55 @@ def test_a_movement_is_said_once_and_its_end_with_the_next_block() -> None:
     after = house.take(12, gauges(holding(10_000), before=holding(10_000)))
 
     assert said(first) == ["🟠 collateral moved by main: $7 504 (above $5 000)"]
-    assert said(after) == ["🟢 collateral moved by main: $0.00 again, after 12 s."]
+    assert said(after) == ["🟢 collateral of main: nothing more was moved."]
+
+
+def test_a_movement_in_the_very_next_block_is_said_too() -> None:
+    house = House("moved main > 5000")
+    house.take(0, gauges(holding(10_000), before=holding(13_000)))
+    again = house.take(12, gauges(holding(7_000), before=holding(10_000)))
+
+    assert said(again) == ["🟠 collateral moved by main: $7 504 (above $5 000)"]
+
+
+def test_a_rule_that_keeps_getting_worse_is_said_again_in_steps() -> None:
+    house = House("price WETH < 2000")
+    told = [
+        said(house.take(at * 12, at_price(dollars)))
+        for at, dollars in enumerate((1990, 1941, 1891, 1890, 1885, 1791, 1790))
+    ]
+
+    # a step is 5 % of the bound, 100 dollars, from what was last told: never from the last block
+    assert told == [
+        ["🟠 price of WETH: $1 990 (below $2 000)"],
+        [],
+        [],
+        ["🟠 price of WETH: $1 890 (below $2 000), before $1 990, 36 s ago"],
+        [],
+        [],
+        ["🟠 price of WETH: $1 790 (below $2 000), before $1 890, 36 s ago"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "value", "worse"),
+    [
+        ("price WETH < 2000", "1990", "1890", True),
+        ("price WETH < 2000", "1990", "1890.000000000000000001", False),
+        ("price WETH < 2000", "1990", "2100", False),  # better
+        ("price WETH > 2000", "2100", "2205", True),  # above a bound: 5 % of what was told
+        ("price WETH > 2000", "2100", "2204.999999999999999999", False),
+        ("price WETH > 2000", "2100", "1900", False),
+        ("oracle WETH", "1", "2", True),  # one doubt more
+        ("oracle WETH", "2", "2", False),
+        ("moved main > 5000", "6000", "5001", True),  # a movement of its own
+        ("balance gas < 0.5", "0.4", "0", True),
+        ("balance gas < 0.5", "0", "0", False),
+    ],
+)
+def test_what_is_worse_by_a_step(text: str, said: str, value: str, worse: bool) -> None:
+    assert worse_reading(rule(text), wad(value), wad(said), 500) is worse
+    assert not worse_reading(rule(text), wad(value), None, 500)  # nothing was told yet
 
 
 def test_a_rule_that_is_gone_or_whose_account_is_no_longer_watched_ends_without_a_word() -> None:

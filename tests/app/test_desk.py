@@ -6,6 +6,7 @@ from typing import Any
 
 from keeper.app.desk import HouseDesk
 from keeper.execution.pair import PairedExecutor
+from keeper.notify.languages import Voices
 from tests.execution.fakes import CHAIN
 from tests.execution.rig import Rig
 
@@ -47,6 +48,8 @@ def desk(executor: PairedExecutor, people: People) -> HouseDesk:
         people=store,
         actions=nobody,
         rules=nobody,
+        voices=Voices(),
+        names=nobody,
     )
 
 

@@ -107,7 +107,7 @@ async def test_a_chain_of_which_no_block_was_ever_taken_is_a_fault(tmp_path: Pat
     now[0] += watcher.silence_limit_s + 7
 
     assert quiet == ()
-    assert [(f.part, f.sentence) for f in faults_of(watcher)] == [
+    assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
         ("heads", "no block was taken for 67 s")
     ]
 
@@ -116,6 +116,6 @@ async def test_history_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     watcher = watcher_of(tmp_path, lambda: 0.0)
     watcher.history_unread = "The node refuses ranges."
 
-    assert [(f.part, f.sentence) for f in faults_of(watcher)] == [
+    assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
         ("history", "borrowers are not all known: The node refuses ranges.")
     ]

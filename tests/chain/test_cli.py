@@ -469,3 +469,36 @@ async def test_watching_while_it_runs_needs_no_restart(typed: Typed, devnet: Dev
 
     assert code == 0
     assert "bob" in "".join(line for line in err.splitlines() if "message" in line)
+
+
+async def test_rules_say_how_they_read_and_which_would_fire(typed: Typed, devnet: Devnet) -> None:
+    alice = devnet.deployment.account("alice").address
+    config = typed.keeper.config
+    more = f"""
+[alerts]
+rules = ["price WETH < 1000000", "price WETH < 1", "distance alice < 99", "price WEHT < 1",
+         "utilisation USDC > 0.0001", "balance gas < 1", "moved alice > 1"]
+[[watch]]
+address = "{alice}"
+label = "alice"
+"""
+    config.write_text(config.read_text(encoding="utf-8") + more, encoding="utf-8")
+
+    said = (await typed("rules", "--json")).json["rules"]
+    found = {one["rule"].replace(alice.lower(), "alice"): one for one in said}
+    levels = {name: [read["level"] for read in one["reads"]] for name, one in found.items()}
+
+    assert levels == {
+        "price WETH < 1000000": ["warning"],
+        "price WETH < 1": ["clear"],
+        "distance alice < 99": ["warning"],
+        "price WEHT < 1": [],
+        "utilisation USDC > 0.0001": ["warning"],
+        "balance gas < 1": [None],
+        "moved alice > 1": ["clear"],
+    }
+    assert found["price WEHT < 1"]["fault"] == "no market lists WEHT, so it never speaks"
+    assert found["price WEHT < 1"]["remedy"].endswith("correct it under alerts.rules")
+    checked = (await typed("check")).out
+    assert "warning  rule price WEHT < 1 for log:: no market lists WEHT" in checked
+    assert ", so it fires (warning)" in checked

@@ -19,8 +19,8 @@ from keeper.devnet.abi import encode_call
 from keeper.devnet.anvil import until_mined
 from keeper.devnet.network import Devnet
 from keeper.engine.chronicle import Telling
-from keeper.errors import BadAnswer, SimulationReverted
-from keeper.model import Address, Changed, Message, Supposed, Watch
+from keeper.errors import BadAnswer, JournalError, SimulationReverted
+from keeper.model import Address, Changed, Message, PassRecord, Supposed, Watch
 from keeper.store.outbox import SqlOutbox
 from keeper.store.records import SqlRecords
 from keeper.store.watches import SqlWatches
@@ -106,8 +106,8 @@ async def happens(scene: Scene, call: tuple[Address, bytes]) -> None:
         await until_mined(scene.devnet.anvil, sent)
 
 
-def look_ahead(scene: Scene) -> LookAhead:
-    records = SqlRecords(scene.database)
+def look_ahead(scene: Scene, records: SqlRecords | None = None) -> LookAhead:
+    records = records or SqlRecords(scene.database)
     return LookAhead(
         chain=scene.chain,
         engine=scene.engine,
@@ -278,6 +278,37 @@ async def test_a_queued_payload_says_what_health_would_become_and_then_it_does(
     assert await pool_health(scene, bob) == effect.after, "to the wei, at that very second"
     await scene.look()
     assert any("parameters changed" in text for text in await outbox(scene))
+
+
+class FailsOnce(SqlRecords):
+    """A database that does not take the first pass that it is given."""
+
+    failed = False
+
+    async def record(self, record: PassRecord) -> None:
+        if not self.failed:
+            self.failed = True
+            raise JournalError("the database did not take records.record (disk full)")
+        await super().record(record)
+
+
+async def test_a_warning_that_could_not_be_written_is_told_at_the_next_look(
+    stagehand: Stagehand,
+) -> None:
+    scene = await stagehand.scene()
+    await watch(scene, scene.devnet.deployment.account("bob").address, "bob")
+    governance = await Governance.installed(scene.devnet)
+    await governance.queue(governance.threshold("WBTC", 7_000))
+    await scene.after(BLOCK_S)
+    ahead = look_ahead(scene, FailsOnce(scene.database))
+
+    with pytest.raises(JournalError, match="disk full"):
+        await ahead.look(governance.controller)
+    assert await outbox(scene) == []
+    await ahead.look(governance.controller)
+
+    [text] = await outbox(scene)
+    assert "bob: health factor would become 1." in text
 
 
 async def test_an_e_mode_and_caps_are_foretold_to_the_wei_for_whoever_they_concern(

@@ -102,6 +102,25 @@ async def test_a_head_that_is_pushed_is_taken_without_asking() -> None:
         assert node.seen == []
 
 
+async def test_a_node_that_lacks_older_headers_is_followed_from_its_head() -> None:
+    async with Node(Chain(10)) as node:
+        held = node.answers["eth_getBlockByNumber"]
+        node.answers["eth_getBlockByNumber"] = lambda asked: (
+            None if asked[0] == "0x5" else held(asked)
+        )
+
+        with capture_logs() as logs:
+            async with following(node, ws=False) as follower:
+                head = node.chain.grow(2)
+                await follower.reaches(head)
+                assert follower.chain == node.chain.blocks[9:]
+
+                node.chain.reorg(5, "b")
+                with pytest.raises(BranchLost):
+                    await follower.until(lambda: False)
+        assert "head.without_ancestors" in [line["event"] for line in logs]
+
+
 async def test_blocks_that_were_not_pushed_are_fetched() -> None:
     async with Node(Chain(10)) as node, following(node) as follower:
         head = node.chain.grow(40)

@@ -137,7 +137,7 @@ async def test_a_block_that_is_never_answered_is_an_error_and_not_skipped() -> N
 
     done: list[int] = []
     async with asking(broken_at_77) as (rpc, _):
-        with pytest.raises(RpcError, match="internal error"):  # noqa: PT012
+        with pytest.raises(RpcError, match="internal error"):  # noqa: PT012 - the error comes while it is read
             async for _first, last, _logs in backfill(rpc, WANTED, 0, 200):
                 done.append(last)
 

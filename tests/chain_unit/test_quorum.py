@@ -100,9 +100,9 @@ def test_the_last_node_of_several_is_said_with_what_ails_the_others() -> None:
     well = node("http://a", NodeState.ALIVE)
     ill = node("http://b", NodeState.LAGGING, "has block 3, others are ahead")
 
-    assert last_node([well, ill]) == (
+    assert str(last_node([well, ill])) == (
         "1 of 2 nodes is left: http://b is lagging (has block 3, others are ahead)"
     )
-    assert last_node([well, well, ill]) == ""
-    assert last_node([well]) == ""
-    assert last_node([ill]) == ""
+    assert last_node([well, well, ill]) is None
+    assert last_node([well]) is None
+    assert last_node([ill]) is None

@@ -1,5 +1,8 @@
 """Blocks that turn out not to have been: whom they touched is read again on the branch that won."""
 
+import pytest
+
+from keeper.engine import market
 from keeper.model import BlockRef, Refuse
 from tests.engine.fakes import ALICE, BOB, CAROL, Story, done, holdings
 
@@ -144,3 +147,50 @@ async def test_after_a_reorg_the_position_in_flight_is_still_held() -> None:
 
     assert story.acted_on() == [ALICE]
     assert not [d for d in passed.decisions if isinstance(d, Refuse)]
+
+
+async def test_blocks_from_before_the_start_have_the_book_read_once_however_many_they_are() -> None:
+    story = Story(sweep_per_block=0)
+    before = [story.chain.mine() for _ in range(5)]
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+    orphaned = (*story.chain.drop(1), *reversed(before))
+
+    done(await story.take(story.chain.mine(), orphaned=orphaned))
+    again = story.reader.accounts[-1]
+    done(await story.mine())
+
+    assert again == {ALICE, BOB}
+    assert story.market.backlog == 0
+    assert story.reader.accounts[-1] == set()
+
+
+async def test_a_book_larger_than_a_blocks_share_is_queued_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = Story(sweep_per_block=0)
+    await story.begin(dict.fromkeys((ALICE, BOB, CAROL), HEALTHY))
+    monkeypatch.setattr(market, "READ_PER_BLOCK", 2)
+    strangers = [story.chain.mine() for _ in range(4)]
+
+    for block in strangers:
+        story.market.unhear(block)
+
+    assert story.market.backlog == 3
+    done(await story.take(story.chain.mine()))
+    assert story.market.backlog == 1
+    assert len(story.reader.accounts[-1]) == 2
+
+
+async def test_blocks_whose_logs_never_came_leave_the_book_as_it_is() -> None:
+    story = Story(sweep_per_block=0)
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+    for _ in range(3):
+        deaf = story.chain.mine(moved={ALICE: DANGEROUS})
+        story.logs.failing.add(deaf.hash)
+        assert await story.take(deaf) is None
+    orphaned = story.chain.drop(3)
+
+    done(await story.take(story.chain.mine(moved={BOB: (9, 1_000)}), orphaned=orphaned))
+
+    assert story.reader.accounts[-1] == {BOB}
+    assert not story.market.must_discover

@@ -10,7 +10,7 @@ from keeper.engine import coverage, market
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import READ_PER_BLOCK
 from keeper.errors import ObservationError
-from keeper.model import Address, Checkpoint, Hash, Holdings
+from keeper.model import Address, Checkpoint, Entry, Hash, Holdings, Side
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, MARKET, Story, done, holdings
 from tests.engine.test_checkpoint import History
 
@@ -163,8 +163,8 @@ async def test_who_seems_in_danger_is_read_before_anything_is_decided_about_him(
     restart = Restart(held)
     restart.leaves(*(holdings(a, *h) for a, h in held.items()))
     await restart.begins()
-    restart.story.market._backlog.remove(DAVE)
-    restart.story.market._backlog.append(DAVE)
+    del restart.story.market._backlog[DAVE]
+    restart.story.market._backlog[DAVE] = None  # the last of all
 
     first = done(await restart.story.mine())
     assert first.assessments == ()
@@ -291,3 +291,47 @@ async def test_a_great_book_is_saved_beside_the_passes() -> None:
 
     [saved] = story.records.checkpoints
     assert len(saved.holdings) == 1_001
+
+
+async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> None:
+    story = Story()
+    await story.begin(dict.fromkeys(people(1_001), HEALTHY))
+    story.engine.covered = True
+    story.engine._chronicle._since_checkpoint = 10**6
+    await story.mine()
+    assert story.records.checkpoints == []
+    beside = story.engine._saving
+
+    await story.engine.close()
+
+    assert beside is not None
+    assert beside.done()
+    assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"e_mode": 256},
+        {"entries": (Entry(reserve=0, side=Side.COLLATERAL, scaled=2**128),)},
+        {"entries": (Entry(reserve=1, side=Side.DEBT, scaled=-1),)},
+        {"entries": (Entry(reserve=2**16, side=Side.DEBT, scaled=5),)},
+        {"entries": (Entry(reserve=1, side=Side.DEBT, scaled=5),) * 2},
+    ],
+    ids=["e-mode", "too much", "negative", "no reserve", "twice"],
+)
+async def test_a_kept_balance_that_cannot_be_is_read_and_costs_nobody_else_his(
+    bad: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "SAMPLE", 0)
+    restart = Restart({ALICE: SICK, BOB: HEALTHY})
+    restart.leaves(replace(holdings(ALICE, *SICK), **bad), holdings(BOB, *HEALTHY))
+    await restart.begins()
+
+    assert restart.in_book == {BOB}
+    assert restart.story.market.known() == tuple(sorted((ALICE, BOB)))
+    passed = done(await restart.story.mine())
+    assert restart.story.market.holdings(ALICE) == holdings(ALICE, *SICK)
+    assert restart.story.market.holdings(BOB) == holdings(BOB, *HEALTHY)
+    assert passed.readings[0].repaired == ()  # it was never restored, so nothing was put right
+    assert [(a.position.account, a.ok) for a in passed.assessments] == [(ALICE, True)]

@@ -86,7 +86,7 @@ class MemoryJournal:
     ) -> OpenPlan:
         self._maybe_fail("claim")
         if within is not None:
-            spent = await self.spent_since(signer, within.since)
+            spent = await self.spent_since(signer, within.since, *within.together_with)
             gas_wei = spent.gas_wei + plan.most_gas_wei
             if spent.value + plan.spends > within.value or gas_wei > within.gas_wei:
                 raise PolicyViolation(f"{plan.intent.intent_id} is over the day's cap")
@@ -144,11 +144,25 @@ class MemoryJournal:
         held = [p.nonce for p in self.plans.values() if p.signer == signer and _holds(p)]
         return max(held, default=None)
 
-    async def spent_since(self, signer: Address, since: int) -> Spent:
+    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
+        found: list[int] = []
+        for p in self.plans.values():  # in the order of their claims, which is near enough here
+            if p.signer == signer and p.plan.intent.block.timestamp >= since:
+                if p.state is TxState.CONFIRMED:
+                    found.clear()
+                elif (
+                    p.state is TxState.REVERTED and p.plan.intent.kind is not IntentKind.DELEVERAGE
+                ):
+                    found.append(p.plan.intent.block.timestamp)
+        return tuple(sorted(found))
+
+    async def spent_since(self, signer: Address, since: int, *others: Address) -> Spent:
         value = gas = 0
         for p in self.plans.values():
             plan = p.plan
-            if p.signer != signer or (plan.intent.block.timestamp < since and p.state not in OPEN):
+            if p.signer not in {signer, *others} or (
+                plan.intent.block.timestamp < since and p.state not in OPEN
+            ):
                 continue
             if p.state in OPEN:
                 gas += plan.most_gas_wei

@@ -12,6 +12,7 @@ from keeper.execution.pricing import Pricing
 from keeper.execution.transaction import decode_signed, is_cancellation
 from keeper.model import (
     Abandoned,
+    BlockRef,
     Confirmed,
     Declined,
     IntentKind,
@@ -19,11 +20,21 @@ from keeper.model import (
     Reverted,
     Submission,
     Submitted,
+    Supposed,
     TxState,
     Unknown,
 )
-from keeper.units import Base, Wei
-from tests.execution.fakes import CHAIN, GWEI, SIGNER, FakeChain, FakeView, intent, policy
+from keeper.units import Base, Wad, Wei
+from tests.execution.fakes import (
+    CHAIN,
+    GWEI,
+    SIGNER,
+    TARGET,
+    FakeChain,
+    FakeView,
+    intent,
+    policy,
+)
 from tests.execution.rig import PRICING, SETTINGS, Rig
 
 
@@ -671,3 +682,91 @@ async def test_a_success_between_reverts_and_an_hour_are_forgiven() -> None:
     await rig.submit(5)
     await rig.blocks(4)
     assert not rig.executor.armed
+
+
+async def test_a_restart_does_not_forgive_reverts_until_a_person_says_so() -> None:
+    rig = Rig()
+    three = replace(SETTINGS, most_reverts=3)
+    rig.restart(settings=three)
+    rig.chain.mined_ok = False
+    for number in (1, 2):
+        await rig.submit(number)
+        await rig.blocks(4)
+    rig.restart(settings=three)
+    await rig.executor.recover(rig.chain.head)
+    assert rig.executor.armed  # two are remembered, and two are not three
+    await rig.submit(3)
+    await rig.blocks(4)
+    assert not rig.executor.armed
+
+    rig.restart(settings=three)
+    await rig.executor.recover(rig.chain.head)
+    reason = rig.executor.disarmed_reason or ""
+    assert "3 transactions in a row reverted" in reason
+    assert "disarmed" in declined(await rig.submit(4))
+
+    judged_at = int(reason.rpartition("reverts_judged_at = ")[2].split()[0])
+    rig.restart(settings=replace(three, reverts_judged_at=judged_at))
+    await rig.executor.recover(rig.chain.head)
+    rig.chain.mined_ok = True
+    await rig.submit(5)
+    assert [type(o) for o in await rig.blocks(4)] == [Confirmed]
+    assert rig.executor.armed
+
+
+async def test_reverts_of_an_hour_ago_do_not_disarm_a_restart() -> None:
+    rig = Rig()
+    two = replace(SETTINGS, most_reverts=2)
+    rig.restart(settings=two)
+    rig.chain.mined_ok = False
+    for number in (1, 2):
+        await rig.submit(number)
+        await rig.blocks(4)
+    for _ in range(300):  # an hour of blocks of 12 seconds
+        rig.chain.mine()
+
+    rig.restart(settings=two)
+    await rig.executor.recover(rig.chain.head)
+
+    assert rig.executor.armed
+
+
+# --- what was simulated beforehand --------------------------------------------------------------
+
+
+async def anticipated(rig: Rig) -> BlockRef:
+    """Prepare action 1 for the next block behind an oracle update; return the block that comes."""
+    parent = rig.chain.head
+    supposed = replace(parent, timestamp=parent.timestamp + 12)
+    update = Supposed(sender=SIGNER.address, to=TARGET, data=b"\x20\x2e\xe0\xed")
+    wanted = intent(1, supposed)
+
+    assert await rig.executor.prepare(
+        wanted, FakeView(block=supposed), parent=parent, after=(update,)
+    )
+    return rig.chain.mine()
+
+
+async def test_what_was_simulated_behind_an_update_that_did_not_come_is_not_believed() -> None:
+    rig = Rig()
+    block = await anticipated(rig)
+    rig.chain.revert_data = bytes.fromhex("930bb771")  # health factor not below the threshold
+
+    # the same call to the byte, decided on by the price that is really there
+    without_it = replace(intent(1, block), health_before=Wad(1_061_060_494_595_665_999))
+    submission = await rig.executor.submit(without_it, FakeView(block=block))
+
+    assert "would revert" in declined(submission)
+    assert rig.chain.sent == []
+    assert rig.journal.plans == {}
+
+
+async def test_where_the_update_came_what_was_simulated_is_used() -> None:
+    rig = Rig()
+    block = await anticipated(rig)
+    asked = rig.chain.calls.count("eth_simulateV1")
+
+    submission = await rig.executor.submit(intent(1, block), FakeView(block=block))
+
+    assert isinstance(submission, Submitted)
+    assert rig.chain.calls.count("eth_simulateV1") == asked

@@ -86,6 +86,7 @@ async def test_nonsense_is_a_bad_answer(answer: object) -> None:
 
 # --- beforehand -------------------------------------------------------------------------------
 
+AFTER_IT, WITHOUT_IT = (973_210_000_000_000_001,), (1_000_310_000_000_000_007,)
 ORACLE = Supposed(sender=SIGNER.address, to=TARGET, data=b"\x20\x2e\xe0\xed")
 
 
@@ -94,7 +95,13 @@ async def prepared(chain: FakeChain, simulator: Simulator) -> Call:
     head = chain.head
     probe = health_call(intent(7, head), None)
     await simulator.prepare(
-        SIGNER.address, CALL, probe, parent=head, after=(ORACLE,), timestamp=head.timestamp + 12
+        SIGNER.address,
+        CALL,
+        probe,
+        parent=head,
+        after=(ORACLE,),
+        timestamp=head.timestamp + 12,
+        state=AFTER_IT,
     )
     return probe
 
@@ -105,14 +112,14 @@ async def test_what_was_prepared_for_this_very_block_is_not_asked_again() -> Non
     probe = await prepared(chain, simulator)
     asked = len(chain.calls)
 
-    simulated = await simulator.run(SIGNER.address, CALL, probe, chain.mine())
+    simulated = await simulator.run(SIGNER.address, CALL, probe, chain.mine(), state=AFTER_IT)
 
     assert simulated.gas_limit == 260_004 + 20_000
     assert simulated.probe is not None
     assert len(chain.calls) == asked
 
 
-@pytest.mark.parametrize("how", ["grandchild", "second", "bytes", "in flight"])
+@pytest.mark.parametrize("how", ["grandchild", "second", "bytes", "in flight", "state"])
 async def test_what_was_prepared_is_good_for_nothing_else(how: str) -> None:
     chain = FakeChain()
     simulator = Simulator(chain)
@@ -127,7 +134,12 @@ async def test_what_was_prepared_is_good_for_nothing_else(how: str) -> None:
         call = replace(CALL, data=CALL.data + b"\x01")
 
     await simulator.run(
-        SIGNER.address, call, probe, block, (CALL,) if how == "in flight" else in_flight
+        SIGNER.address,
+        call,
+        probe,
+        block,
+        (CALL,) if how == "in flight" else in_flight,
+        state=WITHOUT_IT if how == "state" else AFTER_IT,
     )
 
     assert chain.calls.count("eth_simulateV1") == asked + 1
@@ -141,4 +153,4 @@ async def test_what_would_revert_behind_the_update_is_not_kept() -> None:
         await prepared(chain, simulator)
 
     probe = health_call(intent(7, chain.head), None)
-    assert simulator.prepared(SIGNER.address, CALL, probe, chain.mine()) is None
+    assert simulator.prepared(SIGNER.address, CALL, probe, chain.mine(), AFTER_IT) is None

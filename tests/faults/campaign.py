@@ -19,6 +19,8 @@ class Trial:
     suffered: dict[str, int] = field(default_factory=dict)
     """What was done to it."""
     figures: dict[str, list[float]] = field(default_factory=dict)
+    late: list[str] = field(default_factory=list)
+    """Violations of a time bound: what a crowded machine can cause as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,23 @@ class Result:
 
     trials: int = 0
     violations: list[str] = field(default_factory=list)
+    """Those of time among them."""
+    bad: list[int] = field(default_factory=list)
+    """Numbers of the trials that had any."""
+    late: list[int] = field(default_factory=list)
+    """Those that had none but of time."""
     suffered: dict[str, int] = field(default_factory=dict)
     figures: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, trial: Trial) -> None:
+    def add(self, trial: Trial, number: int) -> None:
+        """Add one trial."""
+        found = [*trial.violations, *trial.late]
         self.join(
             Result(
                 trials=1,
-                violations=[f"{trial.seed}: {violation}" for violation in trial.violations],
+                violations=[f"{trial.seed}: {violation}" for violation in found],
+                bad=[number] if found else [],
+                late=[number] if found and not trial.violations else [],
                 suffered=trial.suffered,
                 figures=trial.figures,
             )
@@ -58,6 +69,8 @@ class Result:
         """Add what another one has."""
         self.trials += other.trials
         self.violations += other.violations
+        self.bad += other.bad
+        self.late += other.late
         for name, count in other.suffered.items():
             self.suffered[name] = self.suffered.get(name, 0) + count
         for name, values in other.figures.items():
@@ -90,9 +103,11 @@ async def _run(
         try:
             with bug():
                 await campaign.run(stage, trial)
+        except TimeoutError as error:
+            trial.late.append(f"gave up waiting: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
             trial.violations.append(f"crashed: {type(error).__name__}: {error}")
-        result.add(trial)
+        result.add(trial, number)
         if until_caught and result.violations:
             break
     return result

@@ -94,13 +94,13 @@ async def c1(anvil: Anvil, trial: Trial) -> None:
             proxy.weather = {trial.chance.choice((Fault.STALL, Fault.DROP, Fault.STATUS_5XX)): 1.0}
         head = await truth.mine(trial.chance)
         if not await until(lambda: head.hash in seen.taken_at, USABLE_S):
-            trial.violations.append(f"one good node of three, and no data within {USABLE_S} s")
+            trial.late.append(f"one good node of three, and no data within {USABLE_S} s")
         trial.figures["usable_s"] = truth.delays_s(seen)
     late = [s for s in trial.figures["usable_s"] if s > USABLE_S]
     if late:
-        trial.violations.append(f"usable data took {max(late):.1f} s")
-    if soon := sum(proxy.too_soon for proxy in proxies):
-        trial.violations.append(f"{soon} requests came before a Retry-After was over")
+        trial.late.append(f"usable data took {max(late):.1f} s")
+    if soon := seen.pauses.too_soon:
+        trial.violations.append(f"{soon} requests were made before a Retry-After was over")
 
 
 def _bad(chance: random.Random) -> dict[Fault, float]:
@@ -233,7 +233,7 @@ async def c5(anvil: Anvil, trial: Trial) -> None:
         await _story(truth, trial, seen, proxies, every_block=turn)
     late = [s for s in trial.figures["usable_s"] if s > 2 * 0.5 + 5.0]
     if late:
-        trial.violations.append(f"silence was noticed after {max(late):.1f} s")
+        trial.late.append(f"silence was noticed after {max(late):.1f} s")
 
 
 @contextmanager

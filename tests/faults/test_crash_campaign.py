@@ -8,7 +8,8 @@ import pytest
 
 from tests.chain_unit.bare_anvil import ROOT
 
-TRIALS = 30
+TRIALS = 32
+"""On two databases, in four ways to live each: four kills a world."""
 
 pytestmark = pytest.mark.chain
 
@@ -33,3 +34,7 @@ def test_no_kill_makes_a_duplicate_or_loses_an_intent_or_a_message() -> None:
         # a keeper that begins with an empty journal repeats actions and forgets to tell
         assert found["planted_bug_caught"], found["planted_bug"]
         assert len(found["killed_at"]) >= 3
+        assert set(found["ways"]) == {"plain", "relay", "two keys", "reverts"}
+    contexts = [line["context"] for line in lines]
+    assert sum(found["handed_to_the_relay"] for found in contexts) > 0
+    assert sum(found["reverts"] for found in contexts) > 0

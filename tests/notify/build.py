@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from keeper.alerts.answers import Offer
 from keeper.alerts.machine import DEFAULT_THRESHOLDS
+from keeper.alerts.speech import Speech
 from keeper.errors import DeliveryError, KeeperError
 from keeper.model import (
     Address,
@@ -32,6 +34,7 @@ from keeper.model import (
     Thresholds,
     Watch,
 )
+from keeper.notify.words import BadWord
 from keeper.units import Base, Raw, Wad, Wei
 
 CHAT = "telegram:4711"
@@ -92,18 +95,18 @@ class MemoryOutbox:
         waiting.sort(key=lambda row: (order[row.message.severity], row.id))
         return tuple(waiting[:limit])
 
-    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002
+    async def delivered(self, id: int, at: float, ref: str | None = None) -> None:  # noqa: A002 - the port's name for it
         if self.marking_fails:
             self.marking_fails -= 1
             raise OSError("the disk is full")
         self.done[id] = at
 
-    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002
+    async def failed(self, id: int, next_attempt_at: float | None, error: str) -> None:  # noqa: A002 - the port's name for it
         assert next_attempt_at is not None
         self.attempts[id] = self.attempts.get(id, 0) + 1
         self.next_at[id] = next_attempt_at
 
-    async def doubted(self, id: int) -> None:  # noqa: A002
+    async def doubted(self, id: int) -> None:  # noqa: A002 - the port's name for it
         self.maybe_taken.add(id)
 
     async def disable_chat(self, chat: str, reason: str) -> None:
@@ -203,6 +206,12 @@ def an_offer(account: Address) -> Offer:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FoundName:
+    name: str
+    account: Address
+
+
 class MemoryDesk:
     """The house as the bot sees it, in memory; replies go into an outbox."""
 
@@ -216,6 +225,8 @@ class MemoryDesk:
         self.hushed: list[Hush] = []
         self.kept_rules: list[Rule] = []
         self.kept_hours: dict[str, ChatHours] = {}
+        self.languages: dict[str, str] = {}
+        self.named: list[tuple[Address, str]] = []
         self.privileged: list[str] = []
         """Everything that only an operator may bring about."""
         self.offered = 0
@@ -224,7 +235,17 @@ class MemoryDesk:
     def thresholds(self) -> Thresholds:
         return DEFAULT_THRESHOLDS
 
-    async def watch(self, watch: Watch) -> Watch | None:
+    async def resolve(self, name: str) -> FoundName:
+        if name.lower() != "vitalik.eth":
+            raise BadWord("{said} points to no account.", said=name)
+        return FoundName(name="vitalik.eth", account=ME)
+
+    def shown(self, watches: tuple[Watch, ...]) -> tuple[Watch, ...]:
+        return watches
+
+    async def watch(self, watch: Watch, name: str = "") -> Watch | None:
+        if name:
+            self.named.append((watch.account, name))
         if watch.label and any(
             one.label == watch.label and one.account != watch.account for one in self.kept
         ):
@@ -267,7 +288,7 @@ class MemoryDesk:
             ),
         )
 
-    async def status(self) -> str:
+    async def status(self, say: Speech) -> str:
         if self.crash_on == "status":
             raise RuntimeError("a bug")
         return "Ethereum: block 21034511, 12 s old."
@@ -304,12 +325,18 @@ class MemoryDesk:
     async def rules(self, chat: str) -> tuple[Rule, ...]:
         return tuple(one for one in self.kept_rules if one.chat == chat)
 
-    async def add_rule(self, rule: Rule, by: str) -> str:
+    async def add_rule(self, rule: Rule, by: str, say: Speech) -> str:
         self.kept_rules.append(rule)
-        return f"Rule kept: {rule.text}"
+        return say("Rule kept: {rule}", rule=rule.text)
 
     async def remove_rule(self, rule: Rule, by: str) -> None:
         self.kept_rules.remove(rule)
+
+    async def language(self, chat: str) -> str:
+        return self.languages.get(chat, "en")
+
+    async def set_language(self, chat: str, language: str, by: str) -> None:
+        self.languages[chat] = language
 
     async def hours(self, chat: str) -> ChatHours:
         return self.kept_hours.get(chat, ChatHours(chat=chat))
@@ -317,17 +344,17 @@ class MemoryDesk:
     async def set_hours(self, hours: ChatHours) -> None:
         self.kept_hours[hours.chat] = hours
 
-    def mode(self) -> str:
+    def mode(self, say: Speech) -> str:
         return "ethereum: watch-only"
 
-    async def actions(self) -> str:
+    async def actions(self, say: Speech) -> str:
         return "Nothing was done yet."
 
-    async def pause(self, by: str) -> str:
+    async def pause(self, by: str, say: Speech) -> str:
         self.privileged.append(f"pause by {by}")
         return "Paused"
 
-    async def resume(self, by: str) -> str:
+    async def resume(self, by: str, say: Speech) -> str:
         self.privileged.append(f"resume by {by}")
         return "Resumed"
 
@@ -335,7 +362,7 @@ class MemoryDesk:
         self.offered += 1
         return an_offer(account)
 
-    async def carry_out(self, offer: Offer, by: str) -> str:
+    async def carry_out(self, offer: Offer, by: str, say: Speech) -> str:
         self.privileged.append(f"{offer.intent.intent_id} by {by}")
         return f"Sent: {offer.intent.intent_id}"
 

@@ -60,7 +60,7 @@ async def test_an_offer_says_amount_gas_and_health_before_and_after(commands: Co
     assert reply.text.replace("\u202f", " ") == (
         "0x5aae..eaed: repay 2 939 USDC ($2 939) from the keeper's own account?\n"
         "Health factor 1.061 → 1.250, gas about 0.0013 ETH, at most 0.0031 ETH, "
-        "simulated at block 21034511.\n"
+        "simulated at block 21 034 511.\n"
         "Confirm within 60 s."
     )
     assert [button.label for button in reply.buttons] == ["Confirm (60 s)", "Cancel"]

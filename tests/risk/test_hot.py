@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import flags
+from bench import flags, planted
 from keeper.model import Address, Entry, Holdings, Side, Weights
 from keeper.risk.book import Book
 from keeper.risk.exact import candidates, endangered
@@ -226,16 +226,41 @@ def test_a_great_book_is_asked_through_its_hot_set() -> None:
     assert book.hot is not None
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", range(6))
 def test_flags_equal_exact_integers_through_many_blocks(number: int) -> None:
-    """The short form of the soak X1: one book by the newest arithmetic, one by the oldest."""
-    counts = flags.one_book(number, accounts=2_000, blocks=8)
+    """The short form of the soak X1: one book by each arithmetic, of each kind of market."""
+    counts = flags.one_book(number, accounts=700, blocks=24, hot_from_rows=0)
 
-    assert counts.trials == 16_000
+    assert counts.first == ""
     assert counts.wrong == 0
-    assert counts.below > 1_000
+    assert counts.trials > 24 * 700
+    assert 1_000 < counts.below < counts.trials
+    assert counts.asked > 1_000
     assert counts.float_wrong > 0, "the trials must bite"
-    assert counts.hot_sets >= 1
+    assert counts.hot_sets > 1
+    assert counts.inner_tiers > 1
+
+
+CAUGHT_IN = {
+    "half the error bound": 0,
+    "half the slack for roundings": 0,
+    "float32 without a margin": 0,
+    "a hot set that never expires": 0,
+    "a certificate 1e-4 too generous": 39,
+    "a ring 1e-4 too generous": 9,
+    "edits that the hot set is not told of": 0,
+    "debt worth a base unit less": 0,
+}
+"""By planted bug, the number of a small book that shows it; the soak's are greater."""
+
+
+@pytest.mark.parametrize("bug", planted.BUGS)
+def test_the_soak_sees_a_bug_that_is_planted(bug: str) -> None:
+    with planted.BUGS[bug]():
+        counts = flags.one_book(CAUGHT_IN[bug], accounts=700, blocks=24, hot_from_rows=0)
+
+    assert counts.wrong > 0
+    assert counts.first != ""
 
 
 def test_amounts_too_great_for_the_columns_are_exact_all_the_same() -> None:

@@ -192,7 +192,7 @@ async def test_a_database_of_another_program_is_refused_and_left_as_it_was(tmp_p
 
     assert f"{path} belongs to another program" in await refusal(path)
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]  # noqa: ASYNC240
+    assert list(tmp_path.iterdir()) == [path]  # noqa: ASYNC240 - a local listing in a test
 
 
 @pytest.mark.parametrize("damage", ["cut", "scribbled", "header"])

@@ -13,6 +13,7 @@ from keeper.model import (
     Allowance,
     AuditEvent,
     Declined,
+    IntentKind,
     OpenPlan,
     PassRecord,
     Plan,
@@ -479,7 +480,94 @@ async def test_two_connections_that_claim_what_is_left_of_a_day_do_not_both_get_
 
     assert sorted(type(each).__name__ for each in got) == ["OpenPlan", "PolicyViolation"]
     [refused] = [each for each in got if isinstance(each, PolicyViolation)]
-    assert "another claim of the same key was first" in str(refused)
+    assert "another claim was first" in str(refused)
     async with await Database.open(url) as database:
         journal = SqlJournal(database, chain_id=31337)
         assert len(await journal.open_plans(SIGNER)) == 1
+
+
+@pytest.mark.parametrize("tight", ["value", "gas_wei"])
+async def test_two_keys_under_one_cap_do_not_both_get_what_is_left_of_a_day(
+    url: str, tight: str
+) -> None:
+    keys = (SIGNER, address(0x5EC0))
+    one = plan("i-1", 1)
+    gas_wei = one.gas_limit * one.max_fee_wei
+    room = {"value": 10 * one.spends, "gas_wei": 10 * gas_wei} | {
+        tight: 2 * one.spends - 1 if tight == "value" else 2 * gas_wei - 1
+    }
+
+    async def claim(number: int) -> OpenPlan | PolicyViolation:
+        mine, other = keys[number], keys[1 - number]
+        within = Allowance(
+            since=0, value=Base(room["value"]), gas_wei=Wei(room["gas_wei"]), together_with=(other,)
+        )
+        wanted = plan(f"i-{number}", number + 1)
+        async with await Database.open(url) as database:
+            try:
+                return await SqlJournal(database, chain_id=31337).claim(wanted, mine, 7, within)
+            except PolicyViolation as error:
+                return error
+
+    got = await asyncio.gather(claim(0), claim(1))
+
+    assert sorted(type(each).__name__ for each in got) == ["OpenPlan", "PolicyViolation"]
+    async with await Database.open(url) as database:
+        journal = SqlJournal(database, chain_id=31337)
+        spent = await journal.spent_since(keys[0], 0, keys[1])
+        assert (spent.value, spent.gas_wei) == (one.spends, gas_wei)
+        assert sum([len(await journal.open_plans(key)) for key in keys]) == 1
+
+
+async def test_keys_with_a_cap_each_have_it_each(journal: SqlJournal) -> None:
+    one = plan("i-1", 1)
+    within = Allowance(since=0, value=one.spends, gas_wei=Wei(one.gas_limit * one.max_fee_wei))
+
+    await journal.claim(one, SIGNER, 7, within)
+    await journal.claim(plan("i-2", 2), address(0x5EC0), 7, within)
+    with pytest.raises(PolicyViolation):
+        await journal.claim(plan("i-3", 3), SIGNER, 7, within)
+
+
+async def test_value_is_counted_on_every_chain_and_gas_on_its_own(database: Database) -> None:
+    here, there = (SqlJournal(database, chain_id=chain_id) for chain_id in (31337, 10))
+    elsewhere = replace(MARKET, chain_id=10)
+    one = plan("i-1", 1)
+    far = replace(
+        one.intent,
+        intent_id="i-2",
+        position=replace(one.intent.position, market=elsewhere),
+    )
+    await there.claim(replace(one, intent=far), SIGNER, 7)
+    spent = await here.spent_since(SIGNER, 0)
+    within = Allowance(since=0, value=Base(2 * one.spends - 1), gas_wei=Wei(10**30))
+
+    assert (spent.value, spent.gas_wei) == (one.spends, 0)
+    with pytest.raises(PolicyViolation, match="spending"):
+        await here.claim(one, SIGNER, 7, within)
+
+
+async def test_reverts_in_a_row_are_those_since_the_last_success(
+    journal: SqlJournal, clock: Clock
+) -> None:
+    states = [TxState.REVERTED, TxState.CONFIRMED, TxState.REVERTED, TxState.ABANDONED]
+    for number, state in enumerate([*states, TxState.REVERTED, TxState.SENT], start=1):
+        clock.at += 1
+        await until(journal, state, f"i-{number}", number)
+    decided_at = block().timestamp
+
+    assert await journal.reverts(SIGNER, decided_at) == (decided_at, decided_at)
+    assert await journal.reverts(SIGNER, decided_at + 1) == ()
+    assert await journal.reverts(address(9), 0) == ()
+
+
+async def test_a_sale_that_reverted_is_not_held_against_anything(journal: SqlJournal) -> None:
+    sale = plan("i-1", 1)
+    sale = replace(sale, intent=replace(sale.intent, kind=IntentKind.DELEVERAGE))
+    await journal.claim(sale, SIGNER, 7)
+    await journal.signed("i-1", attempt(1))
+    await journal.sent("i-1", 21_034_512)
+    await journal.mined("i-1", receipt(1, succeeded=False))
+    await journal.settle("i-1", TxState.REVERTED, receipt(1, succeeded=False), (), ())
+
+    assert await journal.reverts(SIGNER, 0) == ()

@@ -78,12 +78,19 @@ async def test_held_lines_are_kept_once_and_leave_with_their_digest(
     assert [row.message.key for row in await SqlOutbox(database).due(clock.at, 9)] == ["digest"]
 
 
-async def test_a_pause_outlives_the_process(people: SqlPeople, database: Database) -> None:
+async def test_a_pause_outlives_the_process(
+    people: SqlPeople, database: Database, clock: Clock
+) -> None:
     assert await people.paused() == ""
-    await people.pause("paused by telegram user 7", by="telegram user 7")
-    assert await SqlPeople(database).paused() == "paused by telegram user 7"
-    await people.pause("", by="telegram user 7")
-    assert await people.paused() == ""
+    assert await people.paused_since() is None
+    for said_at in (1_795_000_007.9, 1_795_000_400.2):
+        clock.at = said_at
+        await people.pause("paused by telegram user 7", by="telegram user 7")
+        assert await SqlPeople(database).paused() == "paused by telegram user 7"
+        assert await people.paused_since() == int(said_at)
+        await people.pause("", by="telegram user 7")
+        assert await people.paused() == ""
+        assert await people.paused_since() is None
 
 
 async def test_buttons_and_chart_come_back_as_they_were_put(
@@ -115,3 +122,12 @@ async def test_the_end_of_an_alert_answers_its_last_word(database: Database, clo
     answers = {row.message.key: row.reply_to for row in await outbox.due(clock.at, 9)}
 
     assert answers == {"health/a#4@c": "72", "health/a#5@c": ""}
+
+
+async def test_a_chat_keeps_the_language_it_chose_last(database: Database) -> None:
+    people = SqlPeople(database)
+    await people.set_language("telegram:4711", "de", by="telegram user 7")
+    await people.set_language("telegram:4712", "de", by="telegram user 7")
+    await people.set_language("telegram:4711", "en", by="telegram user 8")
+
+    assert await people.languages() == {"telegram:4711": "en", "telegram:4712": "de"}

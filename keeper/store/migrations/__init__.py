@@ -9,6 +9,8 @@ REVISIONS: Final = (
     "executor0004",
     "oracles_0004",
     "alerts0003",
+    "people0001",
+    "people0002",
 )
 """Oldest first; the last one is what this code works on.  A test compares it with `versions`."""
 VERSION_TABLE: Final = "keeper_schema"

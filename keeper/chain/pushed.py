@@ -1,0 +1,116 @@
+"""A connection on which a node speaks unasked: a WebSocket, or a Unix socket of this machine.
+
+Both carry whole JSON texts.  A WebSocket frames them; on a Unix socket nodes write one after
+another, some with a line feed between them and some without, so they are told apart by where a
+value ends.
+"""
+
+import asyncio
+import codecs
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+import aiohttp
+
+from keeper.chain.urls import GuardedResolver, ipc_path
+
+MESSAGE_CAP_BYTES: Final = 4 * 1024 * 1024
+OPEN_TIMEOUT_S: Final = 5.0
+CHUNK_BYTES: Final = 64 * 1024
+_SPACE: Final = " \t\r\n"
+_DECODER: Final = json.JSONDecoder()
+
+
+class Pushed(Protocol):
+    """An open connection."""
+
+    async def send(self, text: str) -> None:
+        """Send one JSON text.  Raises OSError, aiohttp.ClientError."""
+        ...
+
+    async def receive(self) -> str | None:
+        """Return the next JSON text; None when the node has closed.
+
+        Raises OSError for a Unix socket that is broken or brings what is no JSON.
+        """
+        ...
+
+
+def session() -> aiohttp.ClientSession:
+    """Return a session for `opened`; to be closed."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=GuardedResolver()))
+
+
+@asynccontextmanager
+async def opened(over: aiohttp.ClientSession, url: str) -> AsyncIterator[Pushed]:
+    """Connect to `url`, in bounded time even where nobody answers the handshake.
+
+    Raises OSError, aiohttp.ClientError, TimeoutError.
+    """
+    if (path := ipc_path(url)) is not None:
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(path)
+        try:
+            yield _UnixSocket(reader, writer)
+        finally:
+            writer.close()
+        return
+    async with asyncio.timeout(OPEN_TIMEOUT_S):
+        socket = await over.ws_connect(
+            url,
+            heartbeat=15.0,
+            max_msg_size=MESSAGE_CAP_BYTES,
+            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+        )
+    async with socket:
+        yield _WebSocket(socket)
+
+
+class _WebSocket:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, text: str) -> None:
+        await self._socket.send_str(text)
+
+    async def receive(self) -> str | None:
+        frame = await self._socket.receive()
+        return frame.data if frame.type is aiohttp.WSMsgType.TEXT else None
+
+
+class _UnixSocket:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
+
+    async def send(self, text: str) -> None:
+        self._writer.write(text.encode() + b"\n")
+        await self._writer.drain()
+
+    async def receive(self) -> str | None:
+        while (text := self._next()) is None:
+            if len(self._rest) > MESSAGE_CAP_BYTES:
+                raise OSError(None, f"said more than {MESSAGE_CAP_BYTES:,} bytes at once")
+            chunk = await self._reader.read(CHUNK_BYTES)
+            if not chunk:
+                return None
+            self._rest += self._utf8.decode(chunk)
+        return text
+
+    def _next(self) -> str | None:
+        """Take the first whole value off what came; None where there is none yet."""
+        self._rest = self._rest.lstrip(_SPACE)
+        if not self._rest:
+            return None
+        if self._rest[0] not in "{[":
+            raise OSError(None, "said what is no JSON-RPC")
+        try:
+            _, end = _DECODER.raw_decode(self._rest)
+        except (json.JSONDecodeError, RecursionError):  # nonsense grows until the cap
+            return None
+        text, self._rest = self._rest[:end], self._rest[end:]
+        return text
