@@ -206,8 +206,8 @@ def label_key(label: str) -> str | None:
     return label.strip().casefold() or None
 
 
-def watch(row: WatchRow) -> Watch:
-    """The watch; without thresholds of its own it takes the market's."""
+def watch(row: Any) -> Watch:
+    """The watch of a row or of its columns; without thresholds of its own it takes the market's."""
     thresholds = None
     if row.info is not None and row.warning is not None and row.critical is not None:
         thresholds = Thresholds(

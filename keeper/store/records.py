@@ -41,12 +41,20 @@ from keeper.store.tables import (
 )
 from keeper.store.types import Damaged
 from keeper.store.whole import whole_class
-from keeper.store.write import insert_missing, insert_or_replace
+from keeper.store.write import at_once, insert_missing, insert_or_replace, table_of
 
 log = structlog.get_logger(__name__)
 
 MARKED_EVERY: Final = 25
 """Passes after which it is written down how far the chain was watched, whatever else there is."""
+
+_WATCHES: Final = (
+    select(table_of(WatchRow))
+    .join(table_of(ChatRow), col(ChatRow.chat) == col(WatchRow.chat))
+    .where(col(ChatRow.enabled).is_(True))
+    .order_by(col(WatchRow.id))
+)
+"""Built once: they are read at every head before anything else."""
 
 
 @whole_class
@@ -60,14 +68,8 @@ class SqlRecords:
 
     async def watches(self) -> tuple[Watch, ...]:
         """All watches of all chats that are not disabled, oldest first."""
-        statement = (
-            select(WatchRow)
-            .join(ChatRow, col(ChatRow.chat) == col(WatchRow.chat))
-            .where(col(ChatRow.enabled).is_(True))
-            .order_by(col(WatchRow.id))
-        )
         async with self._database.read("records.watches") as session:
-            return tuple(map(watch, await session.scalars(statement)))
+            return tuple(map(watch, await at_once(session, _WATCHES, {})))
 
     async def alert_states(self) -> tuple[AlertState, ...]:
         """Every alert that is not clear, as it was left."""
