@@ -339,8 +339,7 @@ def _together(intents: Sequence[Intent], most: int) -> Iterator[Sequence[Intent]
     """
     some: list[Intent] = []
     for number, intent in enumerate(intents):
-        room = 1 if number == 0 else _room(intent, most)
-        if some and not (_alike(some[-1], intent) and len(some) < room):
+        if some and not (_alike(some[-1], intent) and len(some) < _room(intent, most)):
             yield some
             some = []
         some.append(intent)

@@ -65,12 +65,11 @@ async def reverts(
             col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
             col(kept.decided_at) >= since,
         )
-        .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc())
-    )
+        .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc(), col(kept.state))
+    )  # of one transaction what was confirmed comes first
     found: dict[int, int] = {}
     for nonce, state, kind, decided_at in await session.execute(statement):
         if state == TxState.CONFIRMED:
-            found.pop(nonce, None)  # of the same transaction: another of its orders
             break
         if kind != IntentKind.DELEVERAGE:
             found[nonce] = decided_at
