@@ -385,18 +385,15 @@ class TxExecutor:
     # --- the ground under a signature ---------------------------------------------------------
 
     async def _compare_with_journal(self, address: Address, ground: Footing) -> None:
-        if why := await self._journal_behind(address, ground):
-            # Another process of ours may have claimed since the journal was read.
-            assert self._ledger is not None
-            self._ledger.forget()
-            why = await self._journal_behind(address, ground)
-        if why:
-            self._arming.disarm(why)
-
-    async def _journal_behind(self, address: Address, ground: Footing) -> str:
+        """Disarm when the chain knows transactions of the signer that the journal does not."""
         assert self._ledger is not None
         watermark = (await self._ledger.at(ground.block)).watermark
-        return journal_behind(address, ground, watermark, self._settings)
+        if not journal_behind(address, ground, watermark, self._settings):
+            return
+        self._ledger.forget()  # another process of ours may have claimed since it was read
+        watermark = (await self._ledger.at(ground.block)).watermark
+        if why := journal_behind(address, ground, watermark, self._settings):
+            self._arming.disarm(why)
 
     async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
         """Disarm for what reverted before a restart: a crash is no person who looked at it."""

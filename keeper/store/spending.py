@@ -1,15 +1,32 @@
 """What the journal's plans spent or may spend, and what of them reverted: columns added up."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from keeper.model import Address, IntentKind, Spent, TxState
 from keeper.store.rows import receipt_in
 from keeper.store.tables import OPEN, IntentRow
+from keeper.store.write import at_once
 from keeper.units import Base, Wei
+
+_KEPT: Final = (
+    col(IntentRow.chain_id),
+    col(IntentRow.state),
+    col(IntentRow.spends),
+    col(IntentRow.gas_limit),
+    col(IntentRow.max_fee_wei),
+    col(IntentRow.data_fee_wei),
+    col(IntentRow.receipt),
+)
+_SPENT: Final = select(*_KEPT).where(
+    col(IntentRow.signer).in_(bindparam("signers", expanding=True)),
+    (col(IntentRow.decided_at) >= bindparam("since")) | col(IntentRow.state).in_(OPEN),
+)
+"""Executed between a decision and its transaction on the wire: see `at_once`."""
 
 
 async def spent(
@@ -21,21 +38,7 @@ async def spent(
     plans, and each claim asks.
     """
     value = gas_wei = 0
-    kept = IntentRow
-    found = await session.execute(
-        select(
-            col(kept.chain_id),
-            col(kept.state),
-            col(kept.spends),
-            col(kept.gas_limit),
-            col(kept.max_fee_wei),
-            col(kept.data_fee_wei),
-            col(kept.receipt),
-        ).where(
-            col(kept.signer).in_(signers),
-            (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
-        )
-    )
+    found = await at_once(session, _SPENT, {"signers": list(signers), "since": since})
     for chain, state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
         value += spends if state in OPEN or state == TxState.CONFIRMED else 0
         if chain != chain_id:
