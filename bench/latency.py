@@ -130,7 +130,7 @@ max_gas_per_day_eth = "500"
     p50, p99 = median(own), _p99(own)
     return Line(
         id="L1",
-        what="head received to transaction acknowledged, 1e6 accounts, our own time",
+        what=f"head received to transaction acknowledged, {borrowers:,} accounts, our own time",
         value=p50,
         unit="ms",
         reach="p50 <= 5 ms, p99 <= 15 ms, our own time, 1e6 accounts",
