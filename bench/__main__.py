@@ -77,6 +77,8 @@ def main() -> None:
     for name in ("minutes", "rows", "seed", "workers"):
         if (value := getattr(options, name)) is not None:
             os.environ[f"FAULTS_{name.upper()}"] = str(value)
+    if options.flags is not None:
+        os.environ["FLAGS_TRIALS"] = str(options.flags)
     log.set_up(style="text", level="error", stream=sys.stderr)
     for module in _wanted(options.names):
         for line in importlib.import_module(f"bench.{module}").run():
@@ -100,7 +102,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, metavar="M", help="faults: the most a row may take (default: 60)"
     )
+    parser.add_argument(
+        "--flags", type=int, metavar="N", help="X1: how many to compare (default: 100000000)"
+    )
     options = parser.parse_args()
+    if options.flags is not None and options.flags < 1:
+        parser.error(f"--flags {options.flags}: there must be one at least")
     known = {
         word.lower()
         for group, benches in GROUPS.items()

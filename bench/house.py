@@ -10,7 +10,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -128,16 +128,20 @@ async def watched(
     *,
     approve: bool = False,
     written: int = 0,
+    prepare: Callable[[Devnet], Awaitable[None]] | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[House]:
     """Run the keeper on the devnet of `stage`; `more` is further configuration, `env` overrides.
 
-    `written`: so many more borrowers are put into the contracts' storage before it starts.
+    `written`: so many more borrowers are put into the contracts' storage before it starts;
+    `prepare` does anything else to the devnet.
     """
     async with AsyncExitStack() as stack:
         devnet = await stack.enter_async_context(stage.devnet())
         if written:
             await write(devnet, written)
+        if prepare is not None:
+            await prepare(devnet)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-bench-")))
         settings = _settings(devnet, folder, more, env)
         database = await stack.enter_async_context(await Database.open(settings.database.url))

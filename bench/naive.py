@@ -2,7 +2,7 @@
 
 Written from the protocol's rules without a line of the product, so that it can contradict it:
 balances by ray product, values in the base currency, one division for the health factor.  Only the
-rounding of revision 10 (3.6) and of revision 1 (3.0) is here.
+rounding of revision 10 (3.6) and that of revisions 1 to 8 (3.0 to 3.4) is here.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ RAY = 10**27
 WAD = 10**18
 HALF = RAY // 2
 YEAR = 365 * 86_400
+UNSET = 5
+"""So many numbers beyond the last category may be asked about too."""
 
 Row = tuple[int, tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 """(e-mode, collaterals as (reserve, scaled), debts likewise)."""
@@ -29,7 +31,7 @@ class Reserves:
     price: tuple[int, ...]
     unit: tuple[int, ...]
     threshold: tuple[tuple[int, ...], ...]
-    """By e-mode, then reserve."""
+    """By e-mode, then reserve; a category that was never set up is none."""
 
 
 def rows(held: Sequence[Holdings]) -> tuple[Row, ...]:
@@ -44,33 +46,32 @@ def rows(held: Sequence[Holdings]) -> tuple[Row, ...]:
     )
 
 
-def reserves(made: Made, prices: Sequence[int] | None = None) -> Reserves:
-    """Accrue every reserve to the block, once."""
+def reserves(
+    made: Made, prices: Sequence[int | None] | None = None, at: int = 1_763_680_121
+) -> Reserves:
+    """Accrue every reserve to the instant `at`, once.  No price counts as 0."""
     market, seen = made.market, made.observed
-    new = market.rules.revision >= 9
+    taylor, bitmaps = market.rules.revision >= 8, market.rules.revision >= 5
     asked = seen.prices if prices is None else prices
     supply, debt = [], []
     for state in seen.reserves:
-        seconds = 1_763_680_121 - state.updated_at
+        seconds = at - state.updated_at
         linear = RAY + state.liquidity_rate * seconds // YEAR
         supply.append((linear * state.liquidity_index + HALF) // RAY)
-        grown = _taylor(state.debt_rate, seconds) if new else _binomial(state.debt_rate, seconds)
+        grown = _taylor(state.debt_rate, seconds) if taylor else _binomial(state.debt_rate, seconds)
         debt.append((grown * state.debt_index + HALF) // RAY)
     base = tuple(int(s.configuration.liquidation_threshold) for s in seen.reserves)
-    modes = [base]
-    for number in sorted(market.e_modes):
-        mode = market.e_modes[number]
-        modes.append(
-            tuple(
-                int(mode.liquidation_threshold)
-                if (
-                    mode.collateral_bitmap >> i & 1
-                    if new
-                    else seen.reserves[i].configuration.e_mode == number
-                )
-                else own
-                for i, own in enumerate(base)
+    modes = [base] * (max(market.e_modes, default=0) + 1 + UNSET)
+    for number, mode in market.e_modes.items():
+        modes[number] = tuple(
+            int(mode.liquidation_threshold)
+            if (
+                mode.collateral_bitmap >> i & 1
+                if bitmaps
+                else seen.reserves[i].configuration.e_mode == number
             )
+            else own
+            for i, own in enumerate(base)
         )
     return Reserves(
         supply_index=tuple(supply),
@@ -97,7 +98,7 @@ def flags_new(held: Sequence[Row], of: Reserves) -> list[bool]:
 
 
 def flags_old(held: Sequence[Row], of: Reserves) -> list[bool]:
-    """The same by revision 1: balances half up, and the average threshold floored first."""
+    """The same by revisions 1 to 8: balances half up, and the average threshold floored first."""
     found = []
     for e_mode, collaterals, debts in held:
         threshold = of.threshold[e_mode]

@@ -35,8 +35,8 @@ def drawn(devnet: Devnet, count: int, number: int) -> Iterator[Implant]:
     reserves = {r.symbol: r for r in devnet.deployment.reserves}
     for index in range(count):
         e_mode = E_MODE if chance.random() < 0.1 else 0
-        collaterals = _some(chance, COLLATERALS, 1 + (chance.random() < 0.68))
-        debts = _some(
+        collaterals = some(chance, COLLATERALS, 1 + (chance.random() < 0.68))
+        debts = some(
             chance,
             {s: w for s, w in DEBTS.items() if s not in collaterals},
             1 + (chance.random() < 0.22),
@@ -58,7 +58,8 @@ def drawn(devnet: Devnet, count: int, number: int) -> Iterator[Implant]:
         yield Implant(holdings=holdings)
 
 
-def _some(chance: random.Random, of: dict[str, int], many: int) -> list[str]:
+def some(chance: random.Random, of: dict[str, int], many: int) -> list[str]:
+    """Draw that many symbols, each once, by their weights."""
     symbols: list[str] = []
     while len(symbols) < many:
         [symbol] = chance.choices(list(of), list(of.values()))

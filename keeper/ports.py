@@ -265,6 +265,10 @@ class LendingAdapter(Protocol[M, Obs]):
         """Enough of history to find every borrower."""
         ...
 
+    def liquidation_filter(self, market: M) -> LogFilter:
+        """Every log of a liquidation, and few others."""
+        ...
+
     def touched(self, market: M, logs: Sequence[Log]) -> Touched:
         """Whom and what the logs speak of."""
         ...

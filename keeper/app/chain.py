@@ -7,6 +7,7 @@ from typing import Any
 
 from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
+from keeper.chain.complete import Check
 from keeper.chain.heads import HeadFollower
 from keeper.chain.history import Distinct, backfill, deployment_block
 from keeper.chain.logs import LogReader
@@ -34,12 +35,28 @@ class History:
     rpc: Rpc
     nodes: int = 1
     """How many nodes are needed for a block: with more than one, ranges are compared."""
+    check: Check = Check.SAMPLED
+    """How much is looked at of what only one node tells."""
 
     def backfill(
         self, wanted: LogFilter, from_block: int, to_block: int
     ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
         """Yield complete ranges in order; of logs that differ in nothing but amounts, the first."""
-        return backfill(self.rpc, wanted, from_block, to_block, select=Distinct(), nodes=self.nodes)
+        return backfill(
+            self.rpc,
+            wanted,
+            from_block,
+            to_block,
+            select=Distinct(),
+            nodes=self.nodes,
+            check=self.check,
+        )
+
+    def every_log(
+        self, wanted: LogFilter, from_block: int, to_block: int
+    ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
+        """Yield complete ranges in order, with every log of them."""
+        return backfill(self.rpc, wanted, from_block, to_block, nodes=self.nodes)
 
     async def deployment_block(self, address: Address) -> int:
         """Return the first block at which `address` has code."""
@@ -101,7 +118,11 @@ class OpenChain:
         start = next(m.deployment_block for m in self.config.markets if m.name == market.id.name)
         return await cover(
             market,
-            History(rpc=self.rpc, nodes=self.config.nodes_needed),
+            History(
+                rpc=self.rpc,
+                nodes=self.config.nodes_needed,
+                check=Check(self.config.history_check),
+            ),
             records,
             upto=upto,
             start_block=start,

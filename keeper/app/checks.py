@@ -140,11 +140,32 @@ async def _node(chain: Chain, url: str) -> Finding:
 
 async def _able(chain: Chain, rpc: Rpc, ws_urls: Sequence[str]) -> AsyncIterator[Finding]:
     """Say what nodes that answer cannot do, and what that costs; `keeper run` logs the same."""
+    yield _history(chain)
     found_all = await examine(rpc, ws_urls or None, block_time_s=chain.block_time_s, now=None)
     for found in found_all:
         if found.grade is not Grade.OK:
             what = f"{chain.name}: node {found.node}"
             yield Finding(state=State(found.grade), what=what, said=found.says)
+
+
+def _history(chain: Chain) -> Finding:
+    """Say how logs that a node leaves out of history would be noticed."""
+    what = f"{chain.name}: history"
+    if chain.nodes_needed > 1:
+        return ok(what, "each range of logs is asked of two nodes")
+    second = "with a second one in rpc_urls all logs are compared"
+    match chain.history_check:
+        case "sampled":
+            said = "told by one node, a block in 2,000 is held against its header and receipts"
+            return ok(what, f"{said}; {second}")
+        case "full":
+            said = (
+                "told by one node, each block is held against its header: slow, a request a block"
+            )
+            return ok(what, f"{said}; {second}")
+        case _:
+            said = "told by one node and believed: a borrower whose logs it leaves out is not found"
+            return warning(what, said, f'set history_check to "sampled"; {second}')
 
 
 async def _websockets(chain: Chain) -> AsyncIterator[tuple[Finding, str]]:

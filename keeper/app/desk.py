@@ -12,8 +12,10 @@ from keeper.alerts.measures import Gauges
 from keeper.alerts.numbers import count_text, duration_text, plain, short
 from keeper.alerts.rules import OF_ACCOUNTS, BadRule
 from keeper.alerts.speech import ENGLISH, Speech
+from keeper.app.names import NameBook
 from keeper.app.offers import carry_out, offer_for
 from keeper.app.watcher import PAUSED, Watcher
+from keeper.chain.names import Resolved
 from keeper.model import (
     Address,
     AlertState,
@@ -56,6 +58,7 @@ class HouseDesk:
         actions: SqlActions,
         rules: SqlRules,
         voices: Voices,
+        names: NameBook,
         draws: bool = False,
     ) -> None:
         """`wake`: told after a reply was written.  `bot`: whose update ids are remembered.
@@ -66,6 +69,7 @@ class HouseDesk:
         self._actions = actions
         self._rules = rules
         self._voices = voices
+        self._names = names
         self.draws = draws
         self._watchers = tuple(watchers)
         self._watches = watches
@@ -79,7 +83,15 @@ class HouseDesk:
         """Those of a watch without its own."""
         return self._thresholds
 
-    async def watch(self, watch: Watch) -> Watch | None:
+    async def resolve(self, name: str) -> Resolved:
+        """Return what a name points to now.  Raises `NoAddress`."""
+        return await self._names.resolve(name)
+
+    def shown(self, watches: tuple[Watch, ...]) -> tuple[Watch, ...]:
+        """Return watches with their accounts' own names where people gave none."""
+        return self._names.shown(watches)
+
+    async def watch(self, watch: Watch, name: str = "") -> Watch | None:
         """Add or replace a watch; return what it replaced, if that was another.
 
         Raises `BadWord` when the chat's label is taken.
@@ -92,6 +104,8 @@ class HouseDesk:
                 account=kept.account,
                 label=kept.label,
             )
+        if name:
+            await self._names.keep(watch.chat, name, watch.account)
         return None if kept.replaced == watch else kept.replaced
 
     async def unwatch(self, chat: str, name: str) -> Watch | None:

@@ -17,6 +17,7 @@ from keeper.alerts.speech import Saying, saying
 from keeper.app import charts, systemd
 from keeper.app.desk import HouseDesk
 from keeper.app.digest import write_digests
+from keeper.app.names import NameBook
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
 from keeper.chain.health import NodeHealth
@@ -47,6 +48,7 @@ from keeper.settings import Settings
 from keeper.store.actions import SqlActions
 from keeper.store.database import Database
 from keeper.store.history import SqlHistory
+from keeper.store.names import SqlNames
 from keeper.store.outbox import OutboxCounts, SqlOutbox
 from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
@@ -104,6 +106,9 @@ class Service:
             log.info("database.opened", where=database.shown)
             await self._watch_configured(SqlWatches(database))
             self._voices.learn(await SqlPeople(database).languages())
+            names = NameBook(
+                lambda: self.watchers, SqlNames(database), SqlOutbox(database), speech=self._voices
+            )
             self.watchers = tuple(
                 Watcher(
                     self.settings,
@@ -112,17 +117,18 @@ class Service:
                     on_pass=self._passed,
                     on_progress=self._told_progress,
                     speech=self._voices,
+                    shown=names.shown,
                 )
                 for chain in self.chains
             )
-            await self._run_in(database, stop)
+            await self._run_in(database, stop, names)
 
     def wake(self) -> None:
         """Let the outbox look for what is due."""
         if self._outbox is not None:
             self._outbox.wake()
 
-    async def _run_in(self, database: Database, stop: asyncio.Event) -> None:
+    async def _run_in(self, database: Database, stop: asyncio.Event, names: NameBook) -> None:
         store = SqlOutbox(database)
         token = self.settings.telegram.token
         api = (
@@ -162,6 +168,7 @@ class Service:
                     tasks.append(
                         group.create_task(self._watch_ourselves(database, store), name="faults")
                     )
+                    tasks.append(group.create_task(names.run(), name="names"))
                     heartbeat = self.settings.alerts.heartbeat_url
                     if heartbeat is not None:
                         beating = beat_for_ever(
@@ -171,7 +178,7 @@ class Service:
                         )
                         tasks.append(group.create_task(beating, name="heartbeat"))
                     if api is not None:
-                        bot = self._bot(api, database, outbox)
+                        bot = self._bot(api, database, outbox, names)
                         tasks.append(group.create_task(bot.run(), name="telegram"))
                     self.opened.set()
                     systemd.notify("READY=1")
@@ -255,7 +262,9 @@ class Service:
                     return mine[0].asset if mine else None
         return None
 
-    def _bot(self, api: TelegramApi, database: Database, outbox: Outbox) -> TelegramBot | Webhook:
+    def _bot(
+        self, api: TelegramApi, database: Database, outbox: Outbox, names: NameBook
+    ) -> TelegramBot | Webhook:
         """Return whatever listens: the bot that polls, or the server that is handed updates."""
         telegram = self.settings.telegram
         desk = HouseDesk(
@@ -270,6 +279,7 @@ class Service:
             rules=SqlRules(database),
             draws=charts.available(),
             voices=self._voices,
+            names=names,
         )
         bot = TelegramBot(
             api,

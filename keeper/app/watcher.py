@@ -23,6 +23,7 @@ from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
+from keeper.app.stopped import account_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
 from keeper.chain.heads import FinalityBroken
@@ -95,9 +96,13 @@ class Watcher:
         on_pass: Callable[[str, Pass], None],
         on_progress: Callable[[Progress], None],
         speech: SpeechOf = english,
+        shown: Callable[[tuple[Watch, ...]], tuple[Watch, ...]] = lambda watches: watches,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is opened before `run`.  `speech`: of each chat.  `clock`: monotonic seconds."""
+        """Nothing is opened before `run`.  `clock`: monotonic seconds.
+
+        `speech`: of each chat; `shown`: see `Telling`.
+        """
         self.settings = settings
         self.config = chain
         self.chain: OpenChain | None = None
@@ -126,6 +131,7 @@ class Watcher:
         self._on_progress = on_progress
         self._clock = clock
         self._speech = speech
+        self._shown = shown
 
     @property
     def name(self) -> str:
@@ -178,13 +184,15 @@ class Watcher:
                 rules=self.settings.rules(),
                 gas_wei=lambda: self.gas_wei,
                 speech=self._speech,
+                shown=self._shown,
             )
+            hands = {
+                name: hand_of(self.settings, market, owner)
+                for name, market in chain.markets.items()
+            }
             engine = Engine(
                 markets=tuple(chain.markets.values()),
-                hands={
-                    name: hand_of(self.settings, market, owner)
-                    for name, market in chain.markets.items()
-                },
+                hands=hands,
                 logs=chain.logs(),
                 reader=chain.reader,
                 records=self._records,
@@ -197,6 +205,7 @@ class Watcher:
             self.chain, self.engine, self.executor = chain, engine, executor
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one
                 executor.disarm(pause)
+            watched_to = await self._records.watched_to(self.config.chain_id)
             await engine.start(chain.head)
             log.info(
                 "chain.opened",
@@ -214,6 +223,9 @@ class Watcher:
                 asyncio.create_task(self._cover(chain, engine)),
                 asyncio.create_task(self._look_over(chain)),
             ]
+            if watched_to is not None:
+                absence = account_for(chain, hands, self._records, watched_to)
+                tasks.append(asyncio.create_task(absence))
             ahead = LookAhead(chain=chain, engine=engine, records=self._records, telling=telling)
             if self.config.pending:
                 beforehand = Anticipation(
@@ -233,6 +245,8 @@ class Watcher:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await engine.close()
+                if engine.last is not None:
+                    await self._records.watched(self.config.chain_id, engine.last.block)
 
     async def _look_over(self, chain: OpenChain) -> None:
         """Say what the nodes cannot do, and what that costs; `keeper check` says the same."""
@@ -294,7 +308,7 @@ class Watcher:
         engine = self.engine
         intent = outcome.plan.intent
         health = None if engine is None else engine.health_of(intent.position)
-        watches: tuple[Watch, ...] = () if engine is None else engine.watches
+        watches = () if engine is None else self._shown(engine.watches)
         messages = outcome_messages(
             outcome,
             watches,

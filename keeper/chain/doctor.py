@@ -15,6 +15,7 @@ import msgspec
 
 from keeper.chain import lens, multicall, wire
 from keeper.chain.fallback import IDENTITY, ZERO_ADDRESS, plain_call
+from keeper.chain.history import FIRST_RANGE_BLOCKS
 from keeper.chain.lens import Shares
 from keeper.chain.place import Places
 from keeper.chain.provider import NoAnswer
@@ -126,6 +127,20 @@ def _questions(head: BlockRef) -> tuple[_Question, ...]:
             grade=Grade.WARNING,
             cost="takes no block hash for logs: they are asked for by number and checked, one more "
             "request a block",
+        ),
+        _Question(
+            method="eth_getLogs",
+            params=[
+                {
+                    "fromBlock": hex(max(0, head.number - FIRST_RANGE_BLOCKS + 1)),
+                    "toBlock": hex(head.number),
+                    "address": ZERO_ADDRESS,
+                }
+            ],
+            grade=Grade.WARNING,
+            cost=f"refuses the logs of {FIRST_RANGE_BLOCKS:,} blocks in one request: history is "
+            "read in shorter ranges, so the first start takes many more requests; set "
+            "deployment_block, or use a node with wider ranges for it",
         ),
         _Question(
             method="eth_getBalance",

@@ -9,11 +9,12 @@ range is worked on the next are on their way, and what is kept of an answer is b
 Where several nodes are configured each range is asked of two.  If they differ, whatever either has
 counts, less what the headers of those blocks contradict.
 
-Caveat: one node alone cannot be compared with any; a second one that refuses even single blocks, or
-does not answer, leaves it so.
+One node alone cannot be compared with any; nor can one where the second refuses even single blocks,
+or does not answer.  What it says is held against headers and receipts: `keeper.chain.complete`.
 """
 
 import asyncio
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -21,10 +22,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+import numpy as np
 import structlog
 
 from keeper.chain import wire
 from keeper.chain.bloom import contradiction
+from keeper.chain.complete import Check, Completeness
 from keeper.chain.logs import criteria, once
 from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc
@@ -65,6 +68,22 @@ class Answer:
     def logs(self) -> tuple[Log, ...]:
         """Return each log once."""
         return self.one_by_one if self.page is None else once(self.page.logs())
+
+    def in_block(self, number: int) -> tuple[Log, ...]:
+        """Return each log of one block once."""
+        if self.page is None:
+            return tuple([one for one in self.one_by_one if one.block_number == number])
+        rows = np.flatnonzero(self.page.block_number == number)
+        return once(self.page.logs_at([int(row) for row in rows]))
+
+    def some_blocks(self, most: int) -> tuple[int, ...]:
+        """Return up to `most` blocks that have logs, drawn by chance from the logs."""
+        if not self.count:
+            return ()
+        rows = {secrets.randbelow(self.count) for _ in range(most)}
+        if self.page is None:
+            return tuple({self.one_by_one[row].block_number for row in rows})
+        return tuple({int(self.page.block_number[row]) for row in rows})
 
 
 Select = Callable[[Answer], tuple[Log, ...]]
@@ -134,23 +153,26 @@ async def backfill(
     first_range_blocks: int = FIRST_RANGE_BLOCKS,
     select: Select = every_log,
     nodes: int = 1,
+    check: Check = Check.OFF,
 ) -> AsyncIterator[tuple[int, int, tuple[Log, ...]]]:
     """Yield (first block, last block, logs) until `to_block`, both ends included.
 
     `select`: which logs of a range are handed on.  `nodes`: with more than one, each range is asked
-    of two.  Raises RpcError when not even a single block is answered.
+    of two.  `check`: how much is looked at of what only one tells.  Raises RpcError when not even a
+    single block is answered.
 
     Caveat: blocks near the head may still be orphaned; the caller checks that `to_block` is
     canonical afterwards, or follows heads from a block before it.
     """
     pace = _Pace(first_range_blocks)
-    asker = _Asker(rpc, wanted, compare=nodes > 1)
+    whole = Completeness(rpc, wanted, check)
+    asker = _Asker(rpc, wanted, whole, compare=nodes > 1)
     ahead: deque[_Range] = deque()
     start = from_block
     try:
         while ahead or start <= to_block:
             while start <= to_block and len(ahead) < pace.ahead:
-                end = min(start + pace.blocks - 1, to_block)
+                end = min(start + whole.at_most(pace.blocks) - 1, to_block)
                 ahead.append(_Range(start, end, asyncio.ensure_future(asker.timed(start, end))))
                 start = end + 1
             first = ahead[0]
@@ -221,8 +243,9 @@ class _Pace:
 class _Asker:
     """Asks for single ranges, of one node or of two."""
 
-    def __init__(self, rpc: Rpc, wanted: LogFilter, *, compare: bool) -> None:
+    def __init__(self, rpc: Rpc, wanted: LogFilter, whole: Completeness, *, compare: bool) -> None:
         self._rpc = rpc
+        self._whole = whole
         self._criteria = criteria(wanted)
         self._compare = compare
         self._refusals = 0
@@ -255,21 +278,29 @@ class _Asker:
         answer = await self._rpc.ask(ask, attempts=attempts, hedge_s=HISTORY_HEDGE_S)
         self._held_to(start, end, answer)
         if not self._compare:
-            return answer
+            return await self._completed(start, end, answer)
         try:
             other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S)
             self._held_to(start, end, other)
         except (NoAnswer, BadAnswer) as error:
             self._say(start, end, error)
-            return answer
+            return await self._completed(start, end, answer)
         except RpcError as refusal:
             if start < end:  # its limits may be lower
                 raise
             self._refusals += 1
             self._compare = self._refusals < REFUSALS_MOST
             self._say(start, end, refusal)
-            return answer
+            return await self._completed(start, end, answer)
         return answer if _alike(answer, other) else await self._together(answer, other)
+
+    async def _completed(self, start: int, end: int, answer: Answer) -> Answer:
+        """Return what one node said, with what it can be shown to have left out."""
+        missing = await self._whole.missing(start, end, answer)
+        if not missing:
+            return answer
+        every = once([*answer.logs(), *missing])
+        return _of_logs(tuple(sorted(every, key=lambda o: (o.block_number, o.log_index))))
 
     def _say(self, start: int, end: int, error: ObservationError) -> None:
         if not self._said:

@@ -79,7 +79,7 @@ class LogReader:
             log.info("logs.no_receipts", number=block.number, reason=str(error))
             more = [one for answer in await self._of_all_nodes(block) for one in answer]
         for one in more:
-            if one.block_hash == block.hash and _lets_through(self.wanted, one):
+            if one.block_hash == block.hash and lets_through(self.wanted, one):
                 together.setdefault(one.log_index, one)
         if missing := len(together) - len(found):
             log.warning("logs.incomplete", number=block.number, missing=missing)
@@ -164,7 +164,8 @@ def once(logs: Iterable[Log]) -> tuple[Log, ...]:
     return tuple({(one.block_hash, one.log_index): one for one in logs}.values())
 
 
-def _lets_through(wanted: LogFilter, one: Log) -> bool:
+def lets_through(wanted: LogFilter, one: Log) -> bool:
+    """Whether `one` is what `wanted` asks for."""
     return one.address in wanted.addresses and (
         not wanted.topics0 or not set(one.topics[:1]).isdisjoint(wanted.topics0)
     )

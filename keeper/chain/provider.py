@@ -348,6 +348,12 @@ class Provider:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
         ) as response:
+            if (
+                response.status == HTTPStatus.TOO_MANY_REQUESTS
+            ):  # known, whatever becomes of the rest
+                wait_s = retry_after_s(response.headers.get("Retry-After"))
+                until = time.monotonic() + (1.0 if wait_s is None else wait_s)
+                self._alone_until = max(self._alone_until, until)
             body = await self._body(response, what)
             if response.status == HTTPStatus.OK:
                 return body

@@ -50,6 +50,13 @@ HISTORY_HEDGE_S: Final = 2.0
 """Before a second node is asked for a long range of logs as well."""
 
 
+class _UnknownBlock(RpcError):  # noqa: N818 - it reads as what it is
+    """One node has no block of that hash or number: as a refusal, so that the next is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("no such block")
+
+
 class Rpc(StateReads):
     """JSON-RPC to one chain.  Make it with `open`; close it, or use it as a context."""
 
@@ -241,6 +248,9 @@ class Rpc(StateReads):
                 return NoAnswer(f"{provider.name} is not asked: {provider.health.reason}.")
             try:
                 async with asyncio.timeout(ASKED_S):
+                    await provider.verify()
+                    if provider.limited:  # it said so to somebody else meanwhile
+                        return NoAnswer(f"{provider.name} asked for a pause.")
                     return decode(await provider.ask(method, params, urgent=True))
             except TimeoutError:
                 provider.outrun()
@@ -303,18 +313,26 @@ class Rpc(StateReads):
     async def block(self, at: BlockTag = "latest") -> BlockRef:
         """Return one block's header by tag, number or hash.
 
+        A node that does not know it, being behind, is not the last word: the others are asked too.
         Raises ObservationError when no node knows it.
         """
         if isinstance(at, BlockRef):
             at = at.hash
         by_hash = isinstance(at, str) and len(at) == 66
         method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
-        header = await self.call_as(
-            method, [at if isinstance(at, str) else hex(at), False], wire.Header | None
-        )
-        if header is None:
-            raise ObservationError(f"{self.names[0]} does not know block {at}.")
-        return self._noted(header)
+
+        def decode(raw: msgspec.Raw) -> wire.Header:
+            header: wire.Header | None = wire.convert(raw, _MAYBE_HEADER, method)
+            if header is None:
+                raise _UnknownBlock
+            return header
+
+        try:
+            params = [at if isinstance(at, str) else hex(at), False]
+            return self._noted(await self.read(method, params, decode))
+        except _UnknownBlock:
+            who = f"{self.names[0]} does not know" if len(self.names) == 1 else "No node knows"
+            raise ObservationError(f"{who} block {at}.") from None
 
     async def blocks(self, numbers: Iterable[int]) -> list[BlockRef]:
         """Return canonical headers by number, in one batch, or one by one where none is taken.

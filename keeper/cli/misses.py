@@ -43,7 +43,8 @@ def misses(
 ) -> None:
     """Liquidations that others took in the watched markets, and why the keeper did not.
 
-    They are recorded while `keeper run` watches; what happened while it was stopped is not here.
+    They are recorded while `keeper run` watches; what happened while it was stopped is read from
+    the chain after the next start.
     """
     import time
 

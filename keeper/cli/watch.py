@@ -12,7 +12,7 @@ from keeper.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keeper.model import Thresholds, Watch
+    from keeper.model import Address, Thresholds, Watch
     from keeper.settings import Settings
 
 ChatOption = Annotated[
@@ -44,11 +44,13 @@ def watch(
     """Watch an account, from the next block on."""
     from keeper.model import Watch
     from keeper.store.database import Database
+    from keeper.store.names import NamedWatch, SqlNames
     from keeper.store.watches import Kept, LabelTaken, SqlWatches
 
     invocation, settings = asking(context)
-    who, own = account(address), thresholds(levels)
-    name = _label(label) if label is not None else f"{who[:6]}..{who[-4:]}"
+    who, called = _account(settings, address)
+    own = thresholds(levels)
+    name = _label(label) if label is not None else called or f"{who[:6]}..{who[-4:]}"
     chats = _chats(settings, chat)
 
     async def add() -> list[Kept]:
@@ -62,6 +64,8 @@ def watch(
                         f"{each} calls {checksummed(answer.account)} {answer.label!r} already: "
                         "choose another --label, or `keeper unwatch` that one first"
                     )
+                if called:
+                    await SqlNames(database).keep(NamedWatch(chat=each, account=who, name=called))
                 kept.append(answer)
         return kept
 
@@ -160,6 +164,22 @@ def watches(context: typer.Context) -> None:
 
     document = {"watches": [{**_entry(each), "note": note} for each, note in found]}
     emit(document, as_json=invocation.as_json, render=render)
+
+
+def _account(settings: "Settings", text: str) -> "tuple[Address, str]":
+    """Return the account that an address or a name says, and that name or nothing."""
+    from keeper.notify.words import is_name
+
+    if not is_name(text):
+        return account(text), ""
+    from keeper.app.names import resolved
+    from keeper.chain.names import NoAddress
+
+    try:
+        found = until_done(resolved(settings, text))
+    except NoAddress as error:
+        raise ConfigError(str(error)) from None
+    return found.account, found.name
 
 
 def _label(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keeper.engine.decide import Decider
+from keeper.engine.decide import Decider, by_debt
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import ObservationError
 from keeper.model import Act, Address, Assessed, Assessment, BlockRef, Intent, Inventory
@@ -54,8 +54,8 @@ async def anticipate(
         if purse is not None:
             inventories[name] = purse
     then = replace(decider, pace=copy.deepcopy(decider.pace))
-    assessments = then.assess(there)
-    decisions = then.decide(there, inventories, assessments)
+    turns = tuple(then.turns(then.looks(there), inventories))
+    assessments = by_debt(a for turn in turns for a in turn.assessments)
     return Anticipated(
         block=supposed,
         endangered=tuple(
@@ -63,7 +63,8 @@ async def anticipate(
         ),
         intents=tuple(
             (d.intent, there[d.intent.position.market.name].view)
-            for d in decisions
+            for turn in turns
+            for d in turn.decisions
             if isinstance(d, Act)
         ),
     )

@@ -63,6 +63,8 @@ class Telling:
     """What the keeper's account has for gas, as last read."""
     speech: SpeechOf = english
     """The language of each chat."""
+    shown: Callable[[tuple[Watch, ...]], tuple[Watch, ...]] = lambda watches: watches
+    """Watches as people know them: accounts' own names in place of missing labels.  From memory."""
 
 
 async def checkpoint_of(market: WatchedMarket[Any, Any], block: BlockRef) -> Checkpoint:
@@ -126,6 +128,7 @@ class Chronicle:
 
         `orphaned`: blocks whose liquidations did not happen after all.
         """
+        watches = self._telling.shown(watches)
         manners = await self._records.manners()
         rules = (*self._telling.rules, *manners.rules)
         self._prices |= {r.view.market: r.prices for r in readings.values()}
@@ -173,6 +176,7 @@ class Chronicle:
                 held=(*changes.held, *told.held),
                 liquidations=done.liquidations,
                 orphaned=orphaned,
+                chain_id=next((m.id.chain_id for m in self._markets.values()), None),
             )
         )
         self._since_checkpoint += 1

@@ -4,10 +4,13 @@ Memory is only in `Pace`; no I/O.  Protected accounts are asked before everybody
 protection never finds the purse emptied by a liquidation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
 from typing import Any
 
+from keeper.engine.looks import LOT, Look
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.pace import Pace
 from keeper.model import (
@@ -31,7 +34,7 @@ from keeper.model import (
     Why,
 )
 from keeper.ports import Strategy
-from keeper.risk.exact import endangered
+from keeper.risk.exact import value_at_risk
 from keeper.strategies.holding import held_back
 from keeper.strategies.purse import Purse
 from keeper.units import WAD
@@ -52,6 +55,14 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Some accounts that were looked at, and what was decided about them."""
+
+    assessments: tuple[Assessment, ...]
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Decides for every position of one chain, one pass at a time."""
 
@@ -66,47 +77,96 @@ class Decider:
         asked = frozenset(w.account for w in watches)
         return {name: asked | frozenset(hand.protections) for name, hand in self.hands.items()}
 
-    def assess(self, readings: Mapping[str, Reading]) -> dict[PositionId, Assessment]:
-        """Watched and protected accounts, and all that can be below 1; the greatest debt first.
-
-        An account that could not be read is unknown, whatever the book still holds of it.
-        """
-        found: list[Assessment] = []
+    def looks(self, readings: Mapping[str, Reading]) -> tuple[Look, ...]:
+        """Return whom to look at in each market that was read."""
         for name, reading in readings.items():
-            found += _assessed(self.markets[name], reading)
-        found.sort(key=lambda a: (-a.debt if isinstance(a, Assessed) else 1, str(a.position)))
-        return {a.position: a for a in found}
+            over = (p for p in self.pace.over(reading.block.number) if p.market.name == name)
+            self.markets[name].unsettle(position.account for position in over)
+        return tuple(Look.at(self.markets[name], reading) for name, reading in readings.items())
 
-    def decide(
-        self,
-        readings: Mapping[str, Reading],
-        inventories: Mapping[str, Inventory],
-        assessments: Mapping[PositionId, Assessment],
-    ) -> tuple[Decision, ...]:
-        """Ask each position's strategy, nothing being spent twice.
+    def turns(self, looks: Sequence[Look], inventories: Mapping[str, Inventory]) -> Iterator[Turn]:
+        """Yield what is found and decided, in turns: what one of them decides is done before the
+        next is asked for.  Nothing is spent twice in all of them.
 
-        `inventories` by market name; a market without one is not known well enough to act in.
+        The first: watched and protected accounts, those that could not be read, and who is newly in
+        danger, the greatest debt first, up to the first one that is to be acted upon.  Then all
+        others who are newly in danger, then those who were before.  `inventories` by market name; a
+        market without one is not known well enough to act in.
         """
-        self.pace.forget_all_but(assessments)
         purses = self._purses(inventories)
-        decisions: list[Decision] = []
-        for assessment in sorted(assessments.values(), key=self._unprotected):
-            name, position = assessment.position.market.name, assessment.position
-            if (purse := purses.get(name)) is None:
-                decisions += self._penniless(assessment)
-                continue
-            held = self.markets[name].holdings(position.account)
-            if position in self.pace.open or held is None:
-                continue
-            decision = self._ask(readings[name], held, assessment, purse)
-            if isinstance(decision, Hold):
-                self.pace.recovered(position)
-            if self.pace.held(position, assessment.block.number):
-                continue
-            if isinstance(decision, Act) and decision.intent.funding is Funding.OWN:
-                purse.take(decision.intent.asset.address, decision.intent.amount)
-            decisions.append(decision)
-        return tuple(decisions)
+        by_name = {look.name: look for look in looks}
+        fresh = _merged(looks)
+        yield self._first(by_name, purses, fresh)
+        others = (one for look in looks for one in look.others())
+        for of in (fresh, others):
+            while some := tuple(islice(of, LOT)):
+                yield self._turn(by_name, purses, some)
+
+    def assessed(self, looks: Sequence[Look]) -> dict[PositionId, Assessment]:
+        """Return what all turns would find, where nothing is to be decided."""
+        found = [a for look in looks for a in (*_unread(look), *(a for _, a in look.named()))]
+        found += [a for look in looks for _, a in (*look.fresh_ones(), *look.others())]
+        return by_debt(found)
+
+    def _first(
+        self,
+        looks: Mapping[str, Look],
+        purses: Mapping[str, Purse],
+        fresh: Iterator[tuple[Holdings, Assessment]],
+    ) -> Turn:
+        named: list[tuple[Holdings | None, Assessment]] = [
+            one for look in looks.values() for one in look.named()
+        ]
+        named += [
+            (look.market.holdings(a.position.account), a)
+            for look in looks.values()
+            for a in _unread(look)
+        ]
+        named.sort(key=lambda one: (self._unprotected(one[1]), *value_at_risk(one[1])))
+        assessments = [assessment for _, assessment in named]
+        decisions = [d for held, a in named for d in self._decided(looks, purses, held, a)]
+        if not any(isinstance(decision, Act) for decision in decisions):
+            for held, assessment in fresh:
+                assessments.append(assessment)
+                decided = self._decided(looks, purses, held, assessment)
+                decisions += decided
+                if any(isinstance(decision, Act) for decision in decided):
+                    break
+        return Turn(assessments=tuple(assessments), decisions=tuple(decisions))
+
+    def _turn(
+        self,
+        looks: Mapping[str, Look],
+        purses: Mapping[str, Purse],
+        some: Sequence[tuple[Holdings, Assessment]],
+    ) -> Turn:
+        return Turn(
+            assessments=tuple(assessment for _, assessment in some),
+            decisions=tuple(d for held, a in some for d in self._decided(looks, purses, held, a)),
+        )
+
+    def _decided(
+        self,
+        looks: Mapping[str, Look],
+        purses: Mapping[str, Purse],
+        held: Holdings | None,
+        assessment: Assessment,
+    ) -> tuple[Decision, ...]:
+        """Ask the position's strategy, if there is anything to ask; at most one answer."""
+        position = assessment.position
+        name = position.market.name
+        if (purse := purses.get(name)) is None:
+            return self._penniless(assessment)
+        if position in self.pace.open or held is None:
+            return ()
+        decision = self._ask(looks[name].reading, held, assessment, purse)
+        if isinstance(decision, Hold):
+            self.pace.recovered(position)
+        if self.pace.held(position, assessment.block.number):
+            return ()
+        if isinstance(decision, Act) and decision.intent.funding is Funding.OWN:
+            purse.take(decision.intent.asset.address, decision.intent.amount)
+        return (decision,)
 
     def _purses(self, inventories: Mapping[str, Inventory]) -> dict[str, Purse]:
         """Return what is left of each inventory after what is on its way already."""
@@ -153,14 +213,21 @@ def doubted(decisions: Sequence[Decision], doubt: str) -> tuple[Submission, ...]
     )
 
 
-def _assessed(market: WatchedMarket[Any, Any], reading: Reading) -> Iterator[Assessment]:
-    view, unknown = reading.view, dict(reading.unreadable)
-    danger = frozenset(endangered(market.book, view.weights(), WAD))
-    for account in market.believed((market.watched | danger).difference(unknown)):
-        if (holdings := market.book.get(account)) is not None:
-            yield view.assess(holdings)
-    for account, why in unknown.items():
-        yield unread(market.id, reading.block, account, why)
+def by_debt(found: Iterable[Assessment]) -> dict[PositionId, Assessment]:
+    """Return assessments by position: the greatest debt first, the unknown last."""
+    return {a.position: a for a in sorted(found, key=value_at_risk)}
+
+
+def _merged(looks: Sequence[Look]) -> Iterator[tuple[Holdings, Assessment]]:
+    """Yield who is newly in danger: the greatest debt first, over all markets."""
+    if len(looks) == 1:
+        return looks[0].fresh_ones()
+    return merge(*(look.fresh_ones() for look in looks), key=lambda one: value_at_risk(one[1]))
+
+
+def _unread(look: Look) -> Iterator[Unassessable]:
+    for account, why in look.unread.items():
+        yield unread(look.market.id, look.reading.block, account, why)
 
 
 def _by_protocol(reading: Reading, holdings: Holdings, assessment: Assessment) -> Assessment:

@@ -11,7 +11,7 @@ looked after all the same.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -19,7 +19,8 @@ import structlog
 from keeper.alerts.measures import Gauges
 from keeper.engine.anticipate import Anticipated, anticipate
 from keeper.engine.chronicle import Chronicle, Telling
-from keeper.engine.decide import Decider, Hand, doubted, unread
+from keeper.engine.decide import Decider, Hand, by_debt, doubted, unread
+from keeper.engine.looks import Look
 from keeper.engine.market import KEPT_AT_ONCE, Reading, WatchedMarket
 from keeper.engine.misses import Misses
 from keeper.engine.observe import BlockLogs, Observer
@@ -37,6 +38,7 @@ from keeper.model import (
     Funding,
     Intent,
     IntentKind,
+    Inventory,
     MarketId,
     Outcome,
     PositionId,
@@ -54,6 +56,17 @@ log = structlog.get_logger()
 
 AT_ONCE = 8
 """Intents that are simulated side by side."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Did:
+    """What one pass decided and sent, so far."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    submissions: list[Submission] = field(default_factory=list)
+    decided_at: float = 0.0
+    """When the first was decided that is acted upon; where there is none, when all was decided."""
+    broadcast_at: float | None = None
 
 
 class Engine:
@@ -138,7 +151,7 @@ class Engine:
             self._owed += await self._settle(advance)
             return None
         self.readings = dict(observed.readings)
-        assessments = self._decider.assess(self.readings)
+        looks = self._decider.looks(self.readings)
         behind_s = self._wall() - head.timestamp
         self._unfit = ""
         if advance.doubt:
@@ -147,14 +160,18 @@ class Engine:
             self._unfit = f"the last block is {round(behind_s)} s old"
         if behind_s > self._behind_after_s:
             log.warning("head.behind", block=head.number, behind_s=round(behind_s))
-            decisions: tuple[Decision, ...] = ()
+            assessments = self._decider.assessed(looks)
+            did = _Did(decided_at=self._clock())
         else:
-            decisions = self._decider.decide(self.readings, observed.inventories, assessments)
-        decided_at = self._clock()
-        if advance.doubt:  # warned of, but neither acted upon nor believed of a transaction
-            submissions, broadcast_at = doubted(decisions, advance.doubt), None
-        else:
-            submissions, broadcast_at = await self._submit(decisions, head)
+            assessments, did = await self._act_on(looks, observed.inventories, advance)
+            for look in looks:
+                look.stand(
+                    d.intent.position.account
+                    for d in did.decisions
+                    if isinstance(d, Act) and d.intent.position.market == look.market.id
+                )
+            self._pace.forget_all_but(assessments)
+        decisions, submissions = tuple(did.decisions), tuple(did.submissions)
         liquidations = self._misses.reckon(self.readings)
         self._misses.remember(head, assessments, decisions, submissions, self.readings)
         outcomes, owed = await self._settle(advance), tuple(self._owed)
@@ -170,8 +187,10 @@ class Engine:
             submissions=submissions,
             outcomes=(*owed, *outcomes),
             messages=(),
-            decision_s=decided_at - advance.received_at,
-            broadcast_s=None if broadcast_at is None else broadcast_at - advance.received_at,
+            decision_s=did.decided_at - advance.received_at,
+            broadcast_s=(
+                None if did.broadcast_at is None else did.broadcast_at - advance.received_at
+            ),
             rpc_calls=observed.rpc_calls,
             liquidations=liquidations,
         )
@@ -186,6 +205,27 @@ class Engine:
         if self._chronicle.checkpoint_due:
             await self._save_beside()
         return done
+
+    async def _act_on(
+        self, looks: Sequence[Look], inventories: Mapping[str, Inventory], advance: Advance
+    ) -> tuple[dict[PositionId, Assessment], _Did]:
+        """Look at everybody, in turns: what one of them decides is sent before the next begins."""
+        found: list[Assessment] = []
+        did = _Did()
+        for turn in self._decider.turns(looks, inventories):
+            found += turn.assessments
+            did.decisions += turn.decisions
+            if any(isinstance(decision, Act) for decision in turn.decisions):
+                did.decided_at = did.decided_at or self._clock()
+            if advance.doubt:  # warned of, but neither acted upon nor believed of a transaction
+                did.submissions += doubted(turn.decisions, advance.doubt)
+                continue
+            submissions, broadcast_at = await self._submit(turn.decisions, advance.adopted[-1])
+            did.submissions += submissions
+            did.broadcast_at = did.broadcast_at or broadcast_at
+            await asyncio.sleep(0)  # thousands may follow: others of the process get their turn
+        did.decided_at = did.decided_at or self._clock()
+        return by_debt(found), did
 
     async def _submit(
         self, decisions: Sequence[Decision], head: BlockRef

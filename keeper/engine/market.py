@@ -10,6 +10,9 @@ from hashlib import sha256
 from itertools import islice
 from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keeper.engine.changes import Comparison, LastRead, last_read
 from keeper.engine.oracles import (
     Independent,
@@ -39,7 +42,7 @@ from keeper.model import (
 from keeper.oracles.judge import JudgeRules
 from keeper.oracles.trace import TraceRules
 from keeper.ports import LendingAdapter, LendingView, Observation, Steps
-from keeper.risk.book import Book
+from keeper.risk.book import Book, Rows
 
 REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
@@ -125,6 +128,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
         self._restored: set[Address] = set()
+        self._stands = np.zeros(0, dtype=np.bool_)
 
     @property
     def id(self) -> MarketId:
@@ -307,7 +311,7 @@ class WatchedMarket(Generic[M, Obs]):
         repaired = self._check(seen.holdings)
         for holdings in seen.holdings:
             try:
-                self.book.put(holdings)
+                self._unsettle(self.book.put(holdings))
             except BadHoldings as error:  # of this account alone: the others go on
                 self._unreadable[holdings.account] = str(error)
             else:
@@ -358,6 +362,31 @@ class WatchedMarket(Generic[M, Obs]):
     def _reserves(self) -> tuple[int, ...]:
         """Return reserve ids in the order of the sources."""
         return tuple(reserve for reserve, _, _ in self.adapter.sources(self.market))
+
+    # --- who was looked at before --------------------------------------------------------------
+
+    def stands(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return which of `rows` were looked at in the pass before, with nothing new of them."""
+        missing = self.book.rows - len(self._stands)
+        if missing > 0:
+            self._stands = np.concatenate([self._stands, np.zeros(missing, dtype=np.bool_)])
+        return self._stands[rows]
+
+    def let_stand(self, rows: Rows, but: Iterable[Address]) -> None:
+        """Note that these alone were looked at, and that something is to be done for `but`."""
+        self._stands[:] = False
+        self._stands[rows] = True
+        self.unsettle(but)
+
+    def unsettle(self, accounts: Iterable[Address]) -> None:
+        """Note that there is something new about `accounts`."""
+        for account in accounts:
+            if (row := self.book.row(account)) is not None:
+                self._unsettle(row)
+
+    def _unsettle(self, row: int) -> None:
+        if row < len(self._stands):
+            self._stands[row] = False
 
     # --- parameters -----------------------------------------------------------------------------
 

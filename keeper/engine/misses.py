@@ -32,6 +32,7 @@ from keeper.model import (
     Taken,
     Why,
 )
+from keeper.ports import MarketView
 from keeper.strategies.alert_only import AlertOnly
 from keeper.units import WAD, Base
 
@@ -140,8 +141,8 @@ class Misses:
         block: BlockRef,
     ) -> _Below:
         hand = self._hands[position.market.name]
-        if position.account not in hand.protections and (idle := _idle(hand)):
-            return replace(start, taken=Taken.WATCH_ONLY, reason=idle)
+        if position.account not in hand.protections and (why_idle := idle(hand)):
+            return replace(start, taken=Taken.WATCH_ONLY, reason=why_idle)
         match decision:
             case Act(intent=intent):
                 mine = replace(
@@ -176,7 +177,7 @@ class Misses:
             possible_after=after,
             possible_by=heard.block.number if seen is None else seen,
             seen_block=seen,
-            profit=_profit(heard, reading),
+            profit=profit_of(heard, reading.view),
             expected=None if below is None else below.expected,
             intent_id=None if below is None else below.intent_id,
         )
@@ -189,12 +190,12 @@ class Misses:
             return below.taken, below.reason
         if self._markets[heard.position.market.name].holdings(account) is None:
             return Taken.NOT_COVERED, "the borrower was not in the book"
-        if idle := _idle(hand):
-            return Taken.WATCH_ONLY, idle
+        if why_idle := idle(hand):
+            return Taken.WATCH_ONLY, why_idle
         return Taken.LATE, "it fell below 1 and was taken before a block could be looked at"
 
 
-def _idle(hand: Hand) -> str:
+def idle(hand: Hand) -> str:
     """Return why nobody is liquidated with this hand at all, or nothing."""
     if isinstance(hand.otherwise, AlertOnly):
         return "liquidating is not enabled"
@@ -217,9 +218,9 @@ def _of_submission(mine: _Below, submission: Submission | None, block: BlockRef)
             return replace(mine, taken=Taken.HELD, reason="it was decided and not carried out")
 
 
-def _profit(heard: Liquidated, reading: Reading) -> Base | None:
+def profit_of(heard: Liquidated, view: MarketView) -> Base | None:
     """Return what the liquidator took more than it covered, rounded down; None without a price."""
-    got, paid = (reading.view.price_of(a.address) for a in (heard.collateral, heard.debt))
+    got, paid = (view.price_of(a.address) for a in (heard.collateral, heard.debt))
     if got is None or paid is None:
         return None
     value = heard.seized * got * 10**heard.debt.decimals

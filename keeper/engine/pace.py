@@ -39,6 +39,10 @@ class Pace:
         until, why = self._waits.get(position, (0, ""))
         return why if until > block else ""
 
+    def over(self, block: int) -> tuple[PositionId, ...]:
+        """Return the positions whose cool-down has ended at `block`: they may be begun again."""
+        return tuple(p for p, (until, _) in self._waits.items() if until <= block)
+
     def began(self, submission: Submission, block: int) -> None:
         """Note a submission: what was sent is open, what was not waits before it is retried."""
         match submission:

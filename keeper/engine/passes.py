@@ -26,7 +26,7 @@ class Pass:
     messages: tuple[Message, ...]
     """What people are told because of this pass."""
     decision_s: float
-    """From the head's arrival to the last decision."""
+    """From the head's arrival to the first decision to act; without one, to the last."""
     broadcast_s: float | None
     """From the head's arrival to the first transaction handed to the node; None without one."""
     rpc_calls: int

@@ -11,6 +11,7 @@ what is simulated for one intent does not know what another process with the sam
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from keeper.execution.joint import JointPreparation
 from keeper.execution.ledger import Ledger
 from keeper.execution.lenders import Lender
 from keeper.execution.node import Footing, Ground, Node
-from keeper.execution.planning import ExecutionSettings
+from keeper.execution.planning import ExecutionSettings, journal_behind
 from keeper.execution.policy import DAY_S, Denied, SigningPolicy
 from keeper.execution.preparing import Ready
 from keeper.execution.pricing import Pricing
@@ -205,7 +206,8 @@ class TxExecutor:
         assert self._tracker is not None
         assert self._ledger is not None
         self._ledger.forget()
-        plans = await self._journal.open_plans(self._signer.address)
+        books = await self._ledger.at(block)
+        plans = tuple(sorted(books.plans.values(), key=lambda plan: plan.nonce))
         self._open = {i.intent_id: i for p in plans for i in p.plan.intents}
         ground = await self._ground.at(block, self._signer.address) if plans else None
         if ground is None:
@@ -215,6 +217,9 @@ class TxExecutor:
             self._arming.disarm(self._wrong_chain(ground))
             return ()
         outcomes = await self._tracker.run(Pass(footing=ground, plans=plans, recovering=recovering))
+        self._ledger.forget()
+        with contextlib.suppress(JournalError):  # what became of them is known all the same
+            await self._ledger.at(block)  # for the next pass, which then need not wait for it
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
@@ -328,7 +333,7 @@ class TxExecutor:
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
             return _declined(intent, error)
-        return _rehearsed(ready)
+        return ready.rehearsed
 
     async def prepare(
         self,
@@ -362,7 +367,7 @@ class TxExecutor:
         ready = await self._preparation.ready(intent, view, self._address)
         if not self._arming.armed:
             self._preparation.note_sale(ready)
-            return _rehearsed(ready)
+            return ready.rehearsed
         await before.wait()
         async with self._lock:
             sent = await self._send(await self._claim(ready), ready)
@@ -452,15 +457,12 @@ class TxExecutor:
         """Disarm when the chain knows transactions of the signer that the journal does not."""
         assert self._ledger is not None
         watermark = (await self._ledger.at(ground.block)).watermark
-        expected = 0 if watermark is None else watermark + 1
-        expected = max(expected, self._settings.adopt_nonce or 0)
-        seen = max(ground.nonce, ground.pending_nonce)
-        if seen > expected:
-            self._arming.disarm(
-                f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
-                " another program uses the key or the journal is an old one; if all of them were"
-                f" yours, set {self._settings.adopted_by} = {seen} and arm again"
-            )
+        if not journal_behind(address, ground, watermark, self._settings):
+            return
+        self._ledger.forget()  # another process of ours may have claimed since it was read
+        watermark = (await self._ledger.at(ground.block)).watermark
+        if why := journal_behind(address, ground, watermark, self._settings):
+            self._arming.disarm(why)
 
     async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
         """Disarm for what reverted before a restart: a crash is no person who looked at it."""
@@ -508,7 +510,3 @@ def _went_well(outcomes: Sequence[Outcome]) -> tuple[tuple[bool, int], ...]:
             good = before or isinstance(outcome, Confirmed)
             by_hash[mined] = (good, outcome.plan.intent.block.timestamp)
     return tuple(by_hash.values())
-
-
-def _rehearsed(ready: Ready) -> Rehearsed:
-    return Rehearsed(plan=ready.plan, health_after=ready.health_after, cost=ready.cost)

@@ -1,8 +1,12 @@
 """What a signer has on its way and what was spent, read once a block and kept up by its own claims.
 
-Reading it anew for each of hundreds of intents of one block would cost more than all the rest.
-Caveat: what another process, or another key under the same caps, claims meanwhile is seen at the
-next block.  Nonces,
+Reading it anew for each of hundreds of intents of one block would cost more than all the rest.  It
+is read when a pass is over, so that the next one finds it: nobody waits for it on the way from a
+head to a transaction.  The day that spending is counted over then begins a block early, which
+counts a little more than there is.
+
+Caveat: what another process, or another key under the same caps, claims meanwhile is seen one pass
+later.  Nonces,
 one plan per position and the caps of a day do not depend on it: the claiming transaction keeps
 them.
 """
@@ -18,9 +22,8 @@ from keeper.units import Base, Wei
 
 @dataclass(slots=True)
 class Books:
-    """One signer's, as of one block."""
+    """One signer's, as of the end of a pass."""
 
-    block: BlockRef
     plans: dict[str, OpenPlan]
     """Open ones by intent id."""
     spent: Spent
@@ -30,7 +33,7 @@ class Books:
 
 
 class Ledger:
-    """Reads the journal once a block."""
+    """Reads the journal when it was told to forget what it knew."""
 
     def __init__(
         self, journal: Journal, signer: Address, together_with: tuple[Address, ...] = ()
@@ -43,16 +46,15 @@ class Ledger:
         self._reading = asyncio.Lock()
 
     async def at(self, block: BlockRef) -> Books:
-        """Return the books at `block`.  Raises `JournalError`."""
+        """Return the books, read for `block` if there are none.  Raises `JournalError`."""
         async with self._reading:  # one that began before a claim must not end after it
             return await self._at(block)
 
     async def _at(self, block: BlockRef) -> Books:
         books = self._books
-        if books is None or books.block.hash != block.hash:
+        if books is None:
             plans = await self._journal.open_plans(self._signer)
             books = Books(
-                block=block,
                 plans={p.plan.intent.intent_id: p for p in plans},
                 spent=await self._journal.spent_since(
                     self._signer, block.timestamp - DAY_S, *self._others

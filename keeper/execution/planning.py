@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keeper.execution.data_fee import DataFeeKind
 from keeper.execution.fees import gas_cap
+from keeper.execution.node import Footing
 from keeper.execution.progress import ProgressRules
 from keeper.execution.simulate import Simulated
 from keeper.model import Address, BlockRef, Call, Intent, IntentKind, Plan
@@ -41,6 +42,25 @@ class ExecutionSettings:
     """The operator vouches for all of the signer's transactions below this nonce."""
     adopted_by: str = "adopt_nonce"
     """The setting that `adopt_nonce` comes from."""
+
+
+def journal_behind(
+    address: Address, ground: Footing, watermark: int | None, settings: ExecutionSettings
+) -> str:
+    """Return that the chain knows transactions of `address` that the journal does not, or nothing.
+
+    `watermark`: the highest nonce that the journal knows; None where it never saw the signer.
+    """
+    expected = 0 if watermark is None else watermark + 1
+    expected = max(expected, settings.adopt_nonce or 0)
+    seen = max(ground.nonce, ground.pending_nonce)
+    if seen <= expected:
+        return ""
+    return (
+        f"{address} is at nonce {seen}, the journal knows of {expected} transactions:"
+        " another program uses the key or the journal is an old one; if all of them were"
+        f" yours, set {settings.adopted_by} = {seen} and arm again"
+    )
 
 
 def fee_cap(

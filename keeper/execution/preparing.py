@@ -36,6 +36,7 @@ from keeper.model import (
     IntentKind,
     OpenPlan,
     Plan,
+    Rehearsed,
     Supposed,
 )
 from keeper.ports import MarketView
@@ -55,6 +56,11 @@ class Ready:
     cost: Cost
     footing: Footing
     funded: Funded | None = None
+
+    @property
+    def rehearsed(self) -> Rehearsed:
+        """What is said of it where nothing is sent."""
+        return Rehearsed(plan=self.plan, health_after=self.health_after, cost=self.cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

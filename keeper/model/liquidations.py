@@ -22,6 +22,8 @@ class Taken(StrEnum):
     """A doubted price, nodes that disagree, a cool-down, or an account that we protect."""
     NOT_COVERED = "not_covered"
     """The borrower was not in the book."""
+    STOPPED = "stopped"
+    """The keeper did not watch at that block."""
     WATCH_ONLY = "watch_only"
     """Nothing is armed, or liquidating is not enabled."""
 

@@ -32,6 +32,8 @@ class PassRecord:
     liquidations: tuple[Reckoned, ...] = ()
     orphaned: tuple[Hash, ...] = ()
     """Blocks that are not canonical any more: what was liquidated in them was not."""
+    chain_id: int | None = None
+    """The chain that was watched up to `block`; None for what is not said of a chain's pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

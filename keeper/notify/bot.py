@@ -22,6 +22,7 @@ import structlog
 from telegram import BotCommand, CallbackQuery, Update
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
+from keeper.alerts.numbers import LABEL_CHARS
 from keeper.alerts.render import more
 from keeper.alerts.replies import (
     COMMANDS,
@@ -324,7 +325,9 @@ class TelegramBot:
             case "unwatch":
                 text = await self._unwatch(asker, command)
             case "list":
-                text = list_text(await self._desk.watches(chat), self._desk.thresholds, say)
+                text = list_text(
+                    self._desk.shown(await self._desk.watches(chat)), self._desk.thresholds, say
+                )
             case "hf":
                 text = await self._health(asker, command)
             case "status":
@@ -339,14 +342,17 @@ class TelegramBot:
     async def _watch(self, asker: Asker, command: Command) -> str:
         say = asker.say
         wanted = parse_watch(command.arguments)
-        watch = Watch(
-            chat=asker.chat,
-            account=wanted.account,
-            label=wanted.label,
-            thresholds=wanted.thresholds,
-        )
-        before = await self._desk.watch(watch)
-        said = watching_text(watch, checksummed(watch.account), self._desk.thresholds, say)
+        account, label, name = wanted.account, wanted.label, ""
+        if account is None:
+            found = await self._desk.resolve(wanted.name)
+            account, name = found.account, found.name
+            label = label or (name if len(name) <= LABEL_CHARS else "")
+        watch = Watch(chat=asker.chat, account=account, label=label, thresholds=wanted.thresholds)
+        before = await self._desk.watch(watch, name)
+        shown = checksummed(account)
+        if name and name != label:
+            shown = f"{name}, {shown}"
+        said = watching_text(watch, shown, self._desk.thresholds, say)
         if before is None:
             return said
         was = list_text((before,), self._desk.thresholds, say)
@@ -380,7 +386,7 @@ class TelegramBot:
         if not mine:
             raise nothing_watched(name)
         lines: list[str] = []
-        for watch in mine[:_WATCHED_AT_MOST]:
+        for watch in self._desk.shown(mine[:_WATCHED_AT_MOST]):
             levels = watch.thresholds or self._desk.thresholds
             found = await self._desk.health(watch.account)
             lines.extend(health_reply(watch.label, one, levels, say) for one in found)

@@ -20,6 +20,20 @@ from keeper.model import (
 )
 
 
+class Named(Protocol):
+    """A name and what it pointed to when it was looked up."""
+
+    @property
+    def name(self) -> str:
+        """Normalised, as it is shown."""
+        ...
+
+    @property
+    def account(self) -> Address:
+        """What is watched."""
+        ...
+
+
 class Desk(Protocol):
     """Asks and tells; every refusal is a `KeeperError` whose text is the reply."""
 
@@ -33,8 +47,18 @@ class Desk(Protocol):
         """Whether charts can be drawn here."""
         ...
 
-    async def watch(self, watch: Watch) -> Watch | None:
+    async def resolve(self, name: str) -> Named:
+        """What a name points to now.  Raises `KeeperError` whose text is the reply."""
+        ...
+
+    def shown(self, watches: tuple[Watch, ...]) -> tuple[Watch, ...]:
+        """Watches with their accounts' own names where people gave none; from memory."""
+        ...
+
+    async def watch(self, watch: Watch, name: str = "") -> Watch | None:
         """Add or replace a watch; return what it replaced, if that was another.
+
+        `name`: the one it was asked for by, which is looked after from now on.
 
         Raises `KeeperError` whose text is the reply.
         """

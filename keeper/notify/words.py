@@ -42,9 +42,12 @@ class Command:
 class WatchRequest:
     """The arguments of ``/watch``, checked."""
 
-    account: Address
+    account: Address | None
+    """None where a name was given."""
     label: str
     thresholds: Thresholds | None
+    name: str = ""
+    """As it was typed, such as ``vitalik.eth``: to be looked up."""
 
 
 def parse_command(text: str) -> Command | None:
@@ -123,17 +126,23 @@ def parse_label(word: str) -> str:
     return label
 
 
+def is_name(word: str) -> bool:
+    """Whether a word is meant as a name: it has a dot, or it is nothing like an address."""
+    return "." in word.strip(".") and not word.lower().startswith("0x")
+
+
 def parse_watch(arguments: tuple[str, ...]) -> WatchRequest:
-    """Return the checked arguments of ``/watch ADDRESS [label] [1.30/1.15/1.05]``."""
+    """Return the checked arguments of ``/watch ADDRESS|NAME.eth [label] [1.30/1.15/1.05]``."""
     if not arguments:
         raise BadWord("Send /watch ADDRESS [label] [1.30/1.15/1.05].")
-    account = parse_address(arguments[0])
+    name = arguments[0] if is_name(arguments[0]) else ""
+    account = None if name else parse_address(arguments[0])
     rest = list(arguments[1:])
     thresholds = None
     if rest and re.fullmatch(r"[0-9.,-]*/[0-9./,-]*", rest[-1], re.ASCII):
         thresholds = parse_thresholds(rest.pop())
     label = parse_label(" ".join(rest)) if rest else ""
-    return WatchRequest(account=account, label=label, thresholds=thresholds)
+    return WatchRequest(account=account, label=label, thresholds=thresholds, name=name)
 
 
 _UNITS: Final = {"m": 60, "min": 60, "h": 3600, "d": 86_400}

@@ -127,6 +127,10 @@ class Book:
             entries=tuple(entries),
         )
 
+    def row(self, account: Address) -> int | None:
+        """Return the row of `account`; None if it is not there."""
+        return self._index.find(account)
+
     def account(self, row: int) -> Address:
         """Return whose row it is."""
         return self._index.account(row)

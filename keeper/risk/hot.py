@@ -76,6 +76,34 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AtOnce:
+    """All ratios of a certificate in one gather, one product and two reductions."""
+
+    width: int
+    """How many kinds there were."""
+    where: NDArray[np.intp]
+    """Collaterals, debts, then slacks, in the vector of both."""
+    reciprocal: Floats
+    """float64[where]: of what was there."""
+    starts: NDArray[np.intp]
+    """Where each of the three begins; none is empty."""
+
+    def moved(self, both: Floats) -> Moved:
+        """Return how far weights have moved; NaN where one of them is."""
+        ratios = both.take(self.where)
+        ratios *= self.reciprocal
+        least_collateral, least_debt, _ = np.minimum.reduceat(ratios, self.starts).tolist()
+        most_collateral, most_debt, slack = np.maximum.reduceat(ratios, self.starts).tolist()
+        return Moved(
+            least_collateral=least_collateral,
+            most_collateral=most_collateral,
+            least_debt=least_debt,
+            most_debt=most_debt,
+            slack=slack,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Certificate:
     """What was true of all accounts left out, and of which weights."""
 
@@ -94,6 +122,8 @@ class Certificate:
     """Those that had a weight."""
     slack_reciprocal: Floats
     """float64[slack_kinds]: of their slacks, or of `LEAST_SLACK` where that is greater."""
+    at_once: AtOnce | None
+    """The same for one look at all of them; None where one of the three has no kind."""
 
     @classmethod
     def of(
@@ -112,15 +142,28 @@ class Certificate:
         known = numbers[values >= 0]
         with np.errstate(over="ignore"):  # of a subnormal: infinite, and it ends at once
             reciprocal = 1.0 / weights.values[kinds]
+        collaterals = int((some % 2 == 0).sum())
+        slack_reciprocal = 1.0 / np.maximum(weights.slack[known], LEAST_SLACK)
+        starts = np.array((0, collaterals, len(kinds)))
         return cls(
             band=band,
             spares=spares,
-            collaterals=int((some % 2 == 0).sum()),
+            collaterals=collaterals,
             kinds=kinds,
             reciprocal=reciprocal,
             nothing=numbers[values == 0],
             slack_kinds=known,
-            slack_reciprocal=1.0 / np.maximum(weights.slack[known], LEAST_SLACK),
+            slack_reciprocal=slack_reciprocal,
+            at_once=(
+                AtOnce(
+                    width=len(weights.values),
+                    where=np.concatenate((kinds, known + len(weights.values))),
+                    reciprocal=np.concatenate((reciprocal, slack_reciprocal)),
+                    starts=starts,
+                )
+                if 0 < collaterals < len(kinds) and len(known)
+                else None
+            ),
         )
 
     def moved(self, weights: ByKind) -> Moved | None:
@@ -128,20 +171,27 @@ class Certificate:
         values = weights.values
         if self.nothing.size and not np.maximum.reduce(values.take(self.nothing)) <= 0:
             return None
-        ratios = values.take(self.kinds)
+        if self.at_once is not None and self.at_once.width == len(values):
+            moved = self.at_once.moved(weights.both)
+        else:
+            moved = self._moved_apart(weights)
+        # NaN is propagated, and is not at least or at most anything
+        return moved if moved.least_collateral > 0 and moved.most_debt <= MOST_RISE else None
+
+    def _moved_apart(self, weights: ByKind) -> Moved:
+        """Look at collaterals, debts and slacks apart, each of which may be none."""
+        ratios = weights.values.take(self.kinds)
         ratios *= self.reciprocal
         slacks = weights.slack.take(self.slack_kinds)
         slacks *= self.slack_reciprocal
         collateral, debt = ratios[: self.collaterals], ratios[self.collaterals :]
-        moved = Moved(
+        return Moved(
             least_collateral=float(np.minimum.reduce(collateral, initial=np.inf)),
             most_collateral=float(np.maximum.reduce(collateral, initial=0.0)),
             least_debt=float(np.minimum.reduce(debt, initial=np.inf)),
             most_debt=float(np.maximum.reduce(debt, initial=0.0)),
             slack=float(np.maximum.reduce(slacks, initial=0.0)),
         )
-        # NaN is propagated, and is not at least or at most anything
-        return moved if moved.least_collateral > 0 and moved.most_debt <= MOST_RISE else None
 
     def holds(self, moved: Moved) -> bool:
         """Return whether those left out are still to be left out, and `Tier.limits` suffice."""

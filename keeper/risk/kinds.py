@@ -35,6 +35,8 @@ class ByKind:
     """Base units per scaled unit; NaN without a price, 0 for columns not used."""
     slack: Floats
     """What integer rounding of one entry may move; NaN where `values` is."""
+    both: Floats
+    """float64[2 * kinds]: the same two, one behind the other."""
 
 
 class Kinds:
@@ -90,7 +92,7 @@ class Kinds:
         )
         found: Floats = flat.take(self._where(weights))
         half = len(found) // 2
-        return ByKind(values=found[:half], slack=found[half:])
+        return ByKind(values=found[:half], slack=found[half:], both=found)
 
     def _where(self, weights: Weights) -> Where:
         """Return where the values and then the slacks of all kinds are in the weights laid flat."""

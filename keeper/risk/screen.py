@@ -175,14 +175,21 @@ class Screen:
 
         Its certificate must hold.  In float32 alone where nothing is unknown.
         """
-        return self._known(self._asked(tier)[0], threshold)
+        sums, limits = self._sums_of(tier)
+        cleared = sums >= limits
+        places = np.flatnonzero(np.logical_not(cleared, out=cleared))  # NaN is not cleared
+        return self._known(tier.row.take(places), threshold)
 
     def _asked(self, tier: Tier) -> tuple[Rows, NDArray[np.bool_]]:
         """Return whom float32 does not clear, and which of them it is sure of."""
-        matrix = tier.within(self._moved_since(tier.certificate))
-        limits = tier.limits[: matrix.shape[0]]
-        places, sums = _not_cleared(matrix @ self._weights(tier.signs, matrix), limits)
+        all_sums, limits = self._sums_of(tier)
+        places, sums = _not_cleared(all_sums, limits)
         return tier.row.take(places), sums < -limits.take(places)
+
+    def _sums_of(self, tier: Tier) -> tuple[Floats32, Floats32]:
+        """Return the signed sums of those who must be asked, and their limits."""
+        matrix = tier.within(self._moved_since(tier.certificate))
+        return matrix @ self._weights(tier.signs, matrix), tier.limits[: matrix.shape[0]]
 
     def _known(self, rows: Rows, threshold: Wad) -> Found:
         """Tell the unknown among `rows` apart; without any, nothing more is asked."""

@@ -1,6 +1,6 @@
 """Chains, their nodes and their markets."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from keeper import presets
-from keeper.model import MarketId
+from keeper.model import Address, MarketId
 from keeper.settings.section import Section
 from keeper.settings.values import (
     AddressValue,
@@ -25,6 +25,7 @@ from keeper.settings.values import (
 )
 
 RelayMethod = Literal["eth_sendPrivateTransaction", "eth_sendBundle"]
+HistoryCheck = Literal["sampled", "full", "off"]
 DataFee = Literal["auto", "none", "op_stack", "arbitrum"]
 
 
@@ -59,6 +60,11 @@ def _market(value: object) -> object:
     }
 
 
+ENS_REGISTRY: Final = Address("0x00000000000c2e074ec69a0dfb2997ba6c7d2e1e")
+ENS_CHAINS: Final = frozenset({1, 11_155_111})
+"""Ethereum and Sepolia: the registry has the same address on both."""
+
+
 class Chain(Section):
     """One chain to watch.  A public chain needs only `rpc_urls`; names and ids are known."""
 
@@ -91,6 +97,11 @@ class Chain(Section):
     )
     sequencer_feed: OptionalAddress = Field(
         None, description="The rollup's uptime feed; Chainlink's known one when left out."
+    )
+    ens_registry: OptionalAddress = Field(
+        None,
+        description="The ENS registry that names such as vitalik.eth are looked up in; known for "
+        "Ethereum and Sepolia.",
     )
     liquidator: OptionalAddress = Field(
         None,
@@ -149,6 +160,11 @@ class Chain(Section):
         "auto",
         description="How the chain charges for data besides gas: auto (known for the larger "
         "rollups), none, op_stack or arbitrum.",
+    )
+    history_check: HistoryCheck = Field(
+        "sampled",
+        description="How the history that only one node tells is held against headers and "
+        "receipts: sampled (a header for every 2,000 blocks), full (a header a block, slow), off.",
     )
     markets: tuple[Annotated[Market, BeforeValidator(_market)], ...] = Field(
         (), description="Names of presets, or tables; the chain's main Aave v3 market by default."
@@ -209,6 +225,13 @@ class Chain(Section):
     def nodes_needed(self) -> int:
         """How many nodes must agree on a block."""
         return min(2, len(self.rpc_urls)) if self.quorum is None else self.quorum
+
+    @property
+    def names_registry(self) -> Address | None:
+        """Where names are looked up; None where the chain has none."""
+        if self.ens_registry is not None:
+            return self.ens_registry
+        return ENS_REGISTRY if self.chain_id in ENS_CHAINS else None
 
     def market_ids(self) -> tuple[MarketId, ...]:
         """The markets in the words of the core, in the order configured."""

@@ -22,9 +22,14 @@ from keeper.store.documents import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Damaged, Unfit, canonical
 from keeper.store.whole import whole
+from keeper.store.write import at_once, table_of
 
 GENESIS: Final = Hash(f"0x{'0' * 64}")
 """What the first row has for the hash before it."""
+_LAST: Final = (
+    select(col(AuditRow.seq), col(AuditRow.hash)).order_by(col(AuditRow.seq).desc()).limit(1)
+)
+_APPEND: Final = insert(table_of(AuditRow))
 _SAFE: Final = 2**53 - 1
 _PAGE: Final = 1_000
 
@@ -74,7 +79,7 @@ async def append(
     if not wanted:
         return
     keys = [_key(pass_hash, event) for event in wanted]
-    known = await _known(session, [key for key in keys if key])
+    known = await _known(session, [key for key in keys if key]) if any(keys) else set()
     last = await head(session)
     seq, prev, at_ms = last.count, last.head, int(at * 1000)
     rows: list[dict[str, Any]] = []
@@ -101,16 +106,14 @@ async def append(
         )
         prev = hash_
     if rows:
-        await session.execute(insert(AuditRow), rows)
+        await at_once(session, _APPEND, rows)
 
 
 async def head(session: AsyncSession) -> Anchor:
     """The last row's number and hash."""
-    last = await session.execute(
-        select(col(AuditRow.seq), col(AuditRow.hash)).order_by(col(AuditRow.seq).desc()).limit(1)
-    )
-    row = last.first()
-    return Anchor(count=row[0], head=Hash(row[1])) if row else Anchor(count=0, head=GENESIS)
+    for count_, hash_ in await at_once(session, _LAST, {}):
+        return Anchor(count=count_, head=Hash(hash_))
+    return Anchor(count=0, head=GENESIS)
 
 
 @whole

@@ -27,6 +27,7 @@ from keeper.store.files import prepare
 from keeper.store.location import DEFAULT, Location, PostgresServer, SqliteFile, location
 from keeper.store.migrate import migrate
 from keeper.store.migrations import REVISIONS
+from keeper.store.one_hop import Driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,18 @@ WRITER_LOCK: Final = 0x6B656570
 """Key of PostgreSQL's advisory lock."""
 _OPEN_S: Final = 60
 _SLOW_S: Final = 1.0
+_BRIEF: Final = frozenset(
+    (
+        "records.watches",
+        "journal.open_plans",
+        "journal.spent_since",
+        "journal.watermark",
+        "journal.claim",
+        "journal.signed",
+        "journal.sent",
+    )
+)
+"""Transactions between a head and a transaction on the wire: see `keeper.store.one_hop`."""
 _FAILURES: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 Failpoint = Callable[[str], None]
@@ -134,7 +147,7 @@ class Database:
         async with self._turn:
             began_at = time.monotonic()
             with self._plain_errors(name):
-                async with AsyncSession(self._writer, expire_on_commit=False) as session:
+                async with AsyncSession(_as(self._writer, name), expire_on_commit=False) as session:
                     async with session.begin():
                         if self.dialect == "postgresql":
                             await session.execute(
@@ -152,7 +165,7 @@ class Database:
     async def read(self, name: str) -> AsyncIterator[AsyncSession]:
         """One consistent look; never waits for a writer.  Raises `JournalError`."""
         with self._plain_errors(name):
-            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            async with AsyncSession(_as(self.engine, name), expire_on_commit=False) as session:
                 yield session
 
     @contextmanager
@@ -221,6 +234,7 @@ def _engine(where: Location, wait_s: int) -> AsyncEngine:
             engine = create_async_engine(
                 URL.create("sqlite+aiosqlite", database=str(path)),
                 connect_args={"timeout": wait_s},
+                module=Driver(),
             )
             event.listen(engine.sync_engine, "connect", _set_up)
             event.listen(engine.sync_engine, "begin", _begin)
@@ -272,6 +286,13 @@ def _switch_to_wal(cursor: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
 
 
+def _as(engine: AsyncEngine, name: str) -> AsyncEngine:
+    return engine.execution_options(keeper_brief=True) if name in _BRIEF else engine
+
+
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("keeper_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    there: Any = connection.connection.dbapi_connection
+    there.brief = False
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("keeper_writes") else "BEGIN")
+    there.brief = options.get("keeper_brief", False)

@@ -20,9 +20,9 @@ has used makes a transaction that is never mined: the executor sees that by nonc
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -34,7 +34,6 @@ from keeper.model import (
     AuditEvent,
     Declined,
     Ended,
-    IntentKind,
     Message,
     OpenPlan,
     Plan,
@@ -56,15 +55,15 @@ from keeper.store.rows import (
     intent_row,
     open_plan,
     receipt_document,
-    receipt_in,
     receipt_of,
     rehearsal_row,
 )
+from keeper.store.spending import reverts, spent
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
-from keeper.store.write import insert_missing
-from keeper.units import UINT256_MAX, Base, Wei
+from keeper.store.write import at_once, insert_at_once, insert_missing, table_of
+from keeper.units import UINT256_MAX
 
 NONCE_MAX: Final = 2**63 - 2
 """Half of what EIP-2681 allows; no account comes near."""
@@ -78,6 +77,49 @@ _FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
     TxState.ABANDONED: OPEN,
 }
 """Which states a state may follow; `SqlJournal.unmined` alone goes back."""
+
+# Built once, executed between a decision and its transaction on the wire: see `at_once`.
+_OURS: Final = (
+    col(IntentRow.chain_id) == bindparam("chain_id"),
+    col(IntentRow.signer) == bindparam("signer"),
+)
+_SAME: Final = select(col(IntentRow.intent_id)).where(
+    or_(
+        col(IntentRow.intent_id) == bindparam("intent_id"),
+        and_(
+            col(IntentRow.chain_id) == bindparam("chain_id"),
+            col(IntentRow.market) == bindparam("market"),
+            col(IntentRow.account) == bindparam("account"),
+            col(IntentRow.state).in_(OPEN),
+        ),
+    )
+)
+_NONCES: Final = select(col(IntentRow.nonce), col(IntentRow.holds_nonce)).where(
+    *_OURS, col(IntentRow.nonce) >= bindparam("nonce")
+)
+_STEP: Final = select(
+    col(IntentRow.intent_id),
+    col(IntentRow.chain_id),
+    col(IntentRow.market),
+    col(IntentRow.account),
+    col(IntentRow.signer),
+    col(IntentRow.nonce),
+    col(IntentRow.state),
+    col(IntentRow.leader),
+).where(col(IntentRow.intent_id) == bindparam("intent_id"))
+_ATTEMPTS: Final = select(col(AttemptRow.tx_hash), col(AttemptRow.raw)).where(
+    col(AttemptRow.intent_id) == bindparam("intent_id")
+)
+_CARRIED: Final = or_(
+    col(IntentRow.intent_id) == bindparam("of"), col(IntentRow.leader) == bindparam("of")
+)
+"""A plan's own row, and those of what else its transaction carries."""
+_SIGNED: Final = update(table_of(IntentRow)).where(_CARRIED).values(state=str(TxState.SIGNED))
+_SENT: Final = (
+    update(table_of(IntentRow))
+    .where(_CARRIED)
+    .values(state=str(TxState.SENT), sent_at_block=bindparam("at_block"))
+)
 
 
 @whole_class
@@ -110,21 +152,23 @@ class SqlJournal:
                 await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
                 keys = (signer, *within.together_with)
-                _require_within(plan, within, await self._spent(session, keys, within.since))
+                _require_within(
+                    plan, within, await spent(session, self._chain_id, keys, within.since)
+                )
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
-            session.add(row)
+            await insert_at_once(session, row)
             await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
             for other in further_rows(plan, row):
-                session.add(other)
+                await insert_at_once(session, other)
                 await self._audit(session, "plan.claimed", other, to=plan.to, leader=row.intent_id)
         return open_plan(row, ())
 
     async def signed(self, intent_id: str, attempt: Attempt) -> None:
         """Append an attempt; state SIGNED.  Its bytes are durable when this returns."""
         async with self._database.write("journal.signed") as session:
-            row = await self._row(session, intent_id)
-            attempts = await _attempts(session, [intent_id])
+            row = await self._found(session, intent_id)
+            attempts = await at_once(session, _ATTEMPTS, {"intent_id": intent_id})
             for known in attempts:
                 if known.tx_hash == attempt.tx_hash:
                     if known.raw != attempt.raw:
@@ -133,19 +177,18 @@ class SqlJournal:
                             "send either, and check the signer"
                         )
                     return
-            _advance(row, TxState.SIGNED)
-            await take_along(session, row)
+            _require_step(row, TxState.SIGNED)
             at = self._database.now()
-            session.add(attempt_row(row, attempt, ordinal=len(attempts), at=at))
+            put = attempt_row(row, attempt, ordinal=len(attempts), at=at)
+            await insert_at_once(session, put)
+            await at_once(session, _SIGNED, {"of": intent_id})
             await self._audit(session, "plan.signed", row, tx=attempt.tx_hash)
 
     async def sent(self, intent_id: str, at_block: int) -> None:
         """State SENT; again after a re-broadcast, with the new block."""
         async with self._database.write("journal.sent") as session:
-            row = await self._row(session, intent_id)
-            _advance(row, TxState.SENT)
-            row.sent_at_block = at_block
-            await take_along(session, row)
+            _require_step(await self._found(session, intent_id), TxState.SENT)
+            await at_once(session, _SENT, {"of": intent_id, "at_block": at_block})
 
     async def mined(self, intent_id: str, receipt: Receipt) -> None:
         """State MINED: in a block that may still be orphaned."""
@@ -249,7 +292,7 @@ class SqlJournal:
         What was spent counts on all chains, gas on this journal's: another chain's coin is another.
         """
         async with self._database.read("journal.spent_since") as session:
-            return await self._spent(session, (signer, *others), since)
+            return await spent(session, self._chain_id, (signer, *others), since)
 
     async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
         """The instants at which reverted plans were decided, chain seconds, oldest first.
@@ -258,24 +301,8 @@ class SqlJournal:
         deleverages left out, as whoever moves an exchange can make them revert.  A transaction that
         carried several intents counts once, and as confirmed where one of them was.
         """
-        kept = IntentRow
-        statement = (
-            select(col(kept.nonce), col(kept.state), col(kept.kind), col(kept.decided_at))
-            .where(
-                *self._of(signer),
-                col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
-                col(kept.decided_at) >= since,
-            )
-            .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc(), col(kept.state))
-        )  # of one transaction what was confirmed comes first
-        found: dict[int, int] = {}
         async with self._database.read("journal.reverts") as session:
-            for nonce, state, kind, decided_at in await session.execute(statement):
-                if state == TxState.CONFIRMED:
-                    break
-                if kind != IntentKind.DELEVERAGE:
-                    found[nonce] = decided_at
-        return tuple(sorted(found.values()))
+            return await reverts(session, self._of(signer), since)
 
     async def record_submission(self, *submissions: Submission) -> None:
         """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
@@ -304,75 +331,42 @@ class SqlJournal:
         row = await session.get(IntentRow, intent_id)
         if row is None or row.chain_id != self._chain_id:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
-        if row.leader is not None:
-            raise JournalError(
-                f"{intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
-                " written"
-            )
+        _require_own(row)
         return row
 
-    async def _spent(self, session: AsyncSession, signers: Sequence[Address], since: int) -> Spent:
-        """Add up columns, not rows: in a storm there are hundreds, and each claim asks."""
-        value = gas_wei = 0
-        kept = IntentRow
-        found = await session.execute(
-            select(
-                col(kept.chain_id),
-                col(kept.state),
-                col(kept.spends),
-                col(kept.gas_limit),
-                col(kept.max_fee_wei),
-                col(kept.data_fee_wei),
-                col(kept.receipt),
-            ).where(
-                col(kept.signer).in_(signers),
-                (col(kept.decided_at) >= since) | col(kept.state).in_(OPEN),
-            )
-        )
-        for chain_id, state, spends, gas_limit, max_fee_wei, data_fee_wei, kept_receipt in found:
-            value += spends if state in OPEN or state == TxState.CONFIRMED else 0
-            if chain_id != self._chain_id:
-                continue
-            if state in OPEN:
-                gas_wei += gas_limit * max_fee_wei + data_fee_wei
-            elif (receipt := receipt_in(kept_receipt)) is not None:
-                gas_wei += receipt.gas_used * receipt.effective_gas_price_wei + data_fee_wei
-        return Spent(value=Base(value), gas_wei=Wei(gas_wei))
+    async def _found(self, session: AsyncSession, intent_id: str) -> Any:
+        """Return the columns that a step needs, without the plan."""
+        for row in await at_once(session, _STEP, {"intent_id": intent_id}):
+            if row.chain_id == self._chain_id:
+                _require_own(row)
+                return row
+        raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
 
     async def _refuse_second(
         self, session: AsyncSession, intent_id: str, position: PositionId
     ) -> None:
-        there = and_(
-            col(IntentRow.chain_id) == self._chain_id,
-            col(IntentRow.market) == position.market.name,
-            col(IntentRow.account) == position.account,
-            col(IntentRow.state).in_(OPEN),
-        )
-        found = await session.scalars(
-            select(col(IntentRow.intent_id)).where(
-                or_(col(IntentRow.intent_id) == intent_id, there)
-            )
-        )
-        others = found.all()
+        given = {
+            "intent_id": intent_id,
+            "chain_id": self._chain_id,
+            "market": position.market.name,
+            "account": position.account,
+        }
+        others = [row.intent_id for row in await at_once(session, _SAME, given)]
         if intent_id in others:
             raise JournalError(f"{intent_id} is in the journal already; nothing was written")
         if others:
             raise JournalError(f"{position} has an open plan, {others[0]}; nothing was written")
 
     async def _next_nonce(self, session: AsyncSession, signer: Address, chain_nonce: int) -> int:
-        rows = await session.execute(
-            select(col(IntentRow.nonce), col(IntentRow.holds_nonce)).where(
-                *self._of(signer), col(IntentRow.nonce) >= chain_nonce
-            )
-        )
-        claimed = rows.all()
+        given = {"chain_id": self._chain_id, "signer": signer, "nonce": chain_nonce}
+        claimed = await at_once(session, _NONCES, given)
         held = {nonce for nonce, holds in claimed if holds}
         following = max(held, default=chain_nonce - 1) + 1
         freed = {nonce for nonce, _ in claimed if nonce < following} - held
         return min(freed, default=following)
 
     async def _audit(
-        self, session: AsyncSession, event: str, row: IntentRow, **fields: str | int | None
+        self, session: AsyncSession, event: str, row: Any, **fields: str | int | None
     ) -> None:
         told: dict[str, str | int | None] = {
             "intent": row.intent_id,
@@ -385,11 +379,19 @@ class SqlJournal:
         await append(session, [facts], at=self._database.now())
 
 
-def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
+def _require_own(row: Any) -> None:
+    if row.leader is not None:
+        raise JournalError(
+            f"{row.intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
+            " written"
+        )
+
+
+def _require_within(plan: Plan, within: Allowance, before: Spent) -> None:
     gas_wei = plan.most_gas_wei
     for what, total, most in (
-        ("spending to {} base units", spent.value + plan.spends, within.value),
-        ("gas to {} wei", spent.gas_wei + gas_wei, within.gas_wei),
+        ("spending to {} base units", before.value + plan.spends, within.value),
+        ("gas to {} wei", before.gas_wei + gas_wei, within.gas_wei),
     ):
         if total > most:
             raise PolicyViolation(
@@ -398,9 +400,13 @@ def _require_within(plan: Plan, within: Allowance, spent: Spent) -> None:
             )
 
 
-def _advance(row: IntentRow, state: TxState) -> None:
+def _require_step(row: Any, state: TxState) -> None:
     if TxState(row.state) not in _FROM[state]:
         raise JournalError(f"{row.intent_id} is {row.state}: it cannot become {state}")
+
+
+def _advance(row: IntentRow, state: TxState) -> None:
+    _require_step(row, state)
     row.state = str(state)
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlmodel import col
 
-from keeper.model import Reckoned, Taken
+from keeper.model import BlockRef, Hash, Reckoned, Taken
 from keeper.store.database import Database
 from keeper.store.documents import document, read_document
-from keeper.store.tables import LiquidationRow
+from keeper.store.tables import LiquidationRow, MetaRow
 from keeper.store.whole import whole_class
 from keeper.units import Base
 
@@ -84,3 +84,25 @@ def liquidation_row(value: Reckoned) -> LiquidationRow:
 def reckoned(row: LiquidationRow) -> Reckoned:
     """The liquidation exactly as it was written."""
     return read_document("liquidations.facts", row.facts, Reckoned)
+
+
+def watched_key(chain_id: int) -> str:
+    """The key under which it is kept how far a chain was watched."""
+    return f"watched:{chain_id}"
+
+
+def watched_row(chain_id: int, block: BlockRef) -> MetaRow:
+    """The row that says that a chain was watched to `block`."""
+    value = f"{block.number} {block.hash} {block.parent_hash} {block.timestamp}"
+    return MetaRow(key=watched_key(chain_id), value=value)
+
+
+def watched_block(row: MetaRow) -> BlockRef:
+    """The block that `watched_row` wrote, without its base fee."""
+    number, hash_, parent_hash, timestamp = row.value.split()
+    return BlockRef(
+        number=int(number),
+        hash=Hash(hash_),
+        parent_hash=Hash(parent_hash),
+        timestamp=int(timestamp),
+    )

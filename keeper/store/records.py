@@ -2,6 +2,8 @@
 
 import asyncio
 import zlib
+from collections.abc import Sequence
+from typing import Final
 
 import structlog
 from sqlalchemy import delete, select
@@ -10,15 +12,18 @@ from sqlmodel import col
 from keeper.model import (
     AlertLevel,
     AlertState,
+    BlockRef,
     Checkpoint,
+    Hash,
     Manners,
     MarketId,
     PassRecord,
+    Reckoned,
     Watch,
 )
 from keeper.store import audit, outbox
 from keeper.store.database import Database
-from keeper.store.liquidations import liquidation_row
+from keeper.store.liquidations import liquidation_row, watched_block, watched_key, watched_row
 from keeper.store.packing import checkpoint_of, checkpoint_row
 from keeper.store.people_rows import alert_row, alert_state, held_row, hours, hush, watch
 from keeper.store.rows import decision_row, history_row, price_row, round_row
@@ -30,6 +35,7 @@ from keeper.store.tables import (
     HoursRow,
     HushRow,
     LiquidationRow,
+    MetaRow,
     RuleRow,
     WatchRow,
 )
@@ -39,6 +45,9 @@ from keeper.store.write import insert_missing, insert_or_replace
 
 log = structlog.get_logger(__name__)
 
+MARKED_EVERY: Final = 25
+"""Passes after which it is written down how far the chain was watched, whatever else there is."""
+
 
 @whole_class
 class SqlRecords:
@@ -46,6 +55,8 @@ class SqlRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._unmarked = 0
+        """Passes since it was last written down how far a chain was watched."""
 
     async def watches(self) -> tuple[Watch, ...]:
         """All watches of all chats that are not disabled, oldest first."""
@@ -86,6 +97,9 @@ class SqlRecords:
         The same pass again changes nothing.  Another block of the same number (a reorg) replaces
         that number's history; decisions and messages of the orphaned block stay: they were made.
         What was liquidated in an orphaned block goes: it did not happen.
+
+        How far the chain was watched is written with it; for its own sake only now and then, so
+        that `watched_to` may say a block a little too early, and never one too late.
         """
         history = [history_row(item) for item in record.history]
         prices = [price_row(record.block, market, verdict) for market, verdict in record.prices]
@@ -95,7 +109,9 @@ class SqlRecords:
         cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
         held = [held_row(item) for item in record.held]
         liquidations = [liquidation_row(item) for item in record.liquidations]
-        said = record.messages or record.audit or held or liquidations or record.orphaned
+        self._unmarked += 1
+        marks = record.chain_id is not None and self._unmarked >= MARKED_EVERY
+        said = marks or record.messages or record.audit or held or liquidations or record.orphaned
         if not (history or prices or rounds or decisions or raised or cleared or said):
             return
         now = self._database.now()
@@ -130,6 +146,46 @@ class SqlRecords:
             )
             await outbox.put(session, record.messages, at=now)
             await audit.append(session, record.audit, at=now, pass_hash=record.block.hash)
+            if record.chain_id is not None:
+                await insert_or_replace(
+                    session, [watched_row(record.chain_id, record.block)], ("key",)
+                )
+                self._unmarked = 0
+
+    async def watched(self, chain_id: int, block: BlockRef) -> None:
+        """Write down that a chain was watched to `block`: before a keeper stops."""
+        async with self._database.write("records.watched") as session:
+            await insert_or_replace(session, [watched_row(chain_id, block)], ("key",))
+
+    async def watched_to(self, chain_id: int) -> BlockRef | None:
+        """The last block that a pass was written down of, or one a little before it; or None."""
+        async with self._database.read("records.watched_to") as session:
+            row = await session.get(MetaRow, watched_key(chain_id))
+            return None if row is None else watched_block(row)
+
+    async def liquidated_in(
+        self, market: MarketId, first: int, last: int
+    ) -> frozenset[tuple[int, Hash]]:
+        """Number and hash of each block, from `first` to `last`, with a liquidation in `market`."""
+        statement = select(col(LiquidationRow.block_number), col(LiquidationRow.block_hash)).where(
+            col(LiquidationRow.chain_id) == market.chain_id,
+            col(LiquidationRow.market) == market.name,
+            col(LiquidationRow.block_number).between(first, last),
+        )
+        async with self._database.read("records.liquidated_in") as session:
+            return frozenset((n, Hash(hash_)) for n, hash_ in await session.execute(statement))
+
+    async def account_for(self, found: Sequence[Reckoned], orphaned: Sequence[Hash]) -> None:
+        """Keep liquidations that were read from the chain afterwards.
+
+        What a pass said of one stays as it is; what is there of `orphaned` blocks goes.
+        """
+        async with self._database.write("records.account_for") as session:
+            await session.execute(
+                delete(LiquidationRow).where(col(LiquidationRow.block_hash).in_(orphaned))
+            )
+            rows = [liquidation_row(one) for one in found]
+            await insert_missing(session, rows, ("chain_id", "block_number", "log_index"))
 
     async def checkpoint(self, market: MarketId) -> Checkpoint | None:
         """The last saved one, with its checksum verified; None when absent or damaged."""

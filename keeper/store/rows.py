@@ -132,8 +132,8 @@ def receipt_in(stored: Any) -> Receipt | None:
     return None if stored is None else read_document("intents.receipt", stored, Receipt)
 
 
-def attempt_row(row: IntentRow, value: Attempt, *, ordinal: int, at: float) -> AttemptRow:
-    """The row of one signed transaction."""
+def attempt_row(row: Any, value: Attempt, *, ordinal: int, at: float) -> AttemptRow:
+    """The row of one signed transaction of the intent whose `row` this is, or its columns."""
     if not value.raw:
         raise Unfit(f"attempts.raw: {value.tx_hash} has no bytes; nothing was written")
     return AttemptRow(

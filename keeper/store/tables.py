@@ -336,6 +336,16 @@ class LanguageRow(Table, table=True):
     language: str = _column(Words("chat_languages.language"))
 
 
+class NameRow(Table, table=True):
+    """An account that a chat watches by a name."""
+
+    __tablename__ = "watched_names"
+    chat: str = _column(Words("watched_names.chat"), primary_key=True)
+    account: str = _column(Hex("watched_names.account", 20), primary_key=True)
+    name: str = _column(Words("watched_names.name"))
+    told: str = _column(Words("watched_names.told"))
+
+
 class HeldRow(Table, table=True):
     """A line that quiet hours kept back for the digest."""
 

@@ -1,11 +1,18 @@
-"""Two ways of inserting that both databases share, for rows that may be there already."""
+"""Ways of writing that both databases share.
 
-from collections.abc import Sequence
+`at_once` is for the few statements between a decision and its transaction on the wire: built once,
+with named parameters, and executed below the ORM, they take a fifth of the time.  Nothing that the
+session holds is flushed before them.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sqlalchemy import Executable, insert
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 Inserts = type[postgresql.Insert] | type[sqlite.Insert]
@@ -13,6 +20,24 @@ _INSERT: Final[dict[str, Inserts]] = {
     "postgresql": postgresql.Insert,
     "sqlite": sqlite.Insert,
 }
+
+
+async def at_once(
+    session: AsyncSession, statement: Executable, values: Mapping[str, Any] | list[dict[str, Any]]
+) -> Sequence[Any]:
+    """Execute a statement that was built beforehand; return its rows, if it has any."""
+
+    def execute(within: Session) -> Sequence[Any]:
+        done = within.connection().execute(statement, values)
+        return done.all() if done.returns_rows else ()
+
+    return await session.run_sync(execute)
+
+
+async def insert_at_once(session: AsyncSession, row: SQLModel) -> None:
+    """Insert a row of which nothing is there yet."""
+    [values] = _values([row])
+    await at_once(session, insert(_table([row])), values)
 
 
 async def insert_missing(
@@ -43,9 +68,14 @@ def _insert(session: AsyncSession, rows: Sequence[SQLModel]) -> Any:
     return _INSERT[session.get_bind().dialect.name](_table(rows))
 
 
-def _table(rows: Sequence[SQLModel]) -> SqlTable:
-    table: SqlTable = type(rows[0]).__table__  # type: ignore[attr-defined]  # every table class has it
+def table_of(kind: type[SQLModel]) -> SqlTable:
+    """Return the table below a class."""
+    table: SqlTable = kind.__table__  # type: ignore[attr-defined]  # every table class has it
     return table
+
+
+def _table(rows: Sequence[SQLModel]) -> SqlTable:
+    return table_of(type(rows[0]))
 
 
 def _columns(rows: Sequence[SQLModel]) -> tuple[str, ...]:

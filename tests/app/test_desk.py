@@ -49,6 +49,7 @@ def desk(executor: PairedExecutor, people: People) -> HouseDesk:
         actions=nobody,
         rules=nobody,
         voices=Voices(),
+        names=nobody,
     )
 
 

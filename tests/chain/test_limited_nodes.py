@@ -48,6 +48,14 @@ LIMITS = [
         id="no logs by hash",
     ),
     pytest.param(
+        Lies(most_blocks=10),
+        State.WARNING,
+        "refuses the logs of 2,000 blocks in one request: history is read in shorter ranges, so "
+        "the first start takes many more requests; set deployment_block, or use a node with wider "
+        "ranges for it",
+        id="short ranges",
+    ),
+    pytest.param(
         Lies(pruned_blocks=16),
         State.WARNING,
         "has no old state: set deployment_block of each market, or the start of its history "

@@ -13,6 +13,10 @@ from eth_utils.crypto import keccak
 
 from keeper.devnet.abi import encode_call
 from keeper.devnet.network import Devnet
+from keeper.model import Reckoned, Taken
+from keeper.settings import Settings
+from keeper.store.database import Database
+from keeper.store.liquidations import SqlLiquidations
 from keeper.units import UINT256_MAX, WAD
 from tests.chain.watching import approve_everything, settings_of, watching
 from tests.cli.calling import Keeper, log_put_back
@@ -152,3 +156,57 @@ async def test_a_keeper_that_only_watches_tells_what_it_would_have_earned(
     assert (one["seen_block"], one["block"]) == (fell, fell + 2)
     assert one["intent"]
     assert int(one["expected_profit_base"]) > 10**8
+
+
+async def told_of(settings: Settings, wanted: int) -> tuple[Reckoned, ...]:
+    """Wait until so many liquidations are known, and return what is said of each."""
+    async with await Database.open(settings.database.url) as database:
+        rows = SqlLiquidations(database)
+        async with asyncio.timeout(20):
+            while len(found := await rows.last(500)) != wanted:  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(0.05)
+    return found
+
+
+async def test_what_happened_while_it_was_stopped_is_accounted_for_after_the_start(
+    devnet: Devnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = devnet.deployment.account("keeper").private_key
+    settings = settings_of(devnet, tmp_path, f'{LIQUIDATES}\n[signing]\nprivate_key = "{key}"\n')
+    victim = devnet.deployment.borrowers[USDC_RUNG].address
+    async with watching(devnet, settings) as here:
+        left_at = (await here.tick()).block.number
+    for _ in range(2):  # the same pair twice: logs that differ in nothing but amounts
+        health = Decimal((await devnet.account_data(victim))[5]) / WAD
+        await devnet.fall_of("ETH/USD", Decimal("0.97") / health)  # so that half is taken at most
+        await rival_takes(devnet, victim)
+        await devnet.anvil.mine()
+    await devnet.anvil.mine()
+
+    async with watching(devnet, settings) as here:
+        back_at = here.passes[0].block.number
+        logs = await on_chain(devnet, left_at)
+        await told_of(settings, len(logs))
+        found = await misses(tmp_path, capsys)
+    assert len(logs) == 2
+    rows = {(one["block"], one["log_index"]): one for one in found["liquidations"]}
+    assert set(rows) == set(logs)
+    assert found["counts"] == {"stopped": 2}
+    for one in rows.values():
+        assert left_at < one["block"] < back_at
+        assert one["reason"] == (
+            f"the keeper was stopped: the last block known to be watched was {left_at:,},"
+            f" the next one {back_at:,}"
+        )
+        assert (one["possible_after_block"], one["seen_block"]) == (None, None)
+        assert int(one["profit_base"]) > 0
+        assert one["address"] == victim
+
+    # while it is stopped again the chain takes the second one back: it did not happen
+    second = max(number for number, _ in logs)
+    await devnet.anvil.reorg(await devnet.anvil.block_number() - second + 1)
+    await devnet.anvil.drop_all_transactions()
+    await devnet.anvil.mine()
+    async with watching(devnet, settings):
+        [one] = await told_of(settings, 1)
+    assert (one.taken, one.liquidated.block.number) == (Taken.STOPPED, min(logs)[0])

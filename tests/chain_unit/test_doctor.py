@@ -67,10 +67,19 @@ def _no(_: list[Any]) -> Any:
     raise Refusal(-32602, "no")
 
 
+def no_hash(params: list[Any]) -> Any:
+    return _no(params) if "blockHash" in params[0] else []
+
+
+def no_range(params: list[Any]) -> Any:
+    return [] if "blockHash" in params[0] else _no(params)
+
+
 @pytest.mark.parametrize(
     ("method", "answer", "grade", "words"),
     [
-        ("eth_getLogs", _no, Grade.WARNING, "takes no block hash for logs"),
+        ("eth_getLogs", no_hash, Grade.WARNING, "takes no block hash for logs"),
+        ("eth_getLogs", no_range, Grade.WARNING, "refuses the logs of 2,000 blocks in one"),
         ("eth_call", _no, Grade.FAILED, "reads nothing pinned to a block hash: it cannot be used"),
         (
             "eth_call",

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from keeper.chain.health import NodeState
 from keeper.chain.provider import Limits, NoAnswer
@@ -126,6 +127,20 @@ async def test_a_refused_send_keeps_the_code() -> None:
         assert caught.value.code == -32003
 
 
+async def test_a_block_that_the_first_node_is_not_at_yet_is_asked_of_the_next() -> None:
+    chain = Chain(9)
+    async with Node(chain) as behind, Node(chain) as there, opened(behind, there) as rpc:
+        behind.answers["eth_getBlockByHash"] = lambda _: None
+        behind.answers["eth_getBlockByNumber"] = lambda _: None
+
+        assert await rpc.block(chain.head.hash) == chain.head
+        assert await rpc.block(chain.head.number) == chain.head
+        assert await rpc.blocks([7, 8]) == chain.blocks[7:9]
+        assert rpc.healthy == (True, True)
+        with pytest.raises(ObservationError, match=r"^No node knows block 0x5a"):
+            await rpc.block(Hash("0x" + "5a" * 32))
+
+
 async def test_retry_after_is_honoured() -> None:
     async with Node() as node, opened(node, attempts=2) as rpc:
         node.next_answers.append(standin.status(429, "", **{"Retry-After": "0.4"}))
@@ -134,6 +149,39 @@ async def test_retry_after_is_honoured() -> None:
         await rpc.block_number()
 
         assert 0.35 < time.monotonic() - began_at < 2.0
+
+
+async def test_a_pause_is_known_as_soon_as_its_status_is_whatever_becomes_of_the_text() -> None:
+    async def stays_open(request: web.Request, _: Any) -> web.StreamResponse:
+        response = web.StreamResponse(status=429, headers={"Retry-After": "7"})
+        await response.prepare(request)
+        await asyncio.sleep(1.0)
+        return response
+
+    async with Node() as node, opened(node) as rpc:
+        node.next_answers.append(stays_open)
+
+        with pytest.raises(NoAnswer, match="did not answer"):
+            await rpc.block_number()
+
+        assert 5.0 < rpc._providers[0].limited_for_s <= 7.0
+
+
+async def test_a_comparison_asks_no_node_that_wanted_a_pause_while_its_chain_was_verified() -> None:
+    async with Node() as node, opened(node) as rpc:
+        [provider] = rpc._providers
+
+        def pause_meanwhile(_: list[Any]) -> str:
+            provider._alone_until = time.monotonic() + 9.0  # as another request's 429 does
+            return hex(31337)
+
+        provider._verified = False
+        node.answers["eth_chainId"] = pause_meanwhile
+        [answer] = await rpc.each_block("latest")
+
+        assert isinstance(answer, NoAnswer)
+        assert "asked for a pause" in str(answer)
+        assert node.count("eth_getBlockByNumber") == 0
 
 
 async def test_where_all_nodes_ask_for_a_pause_the_shortest_is_kept() -> None:

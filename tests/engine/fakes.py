@@ -361,6 +361,9 @@ class Adapter:
     def backfill_filter(self, market: str) -> LogFilter:
         return LogFilter(addresses=(POOL,), topics0=(BORROWED,))
 
+    def liquidation_filter(self, market: str) -> LogFilter:
+        return LogFilter(addresses=(POOL,), topics0=(LIQUIDATED,))
+
     def touched(self, market: str, logs: Sequence[Log]) -> Touched:
         def named(*topics: Hash) -> frozenset[Address]:
             return frozenset(

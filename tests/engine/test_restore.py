@@ -10,7 +10,7 @@ from keeper.engine import coverage, market
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import READ_PER_BLOCK
 from keeper.errors import ObservationError
-from keeper.model import Address, Checkpoint, Hash, Holdings
+from keeper.model import Address, Checkpoint, Entry, Hash, Holdings, Side
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, MARKET, Story, done, holdings
 from tests.engine.test_checkpoint import History
 
@@ -307,3 +307,31 @@ async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> No
     assert beside is not None
     assert beside.done()
     assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"e_mode": 256},
+        {"entries": (Entry(reserve=0, side=Side.COLLATERAL, scaled=2**128),)},
+        {"entries": (Entry(reserve=1, side=Side.DEBT, scaled=-1),)},
+        {"entries": (Entry(reserve=2**16, side=Side.DEBT, scaled=5),)},
+        {"entries": (Entry(reserve=1, side=Side.DEBT, scaled=5),) * 2},
+    ],
+    ids=["e-mode", "too much", "negative", "no reserve", "twice"],
+)
+async def test_a_kept_balance_that_cannot_be_is_read_and_costs_nobody_else_his(
+    bad: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "SAMPLE", 0)
+    restart = Restart({ALICE: SICK, BOB: HEALTHY})
+    restart.leaves(replace(holdings(ALICE, *SICK), **bad), holdings(BOB, *HEALTHY))
+    await restart.begins()
+
+    assert restart.in_book == {BOB}
+    assert restart.story.market.known() == tuple(sorted((ALICE, BOB)))
+    passed = done(await restart.story.mine())
+    assert restart.story.market.holdings(ALICE) == holdings(ALICE, *SICK)
+    assert restart.story.market.holdings(BOB) == holdings(BOB, *HEALTHY)
+    assert passed.readings[0].repaired == ()  # it was never restored, so nothing was put right
+    assert [(a.position.account, a.ok) for a in passed.assessments] == [(ALICE, True)]

@@ -103,6 +103,8 @@ async def _run(
         try:
             with bug():
                 await campaign.run(stage, trial)
+        except TimeoutError as error:
+            trial.late.append(f"gave up waiting: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
             trial.violations.append(f"crashed: {type(error).__name__}: {error}")
         result.add(trial, number)

@@ -99,8 +99,8 @@ async def c1(anvil: Anvil, trial: Trial) -> None:
     late = [s for s in trial.figures["usable_s"] if s > USABLE_S]
     if late:
         trial.late.append(f"usable data took {max(late):.1f} s")
-    if soon := sum(proxy.too_soon for proxy in proxies):
-        trial.violations.append(f"{soon} requests came before a Retry-After was over")
+    if soon := seen.pauses.too_soon:
+        trial.violations.append(f"{soon} requests were made before a Retry-After was over")
 
 
 def _bad(chance: random.Random) -> dict[Fault, float]:

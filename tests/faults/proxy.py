@@ -13,9 +13,9 @@ What it did is counted in `done`, so that a campaign can show that it was not sp
 import asyncio
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Self
@@ -31,9 +31,8 @@ from tests.chain_unit.bare_anvil import Gate
 TIMEOUT_S = 1.0
 """Of the clients under test: what stalls, stalls for longer."""
 
-UNDER_WAY_S = 0.25
-"""What comes so soon after a 429 was sent before it was read."""
-
+_NODE: ContextVar[str] = ContextVar("_NODE")
+"""Whom one request is put to, start to end, though the proxy is pointed elsewhere meanwhile."""
 
 STATE = frozenset({"eth_call", "eth_getBalance", "eth_getCode", "eth_getTransactionCount"})
 """Methods that read the state of a block."""
@@ -81,6 +80,8 @@ class Lies:
     chain_id: int | None = None
     drop_logs: float = 0.0
     duplicate_logs: float = 0.0
+    hidden: frozenset[tuple[int, int]] = frozenset()
+    """Logs by block and index that it never tells of, whoever asks how."""
     most_logs: int | None = None
     most_blocks: int | None = None
     no_receipts: bool = False
@@ -123,13 +124,9 @@ class Proxy:
     lies: Lies = field(default_factory=Lies)
     socket: Socket = Socket.HONEST
     done: Counter[str] = field(default_factory=Counter)
-    too_soon: int = 0
-    """Requests that came before a Retry-After was over."""
     port: int = 0
     gate: Gate | None = None
     """Of the Anvil behind it, where that mines while it is read."""
-    _rests_from: float = 0.0
-    _rests_until: float = 0.0
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)
     _fees: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     _sockets: list[web.WebSocketResponse] = field(default_factory=list)
@@ -199,8 +196,6 @@ class Proxy:
         body = json.loads(await request.read())
         asked = body if isinstance(body, list) else [body]
         self.done["requests"] += 1
-        if self._rests_from < time.monotonic() < self._rests_until:
-            self.too_soon += 1
         if self.lies.no_batches and isinstance(body, list):
             self.done["batch refused"] += 1
             return web.json_response(_error({"id": None}, -32600, "batches are not supported"))
@@ -246,8 +241,6 @@ class Proxy:
                 return web.Response(status=self.chance.choice((500, 502, 503, 504)), text="oops")
             case Fault.TOO_MANY:
                 rest_s = self.chance.choice((0.5, 0.8))
-                self._rests_from = time.monotonic() + UNDER_WAY_S
-                self._rests_until = time.monotonic() + rest_s
                 return web.Response(status=429, headers={"Retry-After": str(rest_s)})
             case Fault.HTML:
                 return web.Response(text="<html>captive portal</html>", content_type="text/html")
@@ -297,6 +290,7 @@ class Proxy:
     async def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         method, params = asked["method"], asked.get("params", [])
         lies = self.lies
+        _NODE.set(self.upstream)
         if method == "eth_chainId" and lies.chain_id is not None:
             return _result(asked, hex(lies.chain_id))
         if method == "eth_syncing" and lies.syncing:
@@ -350,7 +344,7 @@ class Proxy:
 
     async def _forwarded(self, asked: dict[str, Any]) -> dict[str, Any]:
         assert self._session is not None
-        async with self._session.post(self.upstream, json=asked) as response:
+        async with self._session.post(_NODE.get(self.upstream), json=asked) as response:
             answer: dict[str, Any] = await response.json(content_type=None)
             return answer
 
@@ -423,7 +417,8 @@ class Proxy:
             return _error(asked, -32005, f"query returned more than {lies.most_logs} results")
         kept: list[Any] = []
         for log in logs:
-            if self.chance.random() < lies.drop_logs:
+            place = int(log["blockNumber"], 16), int(log["logIndex"], 16)
+            if place in lies.hidden or self.chance.random() < lies.drop_logs:
                 self.done["logs dropped"] += 1
                 continue
             kept.append(log)

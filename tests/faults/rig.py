@@ -14,7 +14,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
+
+import aiohttp
 
 from keeper.chain.heads import HeadFollower
 from keeper.chain.logs import LogReader
@@ -40,6 +43,8 @@ LIMITS: Final = Limits(
 USABLE_S: Final = 5.0
 """Within so long of a block being mined its data must be there."""
 PATIENCE_S: Final = 15.0
+TURNS_TO_READ: Final = 20
+"""Turns of the loop within which a client has read the rest of an answer and noted it."""
 
 
 @contextmanager
@@ -60,6 +65,42 @@ def no_bug() -> Iterator[None]:
 
 
 @dataclass(slots=True)
+class Pauses:
+    """What was asked of a node after the client had read that it wants to be left alone.
+
+    Seen from inside the client: a request that was given up before its answer was read told it
+    nothing, and what was on its way by then is no breach, however late a busy machine delivers it.
+    """
+
+    too_soon: int = 0
+    _until: dict[int, float] = field(default_factory=dict)
+    """Monotonic, by the node's port."""
+
+    def watch(self, session: aiohttp.ClientSession) -> None:
+        """Look at every request of `session` from now on."""
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_start.append(self._asked)
+        tracing.on_request_end.append(self._answered)
+        tracing.freeze()
+        session._trace_configs.append(tracing)  # it is made, and closed, inside `Rpc.open`
+
+    async def _asked(self, _: Any, __: Any, asked: aiohttp.TraceRequestStartParams) -> None:
+        if time.monotonic() < self._until.get(asked.url.port or 0, 0.0):
+            self.too_soon += 1
+
+    async def _answered(self, _: Any, __: Any, said: aiohttp.TraceRequestEndParams) -> None:
+        if said.response.status != HTTPStatus.TOO_MANY_REQUESTS:
+            return
+        until = time.monotonic() + float(said.response.headers["Retry-After"])
+        self._later(TURNS_TO_READ, lambda: self._until.update({said.url.port or 0: until}))
+
+    def _later(self, turns: int, do: Callable[[], None]) -> None:
+        """Do it after so many turns of the loop: a crowded machine makes them longer, not fewer."""
+        loop = asyncio.get_running_loop()
+        loop.call_soon(do if turns == 0 else lambda: self._later(turns - 1, do))
+
+
+@dataclass(slots=True)
 class Client:
     """What the keeper took from its nodes."""
 
@@ -74,6 +115,7 @@ class Client:
     """Heads that came without a doubt: on these it would send."""
     taken_at: dict[Hash, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    pauses: Pauses = field(default_factory=Pauses)
 
     async def run(self) -> None:
         """Follow until cancelled; anything but an ObservationError is a violation."""
@@ -140,6 +182,7 @@ async def client(
             quorum=quorum,
         )
         opened = Client(rpc, heads, LogReader(rpc, WANTED, nodes=quorum), LensReader(rpc))
+        opened.pauses.watch(rpc._session)
         task = asyncio.create_task(opened.run())
         try:
             async with asyncio.timeout(PATIENCE_S):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from keeper.alerts.answers import Offer
 from keeper.alerts.machine import DEFAULT_THRESHOLDS
@@ -33,6 +34,7 @@ from keeper.model import (
     Thresholds,
     Watch,
 )
+from keeper.notify.words import BadWord
 from keeper.units import Base, Raw, Wad, Wei
 
 CHAT = "telegram:4711"
@@ -204,6 +206,12 @@ def an_offer(account: Address) -> Offer:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FoundName:
+    name: str
+    account: Address
+
+
 class MemoryDesk:
     """The house as the bot sees it, in memory; replies go into an outbox."""
 
@@ -218,6 +226,7 @@ class MemoryDesk:
         self.kept_rules: list[Rule] = []
         self.kept_hours: dict[str, ChatHours] = {}
         self.languages: dict[str, str] = {}
+        self.named: list[tuple[Address, str]] = []
         self.privileged: list[str] = []
         """Everything that only an operator may bring about."""
         self.offered = 0
@@ -226,7 +235,17 @@ class MemoryDesk:
     def thresholds(self) -> Thresholds:
         return DEFAULT_THRESHOLDS
 
-    async def watch(self, watch: Watch) -> Watch | None:
+    async def resolve(self, name: str) -> FoundName:
+        if name.lower() != "vitalik.eth":
+            raise BadWord("{said} points to no account.", said=name)
+        return FoundName(name="vitalik.eth", account=ME)
+
+    def shown(self, watches: tuple[Watch, ...]) -> tuple[Watch, ...]:
+        return watches
+
+    async def watch(self, watch: Watch, name: str = "") -> Watch | None:
+        if name:
+            self.named.append((watch.account, name))
         if watch.label and any(
             one.label == watch.label and one.account != watch.account for one in self.kept
         ):

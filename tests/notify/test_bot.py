@@ -102,6 +102,20 @@ async def test_the_story_of_a_borrower(house: House) -> None:
     assert "Nothing is watched" in await house.ask("/list", "Nothing is watched")
 
 
+async def test_an_account_is_watched_by_its_name(house: House) -> None:
+    assert await house.ask("/watch Vitalik.eth", "Watching vitalik.eth") == (
+        f"Watching vitalik.eth ({ME_SHOWN}): I tell you below 1.30, again below 1.15, and loudly "
+        "below 1.05."
+    )
+    assert await house.ask("/watch vitalik.eth main", "Watching main") == (
+        f"Watching main (vitalik.eth, {ME_SHOWN}): I tell you below 1.30, again below 1.15, and "
+        f"loudly below 1.05.\nInstead of: vitalik.eth {ME} 1.30/1.15/1.05"
+    )
+    assert house.desk.named == [(ME, "vitalik.eth"), (ME, "vitalik.eth")]
+    assert "points to no account" in await house.ask("/watch nobody.eth", "nobody.eth")
+    assert [one.account for one in house.desk.kept] == [ME]
+
+
 async def test_wrong_words_are_answered_in_plain_sentences(house: House) -> None:
     assert "must be 0x and 40" in await house.ask("/watch 0x12", "not an address")
     assert "copy it again" in await house.ask("/watch " + ME_SHOWN.replace("aA", "AA"), "checksum")

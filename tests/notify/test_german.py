@@ -109,7 +109,7 @@ def test_a_critical_below_one(say: Speech, wanted: str) -> None:
     ("say", "wanted"),
     [
         (ENGLISH, "🔴 main: health factor 1.043 (critical < 1.05), down from 1.142 in 22 min"),
-        (DE, "🔴 main: Health-Faktor 1.043 (kritisch < 1.05), zuvor 1.142 vor 22 min"),
+        (DE, "🔴 main: Health-Faktor 1.043 (kritisch < 1.05), gefallen von 1.142 in 22 min"),
     ],
 )
 def test_worse(say: Speech, wanted: str) -> None:

@@ -20,8 +20,8 @@ from keeper.notify.languages import (
 from keeper.settings.people import SPOKEN
 
 KEEPER = Path(__file__).parents[2] / "keeper"
-SPEAKING = ("alerts", "notify", "app", "store")
-MARKS = frozenset({"say", "noted", "saying", "BadWord", "BadRule", "NoOffer"})
+SPEAKING = ("alerts", "notify", "app", "store", "chain")
+MARKS = frozenset({"say", "noted", "saying", "BadWord", "BadRule", "NoOffer", "NoAddress"})
 OTHERS = [code for code in LANGUAGES if code != ENGLISH.language]
 
 # What is looked up by a name: each of these names only what `noted` marked.

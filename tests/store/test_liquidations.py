@@ -1,11 +1,13 @@
 """Liquidations come back as they were written, once, and go with the block they were in."""
 
+from dataclasses import replace
+
 import pytest
 
 from keeper.model import PassRecord, Reckoned, Taken
 from keeper.store.database import Database
 from keeper.store.liquidations import SqlLiquidations
-from keeper.store.records import SqlRecords
+from keeper.store.records import MARKED_EVERY, SqlRecords
 from keeper.units import Base
 from tests.store.builders import block, liquidation
 
@@ -85,3 +87,46 @@ async def test_the_tally_leaves_ours_and_losses_out_of_what_others_took(
     assert dict(late.counts) == {Taken.LATE: 3, Taken.OURS: 1, Taken.WATCH_ONLY: 1}
     assert late.profit_of_others == 14_713_000_009 + 7
     assert len(await rows.last(10, others_only=True)) == 5
+
+
+async def test_what_is_read_afterwards_leaves_alone_what_a_pass_said(
+    database: Database, rows: SqlLiquidations
+) -> None:
+    said, gone = liquidation(at=block(21_034_511)), liquidation(at=block(21_034_512, fork=1))
+    later = liquidation(3, at=block(21_034_513), taken=Taken.STOPPED, profit=None)
+    again = replace(said, taken=Taken.STOPPED, reason="the keeper was stopped")
+    instead = liquidation(at=block(21_034_512), taken=Taken.STOPPED)
+    await write(database, said, gone)
+    records = SqlRecords(database)
+
+    known = await records.liquidated_in(said.liquidated.position.market, 21_034_512, 21_034_512)
+    assert known == {(21_034_512, gone.liquidated.block.hash)}
+    for _ in range(2):
+        await records.account_for((again, instead, later), [gone.liquidated.block.hash])
+
+    assert set(await rows.last(10)) == {said, instead, later}
+
+
+async def test_how_far_a_chain_was_watched_is_known_to_a_few_blocks(database: Database) -> None:
+    records = SqlRecords(database)
+    assert await records.watched_to(31337) is None
+
+    await records.record(PassRecord(block=block(7), chain_id=31337, liquidations=(liquidation(),)))
+    await records.record(PassRecord(block=block(8), liquidations=(liquidation(4),)))
+    known = await records.watched_to(31337)
+    assert known is not None
+    assert (known.number, known.hash, known.timestamp) == (
+        7,
+        block(7).hash,
+        block(7).timestamp,
+    )
+    for number in range(9, 9 + MARKED_EVERY):  # passes with nothing to write
+        await records.record(PassRecord(block=block(number), chain_id=31337))
+    known = await records.watched_to(31337)
+    assert known is not None
+    assert known.number > 8
+    await records.watched(31337, block(99))
+    known = await SqlRecords(database).watched_to(31337)
+    assert known is not None
+    assert known.number == 99
+    assert await records.watched_to(10) is None

@@ -12,6 +12,7 @@ from keeper.devnet.demo.show import Show
 from keeper.devnet.network import Devnet
 from keeper.engine.passes import Pass
 from keeper.errors import KeeperError
+from keeper.notify.languages import speech_of
 from keeper.store.outbox import SqlOutbox
 
 BLOCK_S = 12
@@ -60,6 +61,7 @@ class Story:
 
     async def tell(self) -> None:
         """The whole story, from quiet blocks to the last settled transaction."""
+        say = speech_of(self._house.settings.telegram.language)
         self._start_price = await self._devnet.price("ETH/USD")
         await self._devnet.anvil.set_automine(on=False)
         self._show.chapter("Quiet blocks: everybody is read, nobody is disturbed")
@@ -71,7 +73,12 @@ class Story:
         for percent in (97, 94, 91):
             await self._eth_at(percent)
         await self._heard()
-        await self._carol_taps("(warning <", "Ack", "Acknowledged one alert")
+        seen = say.plural(
+            "Acknowledged one alert: no reminders until it is worse or over.",
+            "Acknowledged {n} alerts: no reminders until it is worse or over.",
+            1,
+        )
+        await self._carol_taps(f"({say('warning')} <", say("Ack"), seen)
 
         self._show.chapter("Alice comes near the edge and is topped up")
         await self._eth_at(88)
@@ -81,8 +88,9 @@ class Story:
         await self._heard()
 
         self._show.chapter("Carol is asked, and answers by two taps")
-        await self._carol_taps("(critical <", "Top up...", "Confirm within 60 s")
-        await self._carol_taps("Confirm within 60 s", "Confirm (60 s)", "Sent: tx 0x")
+        confirm = say("Confirm within 60 s.")
+        await self._carol_taps(f"({say('critical')} <", say("Top up..."), confirm)
+        await self._carol_taps(confirm, say("Confirm (60 s)"), "tx 0x")
         await self._until_idle()
         for _ in range(12):
             await self.tick(60)
@@ -98,7 +106,7 @@ class Story:
         await self._heard()
 
         self._show.chapter("Crash, while Carol wants to be left alone")
-        await self._carol_says("/quiet 00:00-23:59", "Quiet from 00:00")
+        await self._carol_says("/quiet 00:00-23:59", "00:00")
         await self._eth_at(70)
         await self._until_idle()
         await self._heard()
@@ -108,8 +116,8 @@ class Story:
         for _ in range(14):
             await self.tick(60)
         await self._until_idle()
-        await self._carol_says("/quiet off", "No quiet hours")
-        await self._carol_hears("Digest")
+        await self._carol_says("/quiet off", say("No quiet hours."))
+        await self._carol_hears(say("Digest"))
         await self._heard()
 
     # --- time ---------------------------------------------------------------------------------

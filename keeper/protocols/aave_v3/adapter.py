@@ -76,6 +76,10 @@ class AaveV3:
 
     # --- logs -------------------------------------------------------------------------------
 
+    def liquidation_filter(self, market: Market) -> LogFilter:
+        """Return the filter of every log of a liquidation."""
+        return LogFilter(addresses=(market.pool,), topics0=(topics.LIQUIDATION_CALL,))
+
     def log_filter(self, market: Market) -> LogFilter:
         """Return the filter of every log that says where to look."""
         tokens = tuple(a for r in market.reserves for a in (r.a_token, r.debt_token))

@@ -10,6 +10,7 @@ REVISIONS: Final = (
     "oracles_0004",
     "alerts0003",
     "people0001",
+    "people0002",
     "batch0005",
 )
 """Oldest first; the last one is what this code works on.  A test compares it with `versions`."""

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "batch0005"
-down_revision = "people0001"
+down_revision = "people0002"
 branch_labels = None
 depends_on = None
 
