@@ -254,11 +254,11 @@ class TxExecutor:
         self, intents: Sequence[Intent], view: MarketView
     ) -> tuple[Submission, ...]:
         """Take several liquidations with borrowed money in one transaction where they can go
-        together, in halves and at last one by one where not; the most profitable first.
+        together, in halves and at last one by one where not; in the order given.
 
         As `submit` otherwise: what was taken out is `Declined` with the reason.
         """
-        ordered = sorted(intents, key=lambda i: (-i.expected_profit, i.intent_id))
+        ordered = tuple(intents)
         if len(ordered) < 2:
             return tuple([await self.submit(intent, view) for intent in ordered])
         before, done = self._last_turn, asyncio.Event()

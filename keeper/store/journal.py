@@ -160,7 +160,7 @@ class SqlJournal:
             await insert_at_once(session, row)
             await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
             for other in further_rows(plan, row):
-                session.add(other)
+                await insert_at_once(session, other)
                 await self._audit(session, "plan.claimed", other, to=plan.to, leader=row.intent_id)
         return open_plan(row, ())
 
@@ -339,11 +339,7 @@ class SqlJournal:
     def _own(self, intent_id: str, row: Any) -> Any:
         if row is None or row.chain_id != self._chain_id:
             raise JournalError(f"{intent_id} is not in the journal of chain {self._chain_id}")
-        if row.leader is not None:
-            raise JournalError(
-                f"{intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
-                " written"
-            )
+        _require_own(row)
         return row
 
     async def _refuse_second(
@@ -381,6 +377,14 @@ class SqlJournal:
         }
         facts = AuditEvent(event=event, fields={**told, **fields})
         await append(session, [facts], at=self._database.now())
+
+
+def _require_own(row: Any) -> None:
+    if row.leader is not None:
+        raise JournalError(
+            f"{row.intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
+            " written"
+        )
 
 
 def _require_within(plan: Plan, within: Allowance, before: Spent) -> None:

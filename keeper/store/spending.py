@@ -55,6 +55,8 @@ async def reverts(
 ) -> tuple[int, ...]:
     """Return when reverted plans were decided, chain seconds, oldest first: see `ports.Journal`.
 
+    A transaction that carried several intents counts once, and as confirmed where one of them was.
+
     `of`: whose plans, on which chain.
     """
     kept = IntentRow
