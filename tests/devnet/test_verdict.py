@@ -4,11 +4,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
-from keeper.devnet.demo.story import Chronicle
-from keeper.devnet.demo.verdict import Deed, _out_of_order, _twice
+from keeper.devnet.demo.verdict import Deed, _twice, out_of_order
 from keeper.engine.passes import Pass
 from keeper.model import Address, IntentKind, Submitted
-from keeper.units import WAD, Base
+from keeper.units import WAD, Base, Wad
+from tests.alerts.build import assessed
 from tests.engine.test_pace import submitted
 
 VICTIM = Address("0x" + "a1" * 20)
@@ -47,17 +47,33 @@ def sent(nonce: int, value_at_risk: int) -> Submitted:
     )
 
 
-def told(*submissions: Submitted) -> Chronicle:
+def told(*submissions: Submitted, in_danger: tuple[Address, ...] = ()) -> Pass:
     block = submissions[0].intent.block
-    done = SimpleNamespace(block=block, submissions=submissions)
-    return Chronicle(passes=[cast("Pass", done)])
+    found = [assessed(Wad(WAD - 1), account=who) for who in in_danger]
+    done = SimpleNamespace(block=block, submissions=submissions, assessments=tuple(found))
+    return cast("Pass", done)
 
 
 def test_the_largest_value_at_risk_first_is_in_order() -> None:
-    assert _out_of_order(told(sent(5, 900), sent(6, 30), sent(7, 30))) == []
+    assert out_of_order([told(sent(5, 900), sent(6, 30), sent(7, 30))]) == []
 
 
 def test_a_smaller_one_with_the_lower_nonce_is_a_fault() -> None:
-    [fault] = _out_of_order(told(sent(6, 900), sent(5, 30)))
+    [fault] = out_of_order([told(sent(6, 900), sent(5, 30))])
 
     assert fault.endswith("not by value at risk")
+
+
+def test_who_was_in_danger_before_may_come_after_who_is_new() -> None:
+    second = told(sent(5, 30), sent(6, 900), sent(7, 40))
+    account = sent(6, 900).intent.position.account
+
+    assert out_of_order([told(sent(4, 1), in_danger=(account,)), second]) == []
+    assert len(out_of_order([told(sent(4, 1)), second])) == 1
+
+
+def test_values_rise_once_at_most() -> None:
+    second = told(sent(5, 30), sent(6, 900), sent(7, 40), sent(8, 50))
+    account = sent(6, 900).intent.position.account
+
+    assert len(out_of_order([told(sent(4, 1), in_danger=(account,)), second])) == 1

@@ -14,6 +14,7 @@ from typing import Any, Final
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from keeper.devnet.demo.verdict import out_of_order
 from keeper.devnet.network import BASE_FEE_WEI, Devnet, Stage
 from keeper.devnet.toolchain import ensure
 from keeper.engine import engine as engine_module
@@ -360,10 +361,8 @@ async def c18(stage: Stage, trial: Trial) -> None:
         trial.suffered["dangerous at once"] = len(dangerous)
         for _ in range(4):
             await here.tick()
+        trial.violations += out_of_order(here.passes)
         for done in here.passes:
-            values = [s.intent.value_at_risk for s in done.submissions]
-            if values != sorted(values, reverse=True):
-                trial.violations.append(f"block {done.block.number}: not by value at risk")
             trial.figures.setdefault("decision_s", []).append(done.decision_s)
         judged = {
             (d.intent.position if isinstance(d, Act) else d.position).account

@@ -15,7 +15,18 @@ from keeper.devnet.demo.outcome import Deed, Verdict, wad_text
 from keeper.devnet.demo.story import Chronicle
 from keeper.devnet.network import Devnet
 from keeper.engine.engine import Engine
-from keeper.model import Address, Assessed, Declined, Hash, IntentKind, Refuse, Submitted
+from keeper.engine.passes import Pass
+from keeper.model import (
+    Address,
+    Assessed,
+    Assessment,
+    Declined,
+    Hash,
+    Intent,
+    IntentKind,
+    Refuse,
+    Submitted,
+)
 from keeper.store.actions import Action, SqlActions
 from keeper.store.database import Database
 from keeper.store.outbox import OutboxCounts, SqlOutbox
@@ -61,7 +72,7 @@ async def judge(
         *(f"a protected account was liquidated: {a}" for a in sorted(protected & liquidated)),
         *stray,
         *_twice(deeds),
-        *_out_of_order(chronicle),
+        *out_of_order(chronicle.passes),
         *await _kept(devnet, house),
         *_unserved(protected, deeds),
         *_alert_faults(alerts, counts),
@@ -274,22 +285,35 @@ async def _missed(
     )
 
 
-def _out_of_order(chronicle: Chronicle) -> list[str]:
+def out_of_order(passes: Sequence[Pass]) -> list[str]:
     """Return blocks whose liquidations did not go out by value at risk, largest first.
 
-    Nonces are given in the order of sending: what has the lower one was sent before, and what
-    shares one was sent at once.
+    Who was in danger a block before already, and not worth it then, comes after those who are new:
+    values may rise once, if all that follows was in danger before.  Nonces are given in the order
+    of sending: what has the lower one was sent before, and what shares one was sent at once.
     """
     faults = []
-    for done in chronicle.passes:
-        sent: dict[int, list[int]] = {}
+    before: frozenset[Address] = frozenset()
+    for done in passes:
+        sent: dict[int, list[Intent]] = {}
         for s in done.submissions:
             if isinstance(s, Submitted) and s.intent.kind is IntentKind.LIQUIDATE:
-                sent.setdefault(s.open_plan.nonce, []).append(s.intent.value_at_risk)
-        values = [sent[nonce] for nonce in sorted(sent)]
-        if any(min(a) < max(b) for a, b in pairwise(values)):
+                sent.setdefault(s.open_plan.nonce, []).append(s.intent)
+        ordered = [sent[nonce] for nonce in sorted(sent)]
+        rises = [at for at, (a, b) in enumerate(pairwise(ordered), 1) if _rises(a, b)]
+        later = {i.position.account for some in ordered[rises[0] :] for i in some} if rises else {}
+        if len(rises) > 1 or not before.issuperset(later):
             faults.append(f"block {done.block.number}: not by value at risk")
+        before = frozenset(a.position.account for a in done.assessments if _in_danger(a))
     return faults
+
+
+def _rises(some: Sequence[Intent], following: Sequence[Intent]) -> bool:
+    return min(i.value_at_risk for i in some) < max(i.value_at_risk for i in following)
+
+
+def _in_danger(assessment: Assessment) -> bool:
+    return isinstance(assessment, Assessed) and assessment.health_factor < WAD
 
 
 def _twice(deeds: Sequence[Deed]) -> list[str]:
