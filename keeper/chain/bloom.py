@@ -28,10 +28,15 @@ REMEMBERED: Final = 1_024
 
 
 class Blooms:
-    """Blooms of recent headers, by the block's hash."""
+    """Blooms of recent headers, by the block's hash.
+
+    Some chains leave every bloom empty.  So an empty one says nothing until one was seen that has
+    something in it.
+    """
 
     def __init__(self) -> None:
         self._by_hash: OrderedDict[Hash, int] = OrderedDict()
+        self._filled = False
 
     def note(self, header: wire.Header) -> None:
         """Remember what `header` says, if it says it; one of a wrong size says nothing."""
@@ -43,12 +48,13 @@ class Blooms:
         except BadAnswer:
             return
         self._by_hash[wire.hash32(header.hash, "the block's hash")] = bloom
+        self._filled = self._filled or bloom != 0
         while len(self._by_hash) > REMEMBERED:
             self._by_hash.popitem(last=False)
 
     def of(self, block: Hash) -> int | None:
-        """Return the bloom of `block`, or None where no header of it was seen."""
-        return self._by_hash.get(block)
+        """Return the bloom of `block`, or None where no header of it said anything."""
+        return self._by_hash.get(block) if self._filled else self._by_hash.get(block) or None
 
 
 @lru_cache(maxsize=8_192)

@@ -11,7 +11,6 @@ the name it claims points back to the account.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -163,22 +162,13 @@ async def normalised(word: str) -> str:
 
 
 def _normalised(word: str) -> str | None:
-    from ens import _normalization as rules  # noqa: PLC0415 - a second to import, for names only
-    from ens.exceptions import ENSException  # noqa: PLC0415 - the same
+    from ens.exceptions import ENSException  # noqa: PLC0415 - a second to import, for names only
     from ens.utils import normalize_name  # noqa: PLC0415 - the same
 
-    # web3 8.0.0 hands over a list of characters, and pyunormalize 18 takes nothing but text.
-    rules.NFC = _composed
     try:
         return str(normalize_name(word))
     except (ENSException, ValueError):
         return None
-
-
-def _composed(characters: Sequence[str]) -> str:
-    from pyunormalize import NFC  # noqa: PLC0415 - needed with names only
-
-    return str(NFC("".join(characters)))
 
 
 def namehash(name: str) -> bytes:

@@ -82,6 +82,7 @@ async def test_what_one_node_made_up_is_refused(lie: dict[str, Any]) -> None:
 
     whole = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
     async with two(makes_up, whole) as (rpc, _, __):
+        await rpc.block(42)  # a header that says something: so they are filled on this chain
         _, logs = await found_by(rpc, 2)
 
         assert logs == EXPECTED

@@ -249,10 +249,19 @@ async def test_logs_that_the_header_has_and_the_node_denies_are_found_in_the_rec
 
 async def test_a_log_that_the_header_does_not_have_is_refused() -> None:
     async with asking(lambda _: [wire(3, 0)], Chain(4)) as (rpc, node):
+        rpc.blooms.note(_with_bloom(node.chain.blocks[2], OTHER))  # so headers here say something
         rpc.blooms.note(_with_bloom(node.chain.head))
 
         with pytest.raises(BadAnswer, match="is not in the block's bloom"):
             await LogReader(rpc, WANTED).at(node.chain.head)
+
+
+async def test_a_chain_that_leaves_every_bloom_empty_is_read_all_the_same() -> None:
+    async with asking(lambda _: [wire(3, 0)], Chain(4)) as (rpc, node):
+        for block in node.chain.blocks:
+            rpc.blooms.note(_with_bloom(block))
+
+        assert len(await LogReader(rpc, WANTED).at(node.chain.head)) == 1
 
 
 async def test_several_nodes_make_up_for_what_each_leaves_out() -> None:
