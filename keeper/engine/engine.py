@@ -220,7 +220,9 @@ class Engine:
             if advance.doubt:  # warned of, but neither acted upon nor believed of a transaction
                 did.submissions += doubted(turn.decisions, advance.doubt)
                 continue
-            submissions, broadcast_at = await self._submit(turn.decisions, advance.adopted[-1])
+            submissions, broadcast_at = await self._submit(
+                turn.decisions, advance.adopted[-1], first_alone=not did.submissions
+            )
             did.submissions += submissions
             did.broadcast_at = did.broadcast_at or broadcast_at
             await asyncio.sleep(0)  # thousands may follow: others of the process get their turn
@@ -228,12 +230,12 @@ class Engine:
         return by_debt(found), did
 
     async def _submit(
-        self, decisions: Sequence[Decision], head: BlockRef
+        self, decisions: Sequence[Decision], head: BlockRef, *, first_alone: bool
     ) -> tuple[tuple[Submission, ...], float | None]:
         submissions: list[Submission] = []
         broadcast_at: float | None = None
         acts = queue(tuple(d.intent for d in decisions if isinstance(d, Act)))
-        for some in _together(acts, self._most_together):
+        for some in _together(acts, self._most_together, first_alone=first_alone):
             done = await self._submit_some(some)
             if broadcast_at is None and any(isinstance(one, Submitted) for one in done):
                 broadcast_at = self._clock()
@@ -330,12 +332,14 @@ class Engine:
         return None
 
 
-def _together(intents: Sequence[Intent], most: int) -> Iterator[Sequence[Intent]]:
+def _together(
+    intents: Sequence[Intent], most: int, *, first_alone: bool
+) -> Iterator[Sequence[Intent]]:
     """Yield them in order, those at once that may be prepared side by side or go in one
     transaction, of which there are `most` at the most.
 
-    The first goes alone, for nothing may hold it up.  A sale of borrowed collateral is found after
-    the sales before it: such an intent goes alone too, or with others of its market.
+    The first of a block goes alone, for nothing may hold it up.  A sale of borrowed collateral is
+    found after the sales before it: such an intent goes alone too, or with others of its market.
     """
     some: list[Intent] = []
     for number, intent in enumerate(intents):
@@ -343,7 +347,7 @@ def _together(intents: Sequence[Intent], most: int) -> Iterator[Sequence[Intent]
             yield some
             some = []
         some.append(intent)
-        if number == 0:
+        if number == 0 and first_alone:
             yield some
             some = []
     if some:

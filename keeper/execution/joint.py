@@ -107,7 +107,8 @@ class JointPreparation(Preparation):
         native = self._pricing.native(view)
         cost = cost_of(simulated.gas_used + fee.gas, start.price, fee.wei, native)
         weights = [result.gas for result in results]
-        out, spare = [], 0
+        out: list[Funded] = []
+        spares: list[Base] = []
         for one, result, part in zip(funded, results, together.costs(cost, weights), strict=True):
             name = one.intent.intent_id
             if not result.done:
@@ -116,7 +117,7 @@ class JointPreparation(Preparation):
                 continue
             try:
                 one.judge(0, Wei(0), part.wei)
-                spare += self._spare(one.intent, part)
+                spares.append(self._spare(one.intent, part))
             except Unprofitable as error:
                 several.refused[name] = error
                 out.append(one)
@@ -124,7 +125,8 @@ class JointPreparation(Preparation):
             several.leave(self._flash, out)
             return False
         self._failpoint("intent.simulated")
-        limits = [together.order_limit(weight) for weight in weights]
+        cold = await self._gas_alone(funded, sender, view, start)
+        limits = [together.order_limit(max(gas)) for gas in zip(weights, cold, strict=True)]
         call = together.call_of(funded, limits)
         limit = together.gas_limit(limits, call.data, simulated.block_gas_limit) + fee.gas
         whole = replace(
@@ -139,8 +141,10 @@ class JointPreparation(Preparation):
             self._settings,
             data_fee_wei=fee.most_wei,
         )
-        tip = Wei(start.tip + bid(Base(spare), self._settings.bid_share, native, limit))
-        fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
+        # What the poorest can pay by itself: the richest may be lost, and its bid with it.
+        share = self._settings.bid_share
+        bids = [bid(s, share, native, gas) for s, gas in zip(spares, limits, strict=True)]
+        fees = initial_fees(block.base_fee_wei, Wei(start.tip + min(bids)), leave_room(cap))
         if isinstance(fees, AtCap):
             raise Unprofitable(
                 f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that these"
@@ -164,6 +168,21 @@ class JointPreparation(Preparation):
             footing=start.ground,
         )
         return True
+
+    async def _gas_alone(
+        self, funded: Sequence[Funded], sender: Address, view: MarketView, start: Start
+    ) -> list[int]:
+        """Return what each order takes before refunds with none of the others before it.
+
+        One that fails on chain takes back what it warmed (EIP-2929): those behind it then find
+        tokens, pools and oracle as dear as the first would have.
+        """
+        before = self._in_flight(start.pending)
+        calls = [together.call_of([one], [together.SIMULATED_GAS]) for one in funded]
+        alone = await asyncio.gather(
+            *(self._simulator.run(sender, call, None, view.block, before) for call in calls)
+        )
+        return [decode_results(one.output, 1)[0].gas for one in alone]
 
     def leave(self, ready: Ready) -> None:
         """Forget the sales of what will not be sent after all."""

@@ -13,6 +13,7 @@ import structlog
 
 from keeper.errors import KeeperError, ObservationError, SimulationReverted
 from keeper.execution.arming import Arming
+from keeper.execution.liquidator import decode_results
 from keeper.execution.node import Footing, Node, nonce_at_height
 from keeper.execution.progress import (
     Bump,
@@ -194,20 +195,29 @@ class Tracker:
     async def _outdated(self, plan: OpenPlan, now: Situation) -> bool:
         """Whether what sells would revert by now: somebody else was faster, or prices moved.
 
-        A node that cannot say leaves it as it is.
+        So is what carries several of which one would fail: what it may cost was sized by all of
+        them.  A node that cannot say leaves it as it is.
         """
         intent = plan.plan.intent
         if intent.kind not in SELLING or plan.attempts[-1].tx_hash in now.cancelling:
             return False
         call = Call(to=plan.plan.to, data=plan.plan.data)
         try:
-            await self._simulator.run(plan.signer, call, None, now.block)
+            seen = await self._simulator.run(plan.signer, call, None, now.block)
+            several = len(plan.plan.shares)
+            if not several or all(order.done for order in decode_results(seen.output, several)):
+                return False
+            log.warning(
+                "tx.outdated",
+                intent=intent.intent_id,
+                nonce=plan.nonce,
+                reason="not every order in it would be done any more",
+            )
         except SimulationReverted as error:
             log.warning("tx.outdated", intent=intent.intent_id, nonce=plan.nonce, reason=str(error))
-            return True
         except ObservationError:
             return False
-        return False
+        return True
 
     async def _situation(self, plan: OpenPlan, shared: Pass) -> Situation:
         """Ask for receipts only where the nonce says that there must be one."""

@@ -5,6 +5,7 @@ The node is Anvil with the real Pool; what it cannot do is played by the proxy i
 
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -83,6 +84,8 @@ async def seen_through(
     devnet: Devnet, folder: Path, *lies: Lies, ws: bool = True
 ) -> AsyncIterator[tuple[Settings, list[Proxy]]]:
     """Settings whose nodes are proxies with these lies; where the market begins is told them."""
+    await devnet.anvil.set_time(max(int(time.time()), await devnet.anvil.timestamp() + 1))
+    await devnet.anvil.mine()  # a head that is not old, however long the other tests took
     async with contextlib.AsyncExitStack() as stack:
         proxies = [
             await stack.enter_async_context(

@@ -21,6 +21,7 @@ from keeper.model import (
     Reverted,
 )
 from keeper.ports import LendingView
+from keeper.settings import Settings
 from keeper.store.actions import SqlActions
 from tests.chain.batches import (
     CONFIRMATIONS,
@@ -155,6 +156,44 @@ async def test_one_that_somebody_made_healthy_first_fails_by_itself(bench: Bench
     assert list(states.values()).count("confirmed") == FIVE  # the deployment too
     assert await bench.left() == 0
     assert bench.executor.armed
+
+
+@pytest.mark.parametrize("taken", [(0,), (0, 1, 2)])
+async def test_what_is_lost_first_leaves_the_others_gas_enough(
+    bench: Bench, taken: tuple[int, ...]
+) -> None:
+    """An order that is rolled back takes back what it warmed for those behind it."""
+    intents, view = await bench.wanted()
+    sent = sent_of(await bench.executor.submit_together(intents, view))
+    order = list(sent[0].open_plan.plan.intents)
+    for number in taken:
+        await whale_repays(bench.devnet, order[number])
+
+    await bench.mine(CONFIRMATIONS)
+
+    assert await bench.ran(order) == [number not in taken for number in range(FIVE)]
+
+
+async def test_one_that_lost_an_order_is_not_bumped_but_given_back(bench: Bench) -> None:
+    every, view = await bench.wanted(9)
+    intents = [every[0], *every[-3:]]  # nearly all that it may cost is the first one's worth
+    await bench.begin(_with_room(bench.settings))
+    sent = sent_of(await bench.executor.submit_together(intents, view))
+    assert len(sent) == 4
+    await whale_repays(bench.devnet, intents[0])
+    for _ in range(6):
+        await bench.devnet.anvil.set_next_base_fee(220 * 10**9)
+        await bench.mine()
+    await bench.mine(CONFIRMATIONS)
+
+    assert await bench.ran(intents) == [0] * 4
+    assert [type(outcome) for outcome in bench.outcomes] == [Abandoned] * 4
+
+
+def _with_room(settings: Settings) -> Settings:
+    caps = {"max_gas_per_tx_eth": 20 * 10**18, "max_gas_per_day_eth": 200 * 10**18}
+    signing = settings.signing.model_copy(update=caps)
+    return settings.model_copy(update={"signing": signing})
 
 
 async def test_all_taken_by_others_is_one_revert_and_leaves_nothing_open(bench: Bench) -> None:

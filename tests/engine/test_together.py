@@ -53,7 +53,13 @@ def test_the_first_goes_alone_and_the_others_with_their_like(
 ) -> None:
     wanted = intents(kinds)
 
-    groups = list(_together(wanted, most))
+    groups = list(_together(wanted, most, first_alone=True))
 
     assert [len(group) for group in groups] == list(sizes)
     assert [one for group in groups for one in group] == wanted
+
+
+def test_once_the_first_of_a_block_is_sent_none_goes_alone_for_being_first() -> None:
+    groups = list(_together(intents("ffffffff"), 5, first_alone=False))
+
+    assert [len(group) for group in groups] == [5, 3]
