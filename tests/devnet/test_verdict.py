@@ -1,15 +1,19 @@
 """The demo's verdict: each fault it names can be found."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
-from keeper.devnet.demo.verdict import Deed, _twice, out_of_order
+from keeper.devnet.bot_api import Said
+from keeper.devnet.demo.story import Chronicle
+from keeper.devnet.demo.verdict import Deed, _twice, out_of_order, told_after
 from keeper.engine.passes import Pass
 from keeper.model import Address, IntentKind, Submitted
 from keeper.units import WAD, Base, Wad
 from tests.alerts.build import assessed
 from tests.engine.test_pace import submitted
+from tests.notify.build import message
 
 VICTIM = Address("0x" + "a1" * 20)
 
@@ -77,3 +81,26 @@ def test_values_rise_once_at_most() -> None:
     account = sent(6, 900).intent.position.account
 
     assert len(out_of_order([told(sent(4, 1), in_danger=(account,)), second])) == 1
+
+
+def test_a_warning_is_timed_from_its_block_to_the_stand_in_s_hearing() -> None:
+    done = cast(
+        "Pass",
+        SimpleNamespace(
+            block=submitted().intent.block,
+            messages=(
+                replace(message("main: 1.1\nmore", chat="telegram:7"), kind="fired"),
+                replace(message("main: 1.0", chat="telegram:7"), kind="worse"),
+                replace(message("nobody asked", chat="telegram:7"), kind="reply"),
+                replace(message("logged", chat="log:"), kind="fired"),
+            ),
+        ),
+    )
+    chronicle = Chronicle(passes=[done], mined_at={done.block.hash: 100.0})
+    heard = [
+        Said(chat_id=chat, text=text, by_bot=True, message_id=1, at=at, silent=False)
+        for chat, text, at in ((7, "main: 1.1 again", 90.0), (8, "main: 1.1", 101.0))
+    ]
+    heard.append(replace(heard[0], at=102.5))
+
+    assert told_after(chronicle, heard) == [2.5, math.inf]

@@ -60,6 +60,9 @@ class Verdict:
     rpc_calls_per_block: float
     decision_ms: Mapping[str, float]
     broadcast_ms: Mapping[str, float]
+    told_ms: Mapping[str, float]
+    """From the asking for a block in which somebody came into danger to Telegram's hearing of it.
+    """
     reorg_depths: tuple[int, ...]
     seconds: float
     liquidator: Address | None = None
@@ -84,6 +87,7 @@ class Verdict:
             "rpc_calls_per_block": self.rpc_calls_per_block,
             "decision_ms": dict(self.decision_ms),
             "broadcast_ms": dict(self.broadcast_ms),
+            "told_ms": dict(self.told_ms),
             "liquidator": self.liquidator,
             "faults": list(self.faults),
             "seconds": round(self.seconds, 1),

@@ -173,6 +173,7 @@ async def _act(
                 house=house,
                 engine=engine,
                 chronicle=chronicle,
+                said=() if house.telegram_is_real else bot.sent,
                 database=database,
                 seconds=time.monotonic() - started,
             )

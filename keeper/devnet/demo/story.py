@@ -12,6 +12,7 @@ from keeper.devnet.demo.show import Show
 from keeper.devnet.network import Devnet
 from keeper.engine.passes import Pass
 from keeper.errors import KeeperError
+from keeper.model import Hash
 from keeper.notify.languages import speech_of
 from keeper.store.outbox import SqlOutbox
 
@@ -27,6 +28,8 @@ class Chronicle:
     """What the keeper did, pass by pass."""
 
     passes: list[Pass] = field(default_factory=list)
+    mined_at: dict[Hash, float] = field(default_factory=dict)
+    """When the story asked for each block, monotonic seconds."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, _: str, done: Pass) -> None:
@@ -131,8 +134,11 @@ class Story:
         """Mine one block and wait until the keeper has taken it."""
         anvil = self._devnet.anvil
         await anvil.set_time(await anvil.timestamp() + seconds)
+        began = time.monotonic()
         await anvil.mine()
-        return await self._seen()
+        done = await self._seen()
+        self._chronicle.mined_at[done.block.hash] = began
+        return done
 
     async def _seen(self) -> Pass:
         """Wait for the pass on the chain's present head."""

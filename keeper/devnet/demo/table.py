@@ -90,6 +90,7 @@ def _figures(verdict: Verdict) -> tuple[tuple[str, str], ...]:
         ("requests per block to observe", f"{verdict.rpc_calls_per_block}"),
         ("head to decision, ms", _ms(verdict.decision_ms)),
         ("head to first broadcast, ms", _ms(verdict.broadcast_ms)),
+        ("danger on chain to Telegram, ms", _ms(verdict.told_ms)),
         ("seconds in all", f"{verdict.seconds:.1f}"),
     )
 

@@ -4,15 +4,17 @@ Health factors are asked of the Pool by plain calls and another decoder; what wa
 receipts and events; only decision times, alerts and reasons for refusals are the keeper's own.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from eth_utils.crypto import keccak
 
+from keeper.devnet.bot_api import Said
 from keeper.devnet.demo.house import CONFIRMATIONS, House
 from keeper.devnet.demo.outcome import Deed, Verdict, wad_text
-from keeper.devnet.demo.story import Chronicle
+from keeper.devnet.demo.story import BLOCK_S, Chronicle
 from keeper.devnet.network import Devnet
 from keeper.engine.engine import Engine
 from keeper.engine.passes import Pass
@@ -38,6 +40,8 @@ LIQUIDATION_CALL = (
 )
 LIQUIDATED = "0x" + keccak(text="Liquidated(bytes32,address,address,uint256)").hex()
 """Of our liquidator."""
+TOLD_WITHIN_S = BLOCK_S + 2
+"""From a block in which somebody comes into danger to the message's being handed over."""
 CONFIRMED = "confirmed"
 NOT_SENT = ("declined", "rehearsed")
 FAILED = ("reverted", "abandoned")
@@ -50,6 +54,7 @@ async def judge(
     house: House,
     engine: Engine,
     chronicle: Chronicle,
+    said: Sequence[Said],
     database: Database,
     seconds: float,
 ) -> Verdict:
@@ -66,6 +71,7 @@ async def judge(
     alerts = _alerts(chronicle, counts)
     liquidated = await _liquidated(devnet)
     passes = [p for p in chronicle.passes if not p.orphaned]
+    told = told_after(chronicle, said)
     faults = [
         *(f"health differs from the Pool's: {line}" for line in different),
         *(f"missed: {line}" for line in missed),
@@ -76,6 +82,7 @@ async def judge(
         *await _kept(devnet, house),
         *_unserved(protected, deeds),
         *_alert_faults(alerts, counts),
+        *(f"{after:.1f} s until Telegram heard" for after in told if after > TOLD_WITHIN_S),
     ]
     if not compared:
         faults.append("nothing was compared")
@@ -94,6 +101,7 @@ async def judge(
         broadcast_ms=_quantiles(
             [p.broadcast_s for p in chronicle.passes if p.broadcast_s is not None]
         ),
+        told_ms=_quantiles(told),
         reorg_depths=tuple(p.orphaned for p in chronicle.passes if p.orphaned),
         seconds=seconds,
         liquidator=house.liquidator,
@@ -365,6 +373,24 @@ def _alert_faults(alerts: Mapping[str, int], counts: OutboxCounts) -> list[str]:
         faults.append(f"messages were not delivered: {counts}")
     faults += [f"no alert was {what}" for what, count in alerts.items() if not count]
     return faults
+
+
+def told_after(chronicle: Chronicle, said: Sequence[Said]) -> list[float]:
+    """Return for each warning of a new danger the seconds from its block to Telegram's hearing.
+
+    A chat hears one message a second: what has to wait for its turn is counted with the wait.
+    """
+    found = []
+    for done in chronicle.passes:
+        if (began := chronicle.mined_at.get(done.block.hash)) is None:
+            continue
+        for message in done.messages:
+            channel, _, number = message.chat.partition(":")
+            if channel == "telegram" and message.kind in {"fired", "worse"}:
+                first = message.text.partition("\n")[0]
+                heard = (s.at for s in said if s.chat_id == int(number) and first in s.text)
+                found.append(next((at - began for at in heard if at >= began), math.inf))
+    return found
 
 
 def _mean(values: Sequence[int]) -> float:
