@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 
 from bench.crash_life import Way
@@ -33,9 +33,9 @@ WAYS = (Way.PLAIN, Way.RELAY, Way.TWO_KEYS, Way.REVERTS)
 AT_ONCE = 3
 REACH = 2_000
 PLANTED = 8
+"""Kills with each planted bug, which must be seen."""
 LOOKS = 4
 """A bug is not there at each instant: so many worlds are looked through until it shows."""
-"""Kills with the planted bug, which must be seen."""
 
 
 def campaign(
@@ -63,28 +63,51 @@ def campaign(
     return found
 
 
-def planted(pool: ProcessPoolExecutor, seed: int) -> tuple[Tally, Tally]:
-    """Kill keepers that start with an empty journal, and such as forgive reverts at each start."""
-    empty = Lot(
-        anvil=ensure().anvil,
-        database="",
-        seed=str(seed),
-        kills=PLANTED,
-        way=Way.PLAIN,
-        forgetful=True,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bugs:
+    """What was seen of keepers with a planted bug."""
+
+    empty: Tally
+    """They start with an empty journal: what was done is done again."""
+    mute: Tally
+    """They forget at each start what was still to be told."""
+    forgiving: Tally
+    """They forgive at each start what reverted."""
+
+    @property
+    def caught(self) -> bool:
+        """Whether each of them showed."""
+        return bool(self.empty.duplicates and self.mute.lost_alerts and self.forgiving.unbridled)
+
+    def __str__(self) -> str:
+        empty, mute, forgiving = self.empty, self.mute, self.forgiving
+        return (
+            f"an empty journal at every start: {empty.duplicates} duplicates in {empty.trials}"
+            f" trials; nothing kept of what was to be told: {mute.lost_alerts} lost alerts in"
+            f" {mute.trials}; reverts forgiven: {forgiving.unbridled} too many in"
+            f" {forgiving.trials}"
+        )
+
+
+def planted(pool: ProcessPoolExecutor, seed: int) -> Bugs:
+    """Kill keepers with each of the planted bugs, until each shows."""
+    lot = Lot(anvil=ensure().anvil, database="", seed=str(seed), kills=PLANTED, way=Way.PLAIN)
+    lots = (
+        replace(lot, forgetful=True),
+        replace(lot, mute=True),
+        replace(lot, way=Way.REVERTS, forgiving=True),
     )
-    forgiving = replace(empty, way=Way.REVERTS, forgetful=False, forgiving=True)
-    first, second = pool.map(inhabit, (empty, forgiving))
+    bugs = Bugs(**dict(zip(_NAMES, pool.map(inhabit, lots), strict=True)))
     for look in range(1, LOOKS):
-        if not _forgot(first):
-            first += inhabit(replace(empty, seed=f"{seed}/{look}"))
-        if not second.unbridled:
-            second += inhabit(replace(forgiving, seed=f"{seed}/{look}"))
-    return first, second
+        if bugs.caught:
+            break
+        again = pool.map(inhabit, [replace(lot, seed=f"{seed}/{look}") for lot in lots])
+        found = zip(_NAMES, again, strict=True)
+        bugs = Bugs(**{name: getattr(bugs, name) + tally for name, tally in found})
+    return bugs
 
 
-def _forgot(tally: Tally) -> bool:
-    return tally.duplicates > 0 and tally.lost_alerts > 0
+_NAMES = ("empty", "mute", "forgiving")
 
 
 def run(
@@ -112,11 +135,7 @@ def run(
             yield _line(name, tally, bugs, seed=seed, took_s=took_s, scale=trials)
 
 
-def _line(
-    name: str, tally: Tally, bugs: tuple[Tally, Tally], *, seed: int, took_s: float, scale: int
-) -> Line:
-    empty, forgiving = bugs
-    caught = _forgot(empty) and forgiving.unbridled > 0
+def _line(name: str, tally: Tally, bugs: Bugs, *, seed: int, took_s: float, scale: int) -> Line:
     resumed = tally.resumed_s or [0.0]
     return Line(
         id="C8",
@@ -124,7 +143,7 @@ def _line(
         value=tally.violations,
         unit="violations",
         reach=f"0 of {REACH}",
-        ok=tally.violations == 0 and caught and max(resumed) <= 10 and scale >= REACH,
+        ok=tally.violations == 0 and bugs.caught and max(resumed) <= 10 and scale >= REACH,
         runs=tally.trials,
         spread=(tally.violations, tally.violations),
         context={
@@ -146,10 +165,8 @@ def _line(
             "alerts_said_again": tally.repeated_alerts,
             "resume_s_p50": statistics.median(resumed),
             "resume_s_most": max(resumed),
-            "planted_bug_caught": caught,
-            "planted_bug": f"an empty journal at every start: {empty.duplicates} duplicates and"
-            f" {empty.lost_alerts} lost alerts in {empty.trials} trials; reverts forgiven at every"
-            f" start: {forgiving.unbridled} too many in {forgiving.trials} trials",
+            "planted_bug_caught": bugs.caught,
+            "planted_bug": str(bugs),
             "trials_on_all_databases": scale,
             "seconds": round(took_s, 1),
         },

@@ -85,6 +85,8 @@ class Place:
     """How many the market wants by now, numbered from 1."""
     forgetful: bool = False
     """The planted bug: it starts with an empty journal every time."""
+    mute: bool = False
+    """The planted bug of the alerts: each start forgets what was still to be told."""
     way: Way = Way.PLAIN
     relay: str = ""
     """Its URL."""

@@ -4,9 +4,11 @@ The checker asks the node, by plain JSON-RPC, the relay and the provider of mess
 keeper's database.
 """
 
+import contextlib
 import json
 import multiprocessing
 import random
+import sqlite3
 import tempfile
 import time
 import urllib.request
@@ -56,6 +58,7 @@ class Lot:
     way: Way
     forgetful: bool = False
     forgiving: bool = False
+    mute: bool = False
 
 
 class Chain:
@@ -184,6 +187,8 @@ class World:
             fate = Fate(point=self._dice.choice(POINTS), pass_by=self._dice.choice((0, 0, 0, 1, 3)))
         if self.place.forgetful:  # where the planted bug hurts, on any machine
             at_random, fate = False, Fate(point="tx.recorded")
+        if self.place.mute:
+            at_random, fate = False, Fate(point="alert.sending")
         lasts_s = self._dice.uniform(0.02, 0.5) if at_random else LONGEST_LIFE_S
         life = self._begin(fate)
         began = time.monotonic()
@@ -215,7 +220,7 @@ class World:
 
     def shake(self) -> None:
         """Things that happen to a chain while nobody looks."""
-        if self.place.forgetful or self.place.forgiving:
+        if self.place.forgetful or self.place.forgiving or self.place.mute:
             return
         self._relay.fault = self._dice.choice(FAULTS)
         for _ in range(self._dice.choice((0, 0, 0, 1, 2))):
@@ -319,6 +324,10 @@ class World:
         if self.place.forgetful:
             for left in Path(self.place.database.removeprefix("sqlite:///")).parent.glob("*.db*"):
                 left.unlink()
+        kept = Path(self.place.database.removeprefix("sqlite:///"))
+        if self.place.mute and kept.exists():
+            with contextlib.closing(sqlite3.connect(kept)) as database, database:
+                database.execute("DELETE FROM outbox")
         self._actions += 0 if fate.last else ACTIONS_A_LIFE
         here = replace(self.place, actions=self._actions)
         life = self._forked.Process(target=live, args=(here, fate, time.monotonic()))
@@ -347,6 +356,7 @@ def inhabit(lot: Lot) -> Tally:
                 actions=0,
                 forgetful=lot.forgetful,
                 forgiving=lot.forgiving,
+                mute=lot.mute,
                 way=lot.way,
                 relay=relay.url,
                 public_after=dice.choice((None, PUBLIC_AFTER)),

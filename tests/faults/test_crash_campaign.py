@@ -31,7 +31,7 @@ def test_no_kill_makes_a_duplicate_or_loses_an_intent_or_a_message() -> None:
         assert line["value"] == 0, found
         assert found["actions_done"] > 0
         assert found["resume_s_most"] <= 10
-        # a keeper that begins with an empty journal repeats actions and forgets to tell
+        # keepers that forget what was done, what was to be told, or what reverted
         assert found["planted_bug_caught"], found["planted_bug"]
         assert len(found["killed_at"]) >= 3
         assert set(found["ways"]) == {"plain", "relay", "two keys", "reverts"}
