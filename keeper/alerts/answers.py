@@ -30,12 +30,11 @@ from keeper.alerts.numbers import (
     short,
     symbol_text,
 )
+from keeper.alerts.oracle_words import feed_name, feed_trouble
 from keeper.alerts.render import (
     LEVEL_MARK,
     ORACLE_MARK,
     asset_text,
-    feed_name,
-    feed_trouble,
     level_word,
     more,
     native_symbol,

@@ -8,12 +8,7 @@ from keeper.alerts.machine import (
     AlertKey,
     Event,
 )
-from keeper.alerts.render import (
-    feed_name,
-    feed_well,
-    oracle_line,
-    price_name,
-)
+from keeper.alerts.oracle_words import feed_name, feed_well, oracle_line, price_name
 from keeper.alerts.room import Notice, Room, Trouble, feed_subject
 from keeper.alerts.speech import Phrase
 from keeper.model import (

@@ -18,13 +18,8 @@ from keeper.alerts.machine import (
     key_of,
     step_condition,
 )
-from keeper.alerts.render import (
-    Remedies,
-    feed_name,
-    feed_trouble,
-    price_name,
-    price_trouble,
-)
+from keeper.alerts.oracle_words import feed_name, feed_trouble, price_name, price_trouble
+from keeper.alerts.render import Remedies
 from keeper.alerts.speech import Phrase
 from keeper.model import (
     Address,

@@ -6,26 +6,22 @@ recovery.  Nothing that a person is owed is kept in memory only.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
-from keeper.alerts.numbers import amount_text, duration_text
-from keeper.alerts.passes import Fault, pass_faults
-from keeper.alerts.render import native_symbol
-from keeper.alerts.speech import Saying, saying
+from keeper.alerts.passes import pass_faults
 from keeper.app import charts, systemd
 from keeper.app.desk import HouseDesk
 from keeper.app.digest import write_digests
 from keeper.app.names import NameBook
+from keeper.app.own_faults import faults_of, own_faults
 from keeper.app.status import HouseStatus
 from keeper.app.watcher import Watcher, alert_policy
-from keeper.chain.health import NodeHealth
 from keeper.engine.coverage import Progress
 from keeper.engine.passes import Pass
 from keeper.errors import ConfigError
 from keeper.model import (
-    AlertLevel,
     Assessed,
     Asset,
     BlockRef,
@@ -49,12 +45,11 @@ from keeper.store.actions import SqlActions
 from keeper.store.database import Database
 from keeper.store.history import SqlHistory
 from keeper.store.names import SqlNames
-from keeper.store.outbox import OutboxCounts, SqlOutbox
+from keeper.store.outbox import SqlOutbox
 from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.rules import SqlRules
 from keeper.store.watches import LabelTaken, SqlWatches
-from keeper.units import Raw
 from keeper.web.metrics import Metrics
 from keeper.web.server import WebServer
 
@@ -62,7 +57,6 @@ log = structlog.get_logger()
 
 FAULTS_EVERY_S = 2.0
 GAS_EVERY_S = 60.0
-OUTBOX_PATIENCE_S = 600.0
 FLUSH_S = 5.0
 DOLLAR = 10**8
 
@@ -375,7 +369,7 @@ class Service:
             for scope, whose in (("keeper", None), *((w.name, w) for w in self.watchers)):
                 told = pass_faults(
                     scope=scope,
-                    faults=_own_faults(counts) if whose is None else faults_of(whose),
+                    faults=own_faults(counts) if whose is None else faults_of(whose),
                     states=states,
                     operators=self.settings.operator_chats(),
                     now=int(time.time()),
@@ -397,87 +391,6 @@ class Service:
 NO_BLOCK = BlockRef(
     number=0, hash=Hash("0x" + "00" * 32), parent_hash=Hash("0x" + "00" * 32), timestamp=0
 )
-
-
-def _own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
-    """Return what is wrong with the keeper besides its chains."""
-    oldest = counts.oldest_pending_at
-    waited_s = 0.0 if oldest is None else time.time() - oldest
-    if waited_s < OUTBOX_PATIENCE_S:
-        return ()
-    sentence = saying(
-        "{n} messages wait, the oldest for {time}",
-        n=counts.pending,
-        time=duration_text(int(waited_s)),
-    )
-    return (Fault(part="outbox", sentence=sentence, level=AlertLevel.WARNING),)
-
-
-def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
-    found = []
-    if watcher.unwatched_s > watcher.silence_limit_s:
-        lasting = duration_text(int(watcher.unwatched_s))
-        sentence = saying("no block was taken for {time}", time=lasting)
-        found.append(Fault(part="heads", sentence=sentence))
-    if watcher.history_unread:
-        sentence = saying("borrowers are not all known: {reason}", reason=watcher.history_unread)
-        found.append(Fault(part="history", sentence=sentence))
-    if watcher.broken:
-        found.append(Fault(part="finality", sentence=watcher.broken))
-    if watcher.chain is not None and (doubt := watcher.chain.heads.doubt):
-        found.append(
-            Fault(part="nodes", sentence=saying("the nodes do not agree: {reason}", reason=doubt))
-        )
-    elif watcher.chain is not None and (left := last_node(watcher.chain.rpc.health)):
-        found.append(Fault(part="nodes", sentence=left, level=AlertLevel.WARNING))
-    executor, engine = watcher.executor, watcher.engine
-    if executor is not None and executor.disarmed_reason:
-        found.append(Fault(part="signer", sentence=executor.disarmed_reason))
-    least = watcher.settings.signing.min_gas_balance_eth
-    if executor is not None and executor.armed and (watcher.gas_wei or least) < least:
-        found.append(
-            Fault(
-                part="gas",
-                sentence=saying(
-                    "{left} are left for gas, the least is {least}: fund it",
-                    left=gas_held(watcher.gas_wei, watcher.config.chain_id),
-                    least=gas_held(least, watcher.config.chain_id),
-                ),
-                level=AlertLevel.WARNING,
-            )
-        )
-    if engine is not None and engine.last is not None:
-        behind_s = engine.last.behind_s
-        if behind_s > watcher.behind_limit_s:
-            found.append(
-                Fault(
-                    part="node",
-                    sentence=saying(
-                        "its newest block is {time} old: nothing is decided on it",
-                        time=duration_text(int(behind_s)),
-                    ),
-                )
-            )
-        found += [
-            Fault(part=f"market {name}", sentence=reason)
-            for name, reason in engine.last.unread.items()
-        ]
-    return tuple(found)
-
-
-def gas_held(wei: int | None, chain_id: int) -> str:
-    """Return what is held for gas in the chain's coin, floored."""
-    return f"{amount_text(Raw(wei or 0), 18)} {native_symbol(chain_id)}"
-
-
-def last_node(health: Sequence[NodeHealth]) -> Saying | None:
-    """Return that only one of several nodes can be relied on, and what ails the others."""
-    ill = [node for node in health if not node.alive]
-    if len(health) < 2 or len(health) - len(ill) > 1:
-        return None
-    why = "; ".join(f"{node.name} is {node.state} ({node.reason})" for node in ill)
-    left, of = len(health) - len(ill), len(health)
-    return saying("{n} of {all} nodes is left: {why}", n=left, all=of, why=why)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

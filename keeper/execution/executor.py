@@ -24,7 +24,6 @@ from keeper.errors import (
     KeeperError,
     ObservationError,
     PolicyViolation,
-    Unprofitable,
 )
 from keeper.execution.arming import Arming, Breaker
 from keeper.execution.joint import JointPreparation
@@ -37,6 +36,7 @@ from keeper.execution.preparing import Ready
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint, PrivateRoute, Sender, no_failpoint
 from keeper.execution.signer import Signer
+from keeper.execution.submitted import declined, log_submission, went_well
 from keeper.execution.together import costs
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
@@ -44,21 +44,17 @@ from keeper.model import (
     Abandoned,
     Address,
     BlockRef,
-    Confirmed,
     Declined,
     Intent,
-    IntentKind,
     OpenPlan,
     Outcome,
     Plan,
     Rehearsed,
-    Reverted,
     Submission,
     Submitted,
     Supposed,
     TxState,
     Unknown,
-    Why,
 )
 from keeper.ports import Journal, MarketView
 from keeper.units import Wei
@@ -223,7 +219,7 @@ class TxExecutor:
         for outcome in outcomes:
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
-        for good, decided_at in _went_well(outcomes):
+        for good, decided_at in went_well(outcomes):
             if why := self._breaker.took(
                 succeeded=good, decided_at=decided_at, now=block.timestamp
             ):
@@ -276,7 +272,7 @@ class TxExecutor:
             return (*first, *await self.submit_together(ordered[middle:], view))
         taken = {submission.intent.intent_id for submission in submissions}
         for submission in submissions:
-            _log(submission)
+            log_submission(submission)
         alone = [intent for intent in ordered if intent.intent_id not in taken]
         return (*submissions, *[await self.submit(intent, view) for intent in alone])
 
@@ -291,7 +287,7 @@ class TxExecutor:
             raise PolicyViolation("Nothing is submitted together without a key that may sign.")
         several = await self._preparation.ready_together(intents, view, self._address)
         refused = [i for i in intents if i.intent_id in several.refused]
-        out = [_declined(intent, several.refused[intent.intent_id]) for intent in refused]
+        out = [declined(intent, several.refused[intent.intent_id]) for intent in refused]
         ready = several.ready
         if ready is None:
             return tuple(out)
@@ -313,7 +309,7 @@ class TxExecutor:
                 sent = await self._send(claim, ready)
             except KeeperError as error:
                 self._preparation.leave(ready)
-                return (*(_declined(intent, error) for intent in ready.plan.intents), *out)
+                return (*(declined(intent, error) for intent in ready.plan.intents), *out)
         parts_sent = (replace(sent, plan=plan) for plan in sent.plan.parts)
         return (*(Submitted(open_plan=part, health_after=None) for part in parts_sent), *out)
 
@@ -321,8 +317,8 @@ class TxExecutor:
         try:
             submission = await self._submit(intent, view, before)
         except KeeperError as error:
-            submission = _declined(intent, error)
-        _log(submission)
+            submission = declined(intent, error)
+        log_submission(submission)
         return submission
 
     async def rehearse(self, intent: Intent, view: MarketView) -> Rehearsed | Declined:
@@ -332,7 +328,7 @@ class TxExecutor:
                 raise PolicyViolation("There is no account to act from: name a keystore file.")
             ready = await self._preparation.ready(intent, view, self._address)
         except KeeperError as error:
-            return _declined(intent, error)
+            return declined(intent, error)
         return ready.rehearsed
 
     async def prepare(
@@ -474,39 +470,3 @@ class TxExecutor:
         return (
             f"the node answers for chain {ground.chain_id}, this executor is for {self._chain_id}"
         )
-
-
-def _declined(intent: Intent, error: KeeperError) -> Declined:
-    why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
-    return Declined(intent=intent, reason=str(error), why=why)
-
-
-def _log(submission: Submission) -> None:
-    intent = submission.intent
-    intent_log = log.bind(
-        intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
-    )
-    match submission:
-        case Declined(reason=reason):
-            intent_log.warning("intent.declined", reason=reason)
-        case Rehearsed(plan=plan):
-            intent_log.info("intent.rehearsed", gas_limit=plan.gas_limit)
-        case Submitted(open_plan=plan):
-            intent_log.info("intent.submitted", nonce=plan.nonce)
-
-
-def _went_well(outcomes: Sequence[Outcome]) -> tuple[tuple[bool, int], ...]:
-    """Return for each mined transaction whether it did anything, and when it was decided.
-
-    One that did what one of its orders was for is no failure, whoever took the others.  A sale of
-    a deleverage can be made to revert by whoever moves the exchange: that must not end top-ups.
-    """
-    by_hash: dict[str, tuple[bool, int]] = {}
-    for outcome in outcomes:
-        sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
-        if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
-            mined = outcome.receipt.tx_hash
-            before, _ = by_hash.get(mined, (False, 0))
-            good = before or isinstance(outcome, Confirmed)
-            by_hash[mined] = (good, outcome.plan.intent.block.timestamp)
-    return tuple(by_hash.values())

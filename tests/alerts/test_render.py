@@ -5,6 +5,7 @@ from dataclasses import replace
 from keeper.alerts.actions import Done, Refusal, outcome_messages, refused_line, rehearsed_line
 from keeper.alerts.distance import LiquidationPoint
 from keeper.alerts.machine import DEFAULT_THRESHOLDS, Change, Event, Policy
+from keeper.alerts.oracle_words import oracle_line
 from keeper.alerts.render import (
     About,
     Remedies,
@@ -13,7 +14,6 @@ from keeper.alerts.render import (
     fault_line,
     health_message,
     name_of,
-    oracle_line,
     unknown_line,
 )
 from keeper.alerts.replies import health_reply, help_text, list_text, stranger_text, watching_text

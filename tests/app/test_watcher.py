@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from keeper.app.service import faults_of
+from keeper.app.own_faults import faults_of
 from keeper.app.watcher import Watcher, _until
 from keeper.chain.branch import Advance
 from keeper.engine.engine import Engine

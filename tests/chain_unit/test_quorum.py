@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from keeper.app.service import last_node
+from keeper.app.own_faults import last_node
 from keeper.chain.heads import HeadFollower
 from keeper.chain.health import NodeHealth, NodeState
 from keeper.chain.provider import NoAnswer

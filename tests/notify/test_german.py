@@ -9,8 +9,9 @@ from keeper.alerts.gauge_rules import rule_line
 from keeper.alerts.machine import DEFAULT_THRESHOLDS, Change, Event, Policy
 from keeper.alerts.measures import Known
 from keeper.alerts.messages import buttons_of
+from keeper.alerts.oracle_words import feed_name, feed_trouble, oracle_line
 from keeper.alerts.passes import pass_alerts
-from keeper.alerts.render import feed_name, feed_trouble, health_message, oracle_line
+from keeper.alerts.render import health_message
 from keeper.alerts.replies import COMMANDS, help_text
 from keeper.alerts.rules import BadRule, parse_rule
 from keeper.alerts.speech import ENGLISH, Speech, reply_of

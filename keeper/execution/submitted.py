@@ -1,0 +1,60 @@
+"""What became of an intent, as an answer, as a line of the log, and as the breaker counts it."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from keeper.errors import (
+    KeeperError,
+    Unprofitable,
+)
+from keeper.model import (
+    Confirmed,
+    Declined,
+    Intent,
+    IntentKind,
+    Outcome,
+    Rehearsed,
+    Reverted,
+    Submission,
+    Submitted,
+    Why,
+)
+
+log = structlog.get_logger()
+
+
+def declined(intent: Intent, error: KeeperError) -> Declined:
+    why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
+    return Declined(intent=intent, reason=str(error), why=why)
+
+
+def log_submission(submission: Submission) -> None:
+    intent = submission.intent
+    intent_log = log.bind(
+        intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
+    )
+    match submission:
+        case Declined(reason=reason):
+            intent_log.warning("intent.declined", reason=reason)
+        case Rehearsed(plan=plan):
+            intent_log.info("intent.rehearsed", gas_limit=plan.gas_limit)
+        case Submitted(open_plan=plan):
+            intent_log.info("intent.submitted", nonce=plan.nonce)
+
+
+def went_well(outcomes: Sequence[Outcome]) -> tuple[tuple[bool, int], ...]:
+    """Return for each mined transaction whether it did anything, and when it was decided.
+
+    One that did what one of its orders was for is no failure, whoever took the others.  A sale of
+    a deleverage can be made to revert by whoever moves the exchange: that must not end top-ups.
+    """
+    by_hash: dict[str, tuple[bool, int]] = {}
+    for outcome in outcomes:
+        sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
+        if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
+            mined = outcome.receipt.tx_hash
+            before, _ = by_hash.get(mined, (False, 0))
+            good = before or isinstance(outcome, Confirmed)
+            by_hash[mined] = (good, outcome.plan.intent.block.timestamp)
+    return tuple(by_hash.values())
