@@ -282,7 +282,7 @@ async def campaign(
 
 async def _settled() -> None:
     """Let whatever can run at this instant run first: only then may time move."""
-    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # noqa: SLF001
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # noqa: SLF001 - what waits for its turn is said nowhere else
     await asyncio.sleep(0)
     while ready:  # noqa: ASYNC110 - it waits for nothing but its turn
         await asyncio.sleep(0)

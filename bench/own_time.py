@@ -66,11 +66,11 @@ class OwnTime(selectors.DefaultSelector):
                 if what == "eth_sendRawTransaction":
                     self._sends.append((time.monotonic(), time.process_time()))
 
-        Provider._over_http = counted  # type: ignore[assignment,method-assign]  # noqa: SLF001
+        Provider._over_http = counted  # type: ignore[assignment,method-assign]  # noqa: SLF001 - the same
         try:
             yield
         finally:
-            Provider._over_http = exchange  # type: ignore[method-assign]  # noqa: SLF001
+            Provider._over_http = exchange  # type: ignore[method-assign]  # noqa: SLF001 - the same
 
     def sent_after(self, instant: float) -> tuple[float, float] | None:
         """When the first send after `instant` was acknowledged: monotonic and processor seconds."""

@@ -1,4 +1,8 @@
-"""The seams between the pure core and the shell, and between rooms that do not know one another."""
+"""The seams between the pure core and the shell, and between rooms that do not know one another.
+
+All in one file, though it is long: this is the page on which a newcomer sees every seam at once,
+and nothing in it runs.
+"""
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable

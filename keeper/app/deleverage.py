@@ -13,18 +13,14 @@ from keeper.model import (
     Address,
     Assessed,
     Deleverage,
-    Funding,
     Holdings,
-    Intent,
-    IntentKind,
     Leg,
     MarketId,
     Side,
 )
 from keeper.ports import DeleverageView
 from keeper.settings import Protect, Settings
-from keeper.strategies.intents import intent_id
-from keeper.strategies.protect import loss_if_liquidated
+from keeper.strategies.deleverage import deleverage_intent
 from keeper.strategies.text import have, health, need, usd
 from keeper.units import Base, Bps, Raw, Rounding, Wad, mul_div
 
@@ -92,7 +88,7 @@ async def plan_deleverage(
             f" {usd(entry.max_per_tx_usd)}; name less with --amount and --asset."
         )
     return Planned(
-        intent=_intent(assessed, best),
+        intent=deleverage_intent(assessed, best, "asked for by command"),
         view=reading.view,
         before=assessed,
         arithmetic=_arithmetic(best, cost),
@@ -140,24 +136,6 @@ def _ways(
             way = view.deleveraged(holdings, collateral, debt, repay, cost)
         if way is not None:
             yield way
-
-
-def _intent(assessed: Assessed, way: Deleverage) -> Intent:
-    return Intent(
-        intent_id=intent_id(IntentKind.DELEVERAGE, assessed.position, assessed.block),
-        kind=IntentKind.DELEVERAGE,
-        position=assessed.position,
-        block=assessed.block,
-        asset=way.debt.asset,
-        amount=way.repay,
-        collateral=way.collateral.asset,
-        covers=way.repay,
-        seized=way.sells,
-        funding=Funding.FLASH,
-        value_at_risk=loss_if_liquidated(assessed),
-        health_before=assessed.health_factor,
-        reason="asked for by command",
-    )
 
 
 def _arithmetic(way: Deleverage, cost: Bps) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Ipc:
             writer.write(payload + b"\n")
             await writer.drain()
             body = await self._answer(reader)
-        except BaseException:
+        except BaseException:  # undone, then raised on
             writer.close()
             raise
         if len(self._idle) < IDLE_MOST:

@@ -119,7 +119,7 @@ class Rpc(StateReads):
         )
         try:
             await rpc.check()
-        except BaseException:
+        except BaseException:  # undone, then raised on
             await rpc.close()
             raise
         return rpc

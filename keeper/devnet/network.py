@@ -221,7 +221,7 @@ class Stage:
         )
         try:
             run_apart(_freshen(process, self._kept.deployment, self._toolchain, begins_at))
-        except BaseException:
+        except BaseException:  # undone, then raised on
             process.kill()
             raise
         return process

@@ -336,7 +336,7 @@ def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # undone, then raised on
         Path(temporary).unlink(missing_ok=True)
         raise
 

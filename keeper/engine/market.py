@@ -2,6 +2,9 @@
 
 Holds memory but does no I/O: what it wants read it hands out as `Steps`, so that the engine can
 read all markets of a chain in one packed read, and `take` puts the answers where they belong.
+
+One class, though it is long: who was heard of, read, doubted and looked at are columns over the
+rows of one book, and an edit of the book must find all of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -8,6 +8,8 @@ One lock covers everything from the claim to the send and every pass over open p
 one process nonces are signed in the order in which they were claimed.  Nonces, one plan per
 position and the caps of a day hold between processes too, by the transaction that claims.  Caveat:
 what is simulated for one intent does not know what another process with the same key is doing.
+
+One class, though it is long: what that lock covers is in one place, and nothing else takes it.
 """
 
 import asyncio

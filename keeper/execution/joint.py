@@ -59,7 +59,7 @@ class JointPreparation(Preparation):
         several = Several()
         try:
             return await self._several(several, intents, view, sender)
-        except BaseException:
+        except BaseException:  # undone, then raised on
             several.leave(self._flash, several.funded)
             raise
 

@@ -2,6 +2,8 @@
 
 Nothing here trusts a chat: `Asker.operator` comes from the Telegram user id of the message or of
 the tap, and everything that moves money or stops it asks for it.
+
+One class, though it is long: a short method a command, over the same offers and their codes.
 """
 
 import secrets

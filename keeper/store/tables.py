@@ -4,6 +4,8 @@ What is asked for by SQL is a column; what only travels (a whole plan, a receipt
 ``decided_at``, ``block_time`` and ``*_since`` are chain seconds; ``at`` and other ``*_at`` are the
 machine's clock, seconds, and order nothing.
 The schema itself is made by `keeper.store.migrations`; a test compares the two.
+
+One file, though it is long: it is read beside a database, as the list of what lies there.
 """
 
 from typing import Any, ClassVar, Final

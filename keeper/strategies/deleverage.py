@@ -120,23 +120,26 @@ class Deleveraging:
         return most * 10**debt.asset.decimals // debt.price if debt.price > 0 else 0
 
     def _act(self, assessed: Assessed, way: Deleverage, words: str) -> Act:
-        return Act(
-            intent=Intent(
-                intent_id=intent_id(IntentKind.DELEVERAGE, assessed.position, assessed.block),
-                kind=IntentKind.DELEVERAGE,
-                position=assessed.position,
-                block=assessed.block,
-                asset=way.debt.asset,
-                amount=way.repay,
-                collateral=way.collateral.asset,
-                covers=way.repay,
-                seized=way.sells,
-                funding=Funding.FLASH,
-                value_at_risk=loss_if_liquidated(assessed),
-                health_before=assessed.health_factor,
-                reason=f"{words} {health(self.bounds.target)}",
-            )
-        )
+        return Act(intent=deleverage_intent(assessed, way, f"{words} {health(self.bounds.target)}"))
+
+
+def deleverage_intent(assessed: Assessed, way: Deleverage, reason: str) -> Intent:
+    """Return the intent of one deleverage: a strategy's, or one that was asked for by command."""
+    return Intent(
+        intent_id=intent_id(IntentKind.DELEVERAGE, assessed.position, assessed.block),
+        kind=IntentKind.DELEVERAGE,
+        position=assessed.position,
+        block=assessed.block,
+        asset=way.debt.asset,
+        amount=way.repay,
+        collateral=way.collateral.asset,
+        covers=way.repay,
+        seized=way.sells,
+        funding=Funding.FLASH,
+        value_at_risk=loss_if_liquidated(assessed),
+        health_before=assessed.health_factor,
+        reason=reason,
+    )
 
 
 def _words(way: Deleverage) -> str:
