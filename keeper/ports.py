@@ -36,6 +36,7 @@ from keeper.model import (
     Manners,
     MarketId,
     Message,
+    Offer,
     OpenPlan,
     Outcome,
     ParameterChange,
@@ -44,6 +45,7 @@ from keeper.model import (
     Queued,
     Receipt,
     ReserveFacts,
+    Sought,
     Spent,
     Submission,
     Touched,
@@ -508,6 +510,19 @@ class Executor(Protocol):
         """The same for several liquidations with borrowed money in one market, in as few
         transactions as can be: one submission for each, in any order.
         """
+        ...
+
+
+class RouteSource(Protocol):
+    """Somebody besides Uniswap v3's pools who may know a sale: a call of theirs, and their word."""
+
+    name: str
+    """As a person reads it."""
+    patience_s: float
+    """How long it is waited for, well below a block."""
+
+    async def offer(self, sought: Sought) -> Offer:
+        """Return what they offer, within `patience_s`.  Raises `ExecutionError`, one sentence."""
         ...
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from keeper.app.aggregators import aggregator_findings
 from keeper.app.consent import consenting, consents
 from keeper.app.finding import Finding, failed, ok, warning
 from keeper.app.lending import liquidator_finding
@@ -44,6 +45,11 @@ async def check_market(
     ):
         missing = warning(line.what, line.missing, line.remedy)
         yield missing if line.missing else ok(line.what, line.given)
+    if name == chain.markets[0].name:  # once for the chain
+        for asked in await aggregator_findings(
+            settings, chain, rpc, market=market, head=head, owner=owner
+        ):
+            yield asked
     if owner is None:
         return
     lending = await liquidator_finding(settings, chain, rpc, market=market, head=head, owner=owner)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from eth_utils.crypto import keccak
 
 from keeper.app.act import Planned
+from keeper.app.aggregators import listed
 from keeper.app.chain import OpenChain
 from keeper.app.hands import exchange_of
 from keeper.app.look import read_accounts
@@ -100,6 +101,9 @@ class Deployment:
     owner: Address | None = None
     caller: Address | None = None
     pools: tuple[Address, ...] = ()
+    targets: tuple[Address, ...] = ()
+    """Whom it may call for sales, of aggregators."""
+    spenders: tuple[Address, ...] = ()
 
 
 async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address) -> Deployment:
@@ -117,7 +121,10 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
             if kind is IntentKind.LIQUIDATE
         )
     )
-    call, contract = liquidator.deployment(owner, exchange.factory, (caller,), pools)
+    targets, spenders = listed(chain.config)
+    call, contract = liquidator.deployment(
+        owner, exchange.factory, (caller,), pools, targets=targets, spenders=spenders
+    )
     await _possible(chain, contract, exchange.factory, f"The liquidator of {owner}", "liquidator")
     return Deployment(
         planned=await _planned(chain, call, contract, "liquidator"),
@@ -129,6 +136,8 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
         caller=caller,
         factory=exchange.factory,
         pools=pools,
+        targets=targets,
+        spenders=spenders,
     )
 
 

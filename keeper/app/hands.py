@@ -1,6 +1,6 @@
 """From settings to what the keeper may do: strategies, signing policy, what things cost.  Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,13 @@ from keeper.execution.deleveraging import DeleverageRules, Deleverages
 from keeper.execution.exchange import Exchange
 from keeper.execution.flash import FlashLoans, FlashRules
 from keeper.execution.lenders import Lender, Lenders
-from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH
+from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER
 from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.pricing import Pricing
+from keeper.execution.rivals import Rivals
 from keeper.model import Address, Asset, Call, Funding, Intent, IntentKind
-from keeper.ports import MarketView, Strategy
+from keeper.ports import MarketView, RouteSource, Strategy
 from keeper.settings import Chain, Protect, Settings
 from keeper.strategies.alert_only import AlertOnly
 from keeper.strategies.deleverage import Deleveraging
@@ -111,8 +112,17 @@ def exchange_of(chain: Chain) -> Exchange:
     return Exchange(factory=factory, quoter=quoter)
 
 
-def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> Lenders | None:
-    """Return who funds what is done with borrowed money; None where no contract is configured."""
+def flash_of(
+    settings: Settings,
+    chain: Chain,
+    markets: Markets,
+    node: Node,
+    sources: Sequence[RouteSource] = (),
+) -> Lenders | None:
+    """Return who funds what is done with borrowed money; None where no contract is configured.
+
+    `sources`: who is asked for a liquidation's sale besides Uniswap v3's pools.
+    """
     if chain.liquidator is None and chain.deleverager is None:
         return None
     lenders: dict[IntentKind, Lender] = {}
@@ -133,6 +143,7 @@ def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> 
                 min_profit=settings.liquidate.min_profit_usd,
             ),
             hubs=hubs,
+            rivals=Rivals(sources) if sources else None,
         )
     if chain.deleverager is not None:
         lenders[IntentKind.DELEVERAGE] = Deleverages(
@@ -186,12 +197,14 @@ def policy_of(
             else (name, kind, to, selector)
             for name, kind, to, selector in allowed
         ]
-        if settings.liquidate.max_per_transaction > 1:
-            allowed += [
-                (name, kind, to, LIQUIDATE_EACH)
-                for name, kind, to, selector in allowed
-                if (to, selector) == (lent, LIQUIDATE)
-            ]
+        more = [LIQUIDATE_EACH] if settings.liquidate.max_per_transaction > 1 else []
+        more += [LIQUIDATE_OVER] if chain.aggregators else []
+        allowed += [
+            (name, kind, to, other)
+            for name, kind, to, selector in allowed
+            if (to, selector) == (lent, LIQUIDATE)
+            for other in more
+        ]
     if chain.deleverager is not None and IntentKind.DELEVERAGE in only:
         deleveraged = {
             name

@@ -171,7 +171,7 @@ def _executor(
         ),
         rehearse_as=settings.signing.rehearse_as,
         kill_switch=settings.signing.kill_switch_file,
-        flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
+        flash=flash_of(settings, chain.config, chain.markets, chain.rpc, chain.aggregators),
         private=private_of(chain),
         failpoint=failpoint,
     )

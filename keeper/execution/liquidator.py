@@ -117,9 +117,10 @@ def encode_over(order: Order, swap: Swap) -> bytes:
     """Return the calldata of ``liquidateOver(order, swap)``; the order's path must be empty."""
     first = _packed(order)
     head = word(2 * WORD) + word(2 * WORD + len(first))
-    fields = (swap.target, swap.spender, swap.sold, swap.min_bought, 5 * WORD, len(swap.data))
+    amounts = (swap.sold, swap.min_bought, 5 * WORD, len(swap.data))
+    fields = (word(swap.target), word(swap.spender), *map(word, amounts))
     padding = bytes(-len(swap.data) % WORD)
-    return b"".join((LIQUIDATE_OVER, head, first, *map(word, fields), swap.data, padding))
+    return b"".join((LIQUIDATE_OVER, head, first, *fields, swap.data, padding))
 
 
 def decode_profit(answer: bytes) -> tuple[int, int]:

@@ -100,6 +100,7 @@ from keeper.model.people import (
     Watch,
 )
 from keeper.model.records import Checkpoint, PassRecord
+from keeper.model.routes import Offer, Sought
 
 __all__ = [
     "Abandoned",
@@ -155,6 +156,7 @@ __all__ = [
     "Manners",
     "MarketId",
     "Message",
+    "Offer",
     "OpenPlan",
     "Outcome",
     "ParameterChange",
@@ -179,6 +181,7 @@ __all__ = [
     "Share",
     "Side",
     "Silent",
+    "Sought",
     "Source",
     "Spent",
     "Stance",
