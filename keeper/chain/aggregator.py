@@ -31,6 +31,8 @@ MOST_BRACKETS: Final = 5_000
 """In an answer: far more than a sale takes, and less than any decoder's stack."""
 REST_AFTER: Final = 3
 """Failures in a row."""
+NOT_SOLD: Final = frozenset({400, 404, 422})
+"""How a service says that it has no sale of that: 1inch says 400 for want of liquidity."""
 REST_S: Final = 60.0
 
 
@@ -102,6 +104,9 @@ class Aggregator:
                 ) from None
             self._failed()
             raise ExecutionError(f"{self.name}: no answer {within}.") from None
+        except ExecutionError as error:  # it is there, and has nothing for us
+            self._failures = 0
+            raise ExecutionError(f"{self.name}: {error}") from error
         except BadAnswer as error:
             self._failed()
             raise ExecutionError(f"{self.name}: {error}") from error
@@ -135,6 +140,8 @@ class Aggregator:
             raise BadAnswer(f"it cannot be asked ({type(error).__name__}).") from error
         if status == 429:
             self._rest(REST_S if pause_s is None else pause_s, "it asked for a pause")
+        if status in NOT_SOLD:
+            raise ExecutionError(f"HTTP {status}: {self._words(body)}.")
         if status != 200:
             raise BadAnswer(f"HTTP {status}: {self._words(body)}.")
         if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from keeper.errors import BadAnswer
+from keeper.errors import BadAnswer, ExecutionError
 from keeper.model import Address, Offer, Sought
 from keeper.units import UINT256_MAX
 
@@ -47,7 +47,9 @@ class Kind(Protocol):
         ...
 
     def offer(self, answer: Mapping[str, Any], sought: Sought) -> Offer:
-        """Return what it offers.  Raises `BadAnswer`, one sentence without its name."""
+        """Return what it offers.  Raises, one sentence without its name, `ExecutionError` where
+        it has none and `BadAnswer` for what cannot be.
+        """
         ...
 
 
@@ -73,7 +75,7 @@ class ZeroEx:
 
     def offer(self, answer: Mapping[str, Any], sought: Sought) -> Offer:
         if answer.get("liquidityAvailable") is False:
-            raise BadAnswer("it knows nobody who buys that.")
+            raise ExecutionError("it knows nobody who buys that.")
         _same(answer, "sellToken", sought.sell)
         _same(answer, "buyToken", sought.buy)
         if _number(answer, "sellAmount") != sought.amount:

@@ -27,7 +27,7 @@ from keeper.model import Address
 KEY = "k3y-of-the-stand-in"
 THIEF = Address("0x" + "7e" * 20)
 FOREVER = 2**64
-SPEC = PoolSpec(a="WETH", b="USDC", fee=500, side_usd=20_000_000)
+SPEC = PoolSpec(a="WETH", b="USDC", fee=500, side_usd=200_000_000)
 
 
 @dataclass
@@ -62,6 +62,10 @@ class StandIn:
 
     async def _zero_ex(self, query: Any) -> dict[str, Any]:
         sell, buy, amount = query["sellToken"], query["buyToken"], int(query["sellAmount"])
+        if {sell, buy} != {pool.token0 for pool in self.venue.pools} | {
+            pool.token1 for pool in self.venue.pools
+        }:
+            return {"liquidityAvailable": False, "zid": "0x0"}
         bought = await self.quoted(sell, buy, amount)
         least = bought * (10_000 - int(query["slippageBps"])) // 10_000
         spender = THIEF if self.lie == "spender" else self.venue.router

@@ -15,7 +15,7 @@ from keeper.app.chain import open_chain
 from keeper.app.checks import check_all
 from keeper.devnet.deployment import DeployedUniswap
 from keeper.devnet.network import Devnet
-from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_OVER
+from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER
 from keeper.model import (
     Address,
     Confirmed,
@@ -28,7 +28,10 @@ from keeper.model import (
 from keeper.settings import Aggregator, Settings
 from keeper.store.database import Database
 from tests.chain.aggregating import KEY, StandIn, pays, second_exchange, standing_in
+from tests.chain.test_cli import Typed, arm
+from tests.chain.test_cli import typed as typed  # noqa: PLC0414 - a fixture
 from tests.chain.test_flash import _balances, _deploy, _with
+from tests.chain.watching import watching
 
 pytestmark = pytest.mark.chain
 
@@ -90,6 +93,16 @@ async def house(devnet: Devnet, tmp_path: Path) -> AsyncIterator[House]:
         await devnet.anvil.mine()
         settings = asking(settings, *settings.chains["devnet"].aggregators, liquidator=contract)
         yield House(devnet, venue, standin, settings, contract)
+
+
+async def without_pools(house: House) -> Settings:
+    """Search an exchange that has no pools, with a liquidator that knows that one."""
+    empty = await house.devnet.deployer.deploy("UniswapV3Factory")
+    sources = house.settings.chains["devnet"].aggregators
+    settings = asking(house.settings, *sources, uniswap_factory=empty, liquidator=None)
+    contract = (await _deploy(house.devnet, settings)).contract
+    await house.devnet.anvil.mine()
+    return asking(settings, *sources, liquidator=contract)
 
 
 @pytest.mark.parametrize("kind", ["0x", "1inch"])
@@ -185,16 +198,7 @@ async def test_an_aggregator_that_is_down_costs_nothing(house: House, tmp_path: 
 
 async def test_where_no_pool_sells_it_an_aggregator_still_may(house: House) -> None:
     """The exchange that is searched has no pools: another factory without any."""
-    empty = await house.devnet.deployer.deploy("UniswapV3Factory")
-    settings = asking(
-        house.settings.model_copy(update={}),
-        *house.settings.chains["devnet"].aggregators,
-        uniswap_factory=empty,
-        liquidator=None,
-    )
-    contract = (await _deploy(house.devnet, settings)).contract
-    await house.devnet.anvil.mine()
-    settings = asking(settings, *settings.chains["devnet"].aggregators, liquidator=contract)
+    settings = await without_pools(house)
     await pays(house.devnet, house.venue, "1")
 
     submission, _ = await house.liquidate(settings=settings)
@@ -246,3 +250,82 @@ async def test_check_says_what_is_wrong_with_an_aggregator(house: House, tmp_pat
     assert [(str(f.state), f.said) for f in idle] == [
         ("warning", "they are asked for liquidations with borrowed money only")
     ]
+
+
+async def test_a_storm_goes_on_though_the_aggregator_never_answers(house: House) -> None:
+    """Nobody is left out for it, and once it failed often enough it is not asked any more."""
+    house.standin.lie = "slow"
+    async with watching(house.devnet, house.settings) as here:
+        for _ in range(6):
+            await here.tick()
+        submissions = [s for done in here.passes for s in done.submissions]
+        outcomes = [o for done in here.passes for o in done.outcomes]
+
+    sent = [s for s in submissions if isinstance(s, Submitted)]
+    assert len(sent) >= 5
+    assert all(isinstance(o, Confirmed) for o in outcomes), outcomes
+    assert {s.open_plan.plan.data[:4] for s in sent if s.open_plan.plan.data} <= {
+        LIQUIDATE,
+        LIQUIDATE_EACH,
+    }
+    asked_alone = [s for s in sent if "0x: no answer within 250 ms" in s.intent.reason]
+    assert asked_alone
+    assert len(house.standin.asked) < len(sent)
+
+
+async def test_what_no_pool_sells_goes_alone_over_the_aggregator(
+    house: House, tmp_path: Path
+) -> None:
+    """Several that could share a transaction, were there a pool for them."""
+    settings = await without_pools(house)
+    await pays(house.devnet, house.venue, "1")
+    async with watching(house.devnet, settings) as here:
+        for _ in range(8):
+            await here.tick()
+        submissions = [s for done in here.passes for s in done.submissions]
+        outcomes = [o for done in here.passes for o in done.outcomes]
+
+    sent = [s for s in submissions if isinstance(s, Submitted)]
+    assert len(sent) >= 2
+    assert {s.open_plan.plan.data[:4] for s in sent} == {LIQUIDATE_OVER}
+    pairs = {
+        (s.intent.collateral.symbol, s.intent.asset.symbol) for s in sent if s.intent.collateral
+    }
+    assert pairs == {("WETH", "USDC")}  # the only pair that it sells
+    assert all(isinstance(o, Confirmed) for o in outcomes), outcomes
+    declined = [s.reason for s in submissions if isinstance(s, Declined)]
+    assert any("No pool of the exchange buys" in reason for reason in declined)
+    weth = house.devnet.deployment.reserve("WETH").asset
+    allowance = await house.devnet.deployer.call(
+        weth, "TestnetERC20", "allowance", settings.chains["devnet"].liquidator, house.venue.router
+    )
+    assert int(allowance) == 0
+
+
+async def test_the_command_shows_what_each_source_would_leave(house: House, typed: Typed) -> None:
+    await pays(house.devnet, house.venue, "1.02")
+    arm(typed, house.devnet)
+    config, there = typed.keeper.config, house.devnet.deployment
+    text = config.read_text(encoding="utf-8").partition("[protect.alice]")
+    liquidate = "[liquidate]" + text[2].partition("[liquidate]")[2]
+    places = (
+        f'liquidator = "{house.contract}"\nuniswap_factory = "{there.uniswap.factory}"\n'
+        f'uniswap_quoter = "{there.uniswap.quoter}"\n'
+        f'aggregators = [{{ kind = "1inch", url = "{house.standin.url}", timeout_ms = 250,'
+        f' targets = ["{house.venue.router}"] }}]\n'
+    )
+    config.write_text(
+        text[0].replace("block_time_s = 1\n", f"block_time_s = 1\n{places}") + liquidate,
+        encoding="utf-8",
+    )
+    alice = there.account("alice").address
+
+    said = await typed("liquidate", alice)
+    document = (await typed("liquidate", alice, "--json")).json
+
+    [line] = [line for line in said.out.splitlines() if line.startswith("  borrowed        ")]
+    assert " WETH goes to 1inch for the " in line
+    assert "; by 1inch, others: Uniswap v3 leaves " in line
+    assert document["data"].startswith("0x" + LIQUIDATE_OVER.hex())
+    assert "; by 1inch, others: Uniswap v3 leaves " in document["borrowed"]
+    assert [str(r.headers.get("Authorization")) for r in house.standin.asked] == ["None"] * 2

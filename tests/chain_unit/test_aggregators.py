@@ -105,7 +105,6 @@ def test_what_they_offer_is_read(kind: str, answer: Mapping[str, Any], data: str
 
 
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
-    ("0x", {"liquidityAvailable": False}, "it knows nobody who buys that"),
     ("0x", {"sellToken": OTHER}, "its sellToken is another one"),
     ("0x", {"buyToken": OTHER}, "its buyToken is another one"),
     ("0x", {"sellAmount": "5123456789012345679"}, "another amount"),
@@ -153,7 +152,7 @@ def test_no_answer_breaks_the_reader(kind: str, data: st.DataObject) -> None:
 
     try:
         offer = KINDS[kind].offer({**good, key: value}, SOUGHT)
-    except BadAnswer:
+    except (BadAnswer, ExecutionError):
         return
     assert offer.target == offer.spender == HOLDER
     assert 0 <= offer.bought < 2**256
@@ -238,6 +237,25 @@ async def test_after_some_failures_it_is_left_alone_and_one_success_forgives() -
     assert [(e["event"], e["reason"]) for e in logs] == [
         ("route.resting", f"{REST_AFTER} failures in a row")
     ]
+
+
+async def test_having_no_sale_is_no_failure() -> None:
+    said: list[web.Response] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return said.pop()
+
+    async with serving(answer) as url:
+        for kind, status, body, words in (
+            (ZeroEx(), 200, {"liquidityAvailable": False}, "0x: it knows nobody who buys that"),
+            (OneInch(), 400, {"description": "insufficient liquidity"}, "1inch: HTTP 400: "),
+        ):
+            async with Aggregator(kind, terms(url)) as source:
+                for _ in range(REST_AFTER + 2):
+                    said.append(web.json_response(body, status=status))
+                    with pytest.raises(ExecutionError, match=words):
+                        await source.offer(SOUGHT)
+    assert not said
 
 
 async def test_a_pause_that_is_asked_for_is_made() -> None:
