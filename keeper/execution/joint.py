@@ -81,7 +81,8 @@ class JointPreparation(Preparation):
                     price_wei=start.price,
                 )
             except (ExecutionError, PolicyViolation, Unprofitable) as error:
-                if isinstance(error, PolicyViolation) or not self._trial.asks_others(intent):
+                alone = start is not None and self._trial.asks_others(intent, view, start.price)
+                if isinstance(error, PolicyViolation) or not alone:
                     several.refused[intent.intent_id] = error
                 continue  # not refused: it goes alone, where others are asked for its sale
             if funded is None or funded.order is None:

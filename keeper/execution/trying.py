@@ -14,7 +14,7 @@ import structlog
 from keeper.errors import ExecutionError, KeeperError
 from keeper.execution.choosing import Tried, Way, choose, proved
 from keeper.execution.data_fee import data_fee
-from keeper.execution.flash import Funded
+from keeper.execution.flash import GAS_GUESS, Funded, gas_cost
 from keeper.execution.lenders import Lender, Rivalled
 from keeper.execution.node import Footing, Node
 from keeper.execution.planning import ExecutionSettings
@@ -72,9 +72,12 @@ class Trial:
         self._chain_id = chain_id
         self._flash = flash
 
-    def asks_others(self, intent: Intent) -> bool:
-        """Tell whether anybody besides Uniswap v3's pools is asked for its sale."""
-        return self._lender(intent) is not None
+    def asks_others(self, intent: Intent, view: MarketView, price_wei: Wei) -> bool:
+        """Tell whether anybody besides Uniswap v3's pools is asked for its sale.
+
+        Nobody is where a sale that costs nothing would not be worth its gas either.
+        """
+        return self._lender(intent, view, price_wei) is not None
 
     async def best(self, case: Case, first: Funded | ExecutionError | None) -> Tried:
         """Return the way that leaves most, simulated.
@@ -82,7 +85,7 @@ class Trial:
         `first`: over Uniswap v3's pools, or why not; None for what borrows nothing.
         Raises what is wrong with it where no other will do.
         """
-        lender = self._lender(case.intent)
+        lender = self._lender(case.intent, case.view, case.start.price)
         if lender is None:
             if isinstance(first, ExecutionError):
                 raise first
@@ -92,11 +95,13 @@ class Trial:
         )
         return choose(over_pools, others, case.start.price)
 
-    def _lender(self, intent: Intent) -> Rivalled | None:
+    def _lender(self, intent: Intent, view: MarketView, price_wei: Wei) -> Rivalled | None:
         lender = self._flash
         if intent.funding is Funding.OWN or not isinstance(lender, Rivalled):
             return None
-        return lender if lender.has_rivals(intent.kind) else None
+        gas = gas_cost(GAS_GUESS, price_wei, self._pricing.native(view))
+        worth_it = intent.expected_profit - gas >= (self._settings.floor or 0)
+        return lender if worth_it and lender.has_rivals(intent.kind) else None
 
     async def _try(self, case: Case, funded: Funded | None) -> Tried:
         """Simulate it as it would be sent.  Raises `SimulationReverted`."""

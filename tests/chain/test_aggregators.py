@@ -13,6 +13,7 @@ import pytest
 from keeper.app.act import carry_out, plan_liquidation
 from keeper.app.chain import open_chain
 from keeper.app.checks import check_all
+from keeper.chain.aggregators import VALID_S
 from keeper.devnet.deployment import DeployedUniswap
 from keeper.devnet.network import Devnet
 from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER
@@ -27,6 +28,7 @@ from keeper.model import (
 )
 from keeper.settings import Aggregator, Settings
 from keeper.store.database import Database
+from keeper.units import Base
 from tests.chain.aggregating import KEY, StandIn, pays, second_exchange, standing_in
 from tests.chain.test_cli import Typed, arm
 from tests.chain.test_cli import typed as typed  # noqa: PLC0414 - a fixture
@@ -120,6 +122,7 @@ async def test_what_sells_for_more_is_taken_sent_and_kept(
     assert isinstance(submission, Submitted), submission
     plan, intent = submission.open_plan.plan, submission.intent
     assert plan.data[:4] == LIQUIDATE_OVER
+    assert plan.deadline == intent.block.timestamp + VALID_S  # not kept on sending after it
     assert f" goes to {kind} for the " in intent.reason
     assert f"; by {kind}, others: Uniswap v3 leaves " in intent.reason
     assert isinstance(outcome, Confirmed), outcome
@@ -250,6 +253,24 @@ async def test_check_says_what_is_wrong_with_an_aggregator(house: House, tmp_pat
     assert [(str(f.state), f.said) for f in idle] == [
         ("warning", "they are asked for liquidations with borrowed money only")
     ]
+
+
+async def test_nobody_is_asked_where_no_sale_could_be_worth_it(house: House) -> None:
+    await pays(house.devnet, house.venue, "1.02")
+    dear = house.settings.liquidate.model_copy(update={"min_profit_usd": Base(10**14)})
+    settings = house.settings.model_copy(update={"liquidate": dear})
+    there = house.devnet.deployment
+    async with (
+        await Database.open(settings.database.url) as database,
+        open_chain(settings, settings.select()[0]) as chain,
+    ):
+        alice, keeper = there.account("alice").address, there.account("keeper").address
+        planned = await plan_liquidation(house.settings, chain, chain.market(), alice, keeper)
+        submission, _ = await carry_out(settings, chain, database, planned, send=False)
+
+    assert isinstance(submission, Declined)
+    assert "is below the floor of 1,000,000.00 USD" in submission.reason
+    assert house.standin.asked == []
 
 
 async def test_a_storm_goes_on_though_the_aggregator_never_answers(house: House) -> None:
