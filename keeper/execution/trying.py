@@ -157,7 +157,7 @@ class Trial:
             ways = [Refused(source="others", reason=str(error))]
         for way in ways:
             if isinstance(way, Refused):
-                log.warning("route.refused", source=way.source, reason=way.reason)
+                log.info("route.refused", source=way.source, reason=way.reason)
         return ways
 
     async def _prove(self, case: Case, found: Funded | Refused) -> Way:
