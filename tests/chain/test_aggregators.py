@@ -30,6 +30,7 @@ from keeper.model import (
     Submitted,
 )
 from keeper.settings import Aggregator, Settings
+from keeper.store.actions import SqlActions
 from keeper.store.database import Database
 from keeper.units import Base
 from tests.chain.aggregating import KEY, THIEF, StandIn, pays, second_exchange, standing_in
@@ -322,9 +323,12 @@ async def test_a_storm_goes_on_though_the_aggregator_never_answers(house: House)
             await here.tick()
         submissions = [s for done in here.passes for s in done.submissions]
         outcomes = [o for done in here.passes for o in done.outcomes]
+    async with await Database.open(house.settings.database.url) as database:
+        shown = await SqlActions(database).last(100)  # what `keeper actions` prints
 
     sent = [s for s in submissions if isinstance(s, Submitted)]
     assert len(sent) >= 5
+    assert any("others: 0x: no answer within 250 ms" in action.reason for action in shown)
     assert all(isinstance(o, Confirmed) for o in outcomes), outcomes
     assert {s.open_plan.plan.data[:4] for s in sent if s.open_plan.plan.data} <= {
         LIQUIDATE,
