@@ -17,7 +17,7 @@ from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVE
 from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.pricing import Pricing
-from keeper.execution.rivals import Rivals
+from keeper.execution.rivals import Asked, Rivals
 from keeper.model import Address, Asset, Call, Funding, Intent, IntentKind
 from keeper.ports import MarketView, RouteSource, Strategy
 from keeper.settings import Chain, Protect, Settings
@@ -143,7 +143,7 @@ def flash_of(
                 min_profit=settings.liquidate.min_profit_usd,
             ),
             hubs=hubs,
-            rivals=Rivals(sources) if sources else None,
+            rivals=Rivals(sources, Asked(chain.aggregators_asked)) if sources else None,
         )
     if chain.deleverager is not None:
         lenders[IntentKind.DELEVERAGE] = Deleverages(

@@ -17,7 +17,7 @@ from keeper.execution.exchange import Exchange, Hop, encode_path
 from keeper.execution.liquidator import Order, encode_order, encode_over
 from keeper.execution.node import Node, parse_bytes, pinned
 from keeper.execution.over import Need
-from keeper.execution.rivals import Refused, Rivals
+from keeper.execution.rivals import Asked, Refused, Rivals
 from keeper.execution.routes import Routes, Sale
 from keeper.execution.worth import Worth
 from keeper.model import Address, Asset, BlockRef, Call, Hash, Intent, IntentKind, Sought
@@ -209,9 +209,11 @@ class FlashLoans:
     ) -> tuple[Funded | Refused, ...]:
         """Return the same liquidation with its collateral sold as others offer; none is believed.
 
-        `first`: as `fund` found it over Uniswap v3's pools, or None.
+        `first`: as `fund` found it over Uniswap v3's pools, or None where that is nothing.
         """
         if self._rivals is None or intent.collateral in (None, intent.asset):
+            return ()
+        if first is not None and self._rivals.asked is Asked.OTHERWISE:
             return ()
         _, premium_bps = await asyncio.gather(
             self.check(pool, sender, view.block), self._premium(pool, view.block)

@@ -8,6 +8,7 @@ block wait no longer than one.  Later ones go without.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from keeper.errors import ExecutionError
@@ -26,10 +27,19 @@ class Refused:
     reason: str
 
 
+class Asked(StrEnum):
+    """When others are asked."""
+
+    ALWAYS = "always"
+    OTHERWISE = "otherwise"
+    """Only where Uniswap v3's pools have no sale that would come to pass: it waits for nobody."""
+
+
 class Rivals:
     """Sources of routes besides Uniswap v3's pools."""
 
-    def __init__(self, sources: Sequence[RouteSource]) -> None:
+    def __init__(self, sources: Sequence[RouteSource], asked: Asked = Asked.ALWAYS) -> None:
+        self.asked = asked
         self._sources = tuple(sources)
         self._block: Hash | None = None
         self._until = 0.0

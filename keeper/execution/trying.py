@@ -93,6 +93,8 @@ class Trial:
         over_pools, others = await asyncio.gather(
             self._try_or_say(case, first), self._others(lender, case, first)
         )
+        if isinstance(over_pools, ExecutionError) and not others:  # asked only now
+            others = await self._others(lender, case, over_pools)
         return choose(over_pools, others, case.start.price)
 
     def _lender(self, intent: Intent, view: MarketView, price_wei: Wei) -> Rivalled | None:
@@ -154,7 +156,7 @@ class Trial:
             )
             ways = list(await asyncio.gather(*(self._prove(case, one) for one in found)))
         except KeeperError as error:
-            ways = [Refused(source="others", reason=str(error))]
+            ways = [Refused(source="all of them", reason=str(error))]
         for way in ways:
             if isinstance(way, Refused):
                 log.info("route.refused", source=way.source, reason=way.reason)

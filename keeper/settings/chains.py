@@ -64,6 +64,7 @@ def _market(value: object) -> object:
 
 
 AggregatorKind = Literal["0x", "1inch"]
+AggregatorsAsked = Literal["always", "otherwise"]
 AGGREGATORS: Final[dict[str, str]] = {"0x": "https://api.0x.org", "1inch": "https://api.1inch.dev"}
 """Where each is asked, where nothing else is said."""
 PATIENCE_MS: Final = 500
@@ -175,6 +176,11 @@ class Chain(Section):
         (),
         description="Services that are asked for sales besides Uniswap v3's pools, as tables with "
         "kind and targets; none by default.  They need a liquidator.",
+    )
+    aggregators_asked: AggregatorsAsked = Field(
+        "always",
+        description="When: always, and the better sale is taken, or otherwise, only where Uniswap "
+        "v3's pools have none, so that no liquidation that they can pay for waits.",
     )
     pending: bool = Field(
         default=False,

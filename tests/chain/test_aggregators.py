@@ -16,6 +16,7 @@ from keeper.app.act import carry_out, plan_liquidation
 from keeper.app.chain import open_chain
 from keeper.app.checks import check_all
 from keeper.chain.aggregators import VALID_S
+from keeper.devnet import uniswap
 from keeper.devnet.deployment import DeployedUniswap
 from keeper.devnet.network import Devnet
 from keeper.errors import ConfigError
@@ -237,6 +238,33 @@ async def test_where_no_pool_sells_it_an_aggregator_still_may(house: House) -> N
     assert isinstance(declined, Declined)
     assert "No pool of the exchange buys" in declined.reason
     assert "0x: It would revert: swap too small (" in declined.reason
+
+
+async def test_asked_only_otherwise_nobody_waits_whose_pools_can_pay(house: House) -> None:
+    settings = asking(
+        house.settings,
+        *house.settings.chains["devnet"].aggregators,
+        aggregators_asked="otherwise",
+    )
+    await pays(house.devnet, house.venue, "1.02")
+
+    over_pools, _ = await house.liquidate(settings=settings)
+    asked = len(house.standin.asked)
+    # the pools fall behind the market: their sale would leave nothing, or less than its gas
+    there = house.devnet
+    symbols = {reserve.asset: reserve.symbol for reserve in there.deployment.reserves}
+    prices = {symbol: await there.asset_price(symbol) for symbol in symbols.values()}
+    prices["WETH"] *= Decimal("0.9")
+    await uniswap.align(there.deployer, there.deployment.uniswap, symbols, prices)
+    otherwise, _ = await house.liquidate(settings=settings)
+
+    assert isinstance(over_pools, Rehearsed), over_pools
+    assert over_pools.plan.data[:4] == LIQUIDATE
+    assert "others:" not in over_pools.intent.reason
+    assert asked == 0
+    assert isinstance(otherwise, Rehearsed), otherwise
+    assert otherwise.plan.data[:4] == LIQUIDATE_OVER
+    assert "others: Uniswap v3: Not worth it" in otherwise.intent.reason
 
 
 async def test_what_the_liquidator_does_not_list_is_not_called_and_check_says_so(
