@@ -359,12 +359,15 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept -= self._to_read  # what spoke of them was heard after they were asked
         repaired = self._check(read)
         for holdings in read:
-            try:
-                self._unsettle(self.book.put(holdings))
+            account = holdings.account
+            try:  # what the sweep read and found as it was is no edit
+                if self.book.get(account) != holdings:
+                    self.book.put(holdings)
             except BadHoldings as error:  # of this account alone: the others go on
-                self._unreadable[holdings.account] = str(error)
+                self._unreadable[account] = str(error)
             else:
-                self._unreadable.pop(holdings.account, None)
+                self._unreadable.pop(account, None)
+                self.unsettle((account,))
         self._restored -= was_restored
         distrusted = self._distrust() if not was_restored.isdisjoint(repaired) else 0
         self._unreadable.update((*seen.unreadable, *besides.unreadable))
