@@ -49,6 +49,7 @@ from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
+from keeper.store.permits import SqlPermits
 from keeper.store.records import SqlRecords
 from keeper.store.upkeep import bind_chain
 from keeper.units import Wei
@@ -171,6 +172,7 @@ class Watcher:
                 signer=signer,
                 on_settled=self._on_settled,
                 liquidating=liquidating,
+                permits=SqlPermits(self._database),
             )
             for one, why in zip(executor.parts, self._disarmed, strict=False):
                 if why:  # a chain that is opened again is not armed again

@@ -99,6 +99,7 @@ from keeper.model.people import (
     Thresholds,
     Watch,
 )
+from keeper.model.permits import Permit, SignedPermit
 from keeper.model.records import Checkpoint, PassRecord
 
 __all__ = [
@@ -160,6 +161,7 @@ __all__ = [
     "ParameterChange",
     "PassRecord",
     "Pending",
+    "Permit",
     "Plan",
     "PositionId",
     "PriceVerdict",
@@ -178,6 +180,7 @@ __all__ = [
     "Severity",
     "Share",
     "Side",
+    "SignedPermit",
     "Silent",
     "Source",
     "Spent",
