@@ -409,7 +409,11 @@ async def test_check_says_which_consents_are_missing(devnet: Devnet, tmp_path: P
     assert f"gave {keeper} no mandate that is in force" in before[0][1]
     assert f"to {contract}, operator {keeper}, pool {there.pool}" in before[0][2]
     assert before[1][1].startswith("0.00 WETH of ")
-    assert before[1][2] == f"let it approve {contract} on the aToken {weth}"
+    alice = there.account("alice").address
+    assert before[1][2] == (
+        f"let it approve {contract} on the aToken {weth}, or sign a permit with"
+        f" `keeper permit {alice} --collateral WETH`"
+    )
     assert [state for state, _, _ in less] == ["warning", "ok"]
     assert "at most 49,999.00 USD at once" in less[0][1]
     assert less[0][2] == "lower protect's max_per_tx_usd, or ask for another mandate"
