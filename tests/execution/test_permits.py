@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.errors import BadAnswer, ConfigError
+from keeper.errors import BadAnswer, ConfigError, ExecutionError
 from keeper.execution.permits import (
     CURVE,
     Domain,
@@ -21,6 +21,7 @@ from keeper.execution.permits import (
     typed_data,
     uselessness,
 )
+from keeper.execution.signer import KeystoreSigner
 from keeper.model import Address, Asset, Permit
 
 KEY = Account.from_key("0x" + "b0" * 32)
@@ -69,17 +70,36 @@ def test_what_is_hashed_is_what_eth_account_hashes(
 
 
 def test_the_signer_is_recovered_from_every_form_a_wallet_answers_in() -> None:
-    hashed = digest(PERMIT, DOMAIN.separator)
-    long = signature()
-    with_parity = long[:64] + bytes([long[64] - 27])
-    short = bytearray(long[:64])
-    short[32] |= (long[64] - 27) << 7
+    seen = set()
+    for nonce in range(16):  # until both parities came
+        of = replace(PERMIT, nonce=nonce)
+        hashed, long = digest(of, DOMAIN.separator), signature(of)
+        with_parity = long[:64] + bytes([long[64] - 27])
+        short = bytearray(long[:64])
+        short[32] |= (long[64] - 27) << 7
+        seen.add(long[64])
 
-    for form in (long, with_parity, bytes(short)):
-        v, r, s = parse_signature("0x" + form.hex())
-        assert (r + s + bytes([v])) == long
-        assert signer_of(hashed, v, r, s) == OWNER
+        for form in (long, with_parity, bytes(short)):
+            v, r, s = parse_signature("0x" + form.hex())
+            assert (r + s + bytes([v])) == long
+            assert signer_of(hashed, v, r, s) == OWNER
+    assert seen == {27, 28}
     assert parse_signature(long.hex().upper()) == parse_signature("0x" + long.hex())
+
+
+def test_a_key_signs_permits_of_its_own_tokens_and_no_others() -> None:
+    signer = KeystoreSigner.plain(KEY.key.hex(), 31_337)
+
+    signed = signer.sign_permit(PERMIT, DOMAIN)
+
+    assert (signed.r + signed.s + bytes([signed.v])) == signature()
+    for permit, domain in (
+        (replace(PERMIT, owner=TOKEN), DOMAIN),
+        (PERMIT, replace(DOMAIN, token=OWNER)),
+        (PERMIT, replace(DOMAIN, chain_id=1)),
+    ):
+        with pytest.raises(ExecutionError, match="signs permits of its own tokens only"):
+            signer.sign_permit(permit, domain)
 
 
 @pytest.mark.parametrize(
