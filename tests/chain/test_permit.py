@@ -214,6 +214,26 @@ async def test_a_permit_that_is_of_no_use_is_declined_in_words(
     assert said in declined[0]
 
 
+async def test_a_damaged_signature_in_the_database_is_found_by_the_simulation(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    there = devnet.deployment
+    contract = await deployed(devnet)
+    settings = settings_for(devnet, tmp_path, contract)
+    await consent(devnet, contract, approve=False)
+    await given(devnet, settings)
+    async with permits_in(settings) as permits:
+        [kept] = await permits.signed(there.chain_id)
+        await permits.keep(replace(kept, r=b"\x01" * 32), b"\x01" * 32, by="test")
+    async with watching(devnet, settings) as here:
+        await _down_to(devnet, "1.08")
+        done = await here.tick()
+
+    token = there.reserve("WETH").a_token
+    declined = [s.reason for s in done.submissions if isinstance(s, Declined)]
+    assert declined == [f"It would revert: token refused ({token})."]
+
+
 async def _void(devnet: Devnet, settings: Settings, permit: Permit) -> None:
     """Have the owner use up the permit's number with another of nothing: how one is taken back."""
     alice, bob = devnet.deployment.account("alice"), devnet.deployment.account("bob")
@@ -238,6 +258,7 @@ async def test_a_borrower_signs_what_the_command_prints_and_it_goes_along_with_t
     lend(typed, devnet, contract)
     await consent(devnet, contract, approve=False)
 
+    missing = await typed("deleverage", alice, "--target", "1.3")
     printed = await typed("permit", alice, "--valid-for", "7d")
     assert printed.code == 0, printed.err
     message = printed.json["message"]
@@ -247,6 +268,8 @@ async def test_a_borrower_signs_what_the_command_prints_and_it_goes_along_with_t
     planned = await typed("deleverage", alice, "--target", "1.3")
     sent = await typed("deleverage", alice, "--target", "1.3", "--send")
 
+    assert "allowed         0.00 WETH of 17.4631 WETH supplied may be sold\n" in missing.out
+    assert f"or sign a permit with `keeper permit {alice} --collateral WETH`" in missing.out
     assert printed.json["domain"]["verifyingContract"] == weth
     assert (message["owner"], message["spender"]) == (alice, contract)
     assert "once, as number 0 of its permits" in printed.err

@@ -128,7 +128,7 @@ def test_a_sale_that_costs_more_health_than_it_brings_is_none() -> None:
     assert view.deleverage_to_reach(holdings, collateral, debt, found.health_factor, Bps(0)) is None
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("revision", [1, 8, 10])
 @given(
     weth=st.integers(10**17, 10**22),
     lst=st.integers(0, 10**21),
