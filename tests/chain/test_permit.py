@@ -34,6 +34,7 @@ from keeper.model import (
 )
 from keeper.settings import Settings
 from keeper.store.database import Database
+from keeper.store.people import SqlPeople
 from keeper.store.permits import SqlPermits
 from keeper.units import UINT256_MAX, WAD
 from tests.chain.test_act_by_hand import down_to, lend
@@ -433,6 +434,14 @@ async def test_the_keepers_own_account_signs_at_once_only_armed(
     used = int(await devnet.anvil.rpc("eth_getTransactionCount", alice.address, "latest"), 16)
     adopted = config.replace("[signing]", f"[signing]\nadopt_nonce = {used}")
     typed.keeper.config.write_text(adopted, encoding="utf-8")
+    await typed("kill-switch", "on")
+    stopped = await typed("permit", alice.address, "--sign")
+    await typed("kill-switch", "off")
+    url = str(typed.keeper.config.parent / "keeper.sqlite3")
+    async with await Database.open(url) as database:
+        await SqlPeople(database).pause("paused by somebody", by="somebody")
+        paused = await typed("permit", alice.address, "--sign")
+        await SqlPeople(database).pause("", by="somebody")
     signed = await typed("permit", alice.address, "--sign", "--amount", "12", "--json")
     await down_to(devnet, "1.09")
     await devnet.anvil.set_interval_mining(1)
@@ -444,6 +453,8 @@ async def test_the_keepers_own_account_signs_at_once_only_armed(
     )
     assert unarmed.code == 2
     assert "is not armed, so nothing is signed" in unarmed.sentence
+    assert "keeper.stop is there, so nothing is signed" in stopped.sentence
+    assert paused.sentence == "Nothing was signed: the keeper is paused by somebody."
     assert (signed.code, signed.json["value_raw"]) == (0, str(12 * 10**18)), signed.err
     assert sent.code == 0, sent.err
     assert 0 < await allowance(devnet, contract) < 12 * 10**18
@@ -474,10 +485,12 @@ async def test_what_cannot_be_asked_is_one_sentence(typed: Typed, devnet: Devnet
 
 async def test_there_must_be_a_deleverager_that_takes_permits(typed: Typed, devnet: Devnet) -> None:
     alice = devnet.deployment.account("alice").address
+    none = await typed("permit", alice)
     lend(typed, devnet, Address("0x" + "77" * 20))
-
     said = await typed("permit", alice)
 
+    assert none.code == 2
+    assert "devnet has no deleverager: deploy one with" in none.sentence
     assert said.code == 2
     assert said.sentence.startswith(f"There is no deleverager of ours at 0x{'77' * 20}")
 
