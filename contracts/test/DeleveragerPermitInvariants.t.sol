@@ -90,7 +90,7 @@ contract Signers is Base {
 
     function byStranger(uint8 who, uint96 repay, bytes32 intent) external {
         Deleverager.Order memory order = _order(accounts[who % 2], uint256(repay) % OWED, intent);
-        vm.prank(who % 3 == 0 ? address(0xBAD) : accounts[(who + 1) % 2]);
+        vm.prank(who % 3 == 0 ? address(0xBAD) : accounts[(uint256(who) + 1) % 2]);
         try deleverager.deleverageWithPermit(order, last[order.account]) {
             _wrong("a stranger's order was taken");
         } catch {}
@@ -99,8 +99,8 @@ contract Signers is Base {
     /// `whose`: the permit may be another's.
     function _run(address sender, uint8 who, uint8 whose, uint256 repay, bytes32 intent, bool plain) private {
         Deleverager.Order memory order = _order(accounts[who % 2], repay, intent);
-        Deleverager.Permit memory permit = last[accounts[(whose % 5 == 0 ? who + 1 : who) % 2]];
-        address other = accounts[(who + 1) % 2];
+        Deleverager.Permit memory permit = last[accounts[(whose % 5 == 0 ? uint256(who) + 1 : who) % 2]];
+        address other = accounts[(uint256(who) + 1) % 2];
         uint256 held = aToken.balanceOf(order.account);
         uint256 others = aToken.balanceOf(other) + aToken.allowance(other, address(deleverager)) * 3;
         uint256 nonce = aToken.nonces(order.account);
