@@ -100,6 +100,7 @@ from keeper.model.people import (
     Thresholds,
     Watch,
 )
+from keeper.model.permits import Permit, SignedPermit
 from keeper.model.records import Checkpoint, PassRecord
 
 __all__ = [
@@ -161,6 +162,7 @@ __all__ = [
     "ParameterChange",
     "PassRecord",
     "Pending",
+    "Permit",
     "Plan",
     "PositionId",
     "PriceVerdict",
@@ -180,6 +182,7 @@ __all__ = [
     "Severity",
     "Share",
     "Side",
+    "SignedPermit",
     "Silent",
     "Source",
     "Spent",
