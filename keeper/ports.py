@@ -43,6 +43,7 @@ from keeper.model import (
     PassRecord,
     Plan,
     Queued,
+    ReadAccounts,
     Receipt,
     ReserveFacts,
     Sought,
@@ -292,6 +293,15 @@ class LendingAdapter(Protocol[M, Obs]):
         known: Callable[[Address], Holdings | None],
     ) -> Steps[Obs]:
         """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
+        ...
+
+    def observe_accounts(
+        self,
+        market: M,
+        accounts: Sequence[Address],
+        known: Callable[[Address], Holdings | None],
+    ) -> Steps[ReadAccounts]:
+        """Read the accounts alone, as `observe` does."""
         ...
 
     def inventory(self, market: M, owner: Address, block: BlockRef) -> Steps[Inventory]:

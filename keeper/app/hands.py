@@ -8,8 +8,8 @@ from keeper.app.registry import EXCHANGES, HUBS, NATIVE
 from keeper.engine.decide import Hand
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
-from keeper.execution.deleverager import DELEVERAGE
-from keeper.execution.deleveraging import DeleverageRules, Deleverages
+from keeper.execution.deleverager import DELEVERAGE, DELEVERAGE_WITH_PERMIT
+from keeper.execution.deleveraging import DeleverageRules, Deleverages, Permits
 from keeper.execution.exchange import Exchange
 from keeper.execution.flash import FlashLoans, FlashRules
 from keeper.execution.lenders import Lender, Lenders
@@ -117,11 +117,14 @@ def flash_of(
     chain: Chain,
     markets: Markets,
     node: Node,
+    *,
+    permits: Permits | None = None,
     sources: Sequence[RouteSource] = (),
 ) -> Lenders | None:
     """Return who funds what is done with borrowed money; None where no contract is configured.
 
-    `sources`: who is asked for a liquidation's sale besides Uniswap v3's pools.
+    `permits`: what borrowers signed for the deleverager.  `sources`: who is asked for a
+    liquidation's sale besides Uniswap v3's pools.
     """
     if chain.liquidator is None and chain.deleverager is None:
         return None
@@ -151,6 +154,7 @@ def flash_of(
             exchange=exchange,
             rules=DeleverageRules(contract=chain.deleverager, max_slippage=slippage),
             hubs=hubs,
+            permits=permits,
         )
     return Lenders(lenders)
 
@@ -214,8 +218,9 @@ def policy_of(
             if name in markets
         }
         allowed += [
-            (name, IntentKind.DELEVERAGE, chain.deleverager, DELEVERAGE)
+            (name, IntentKind.DELEVERAGE, chain.deleverager, selector)
             for name in sorted(deleveraged)
+            for selector in (DELEVERAGE, DELEVERAGE_WITH_PERMIT)
         ]
     return SigningPolicy(
         chain_id=chain.chain_id,

@@ -62,6 +62,7 @@ from keeper.model.market import (
     Holdings,
     MarketId,
     PositionId,
+    ReadAccounts,
     ReserveFacts,
     Side,
     Touched,
@@ -99,6 +100,7 @@ from keeper.model.people import (
     Thresholds,
     Watch,
 )
+from keeper.model.permits import Permit, SignedPermit
 from keeper.model.records import Checkpoint, PassRecord
 from keeper.model.routes import Offer, Sought
 
@@ -162,11 +164,13 @@ __all__ = [
     "ParameterChange",
     "PassRecord",
     "Pending",
+    "Permit",
     "Plan",
     "PositionId",
     "PriceVerdict",
     "Queued",
     "Quote",
+    "ReadAccounts",
     "Receipt",
     "Reckoned",
     "Reference",
@@ -180,6 +184,7 @@ __all__ = [
     "Severity",
     "Share",
     "Side",
+    "SignedPermit",
     "Silent",
     "Sought",
     "Source",
