@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.devnet.anvil import Anvil
 from keeper.devnet.deploy_v3_0 import deploy_v3_0
 from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import BASE_FEE_WEI, Devnet, Stage, start
 from keeper.devnet.seed import seed
 from keeper.devnet.toolchain import Toolchain, ensure
 from keeper.errors import RpcError
+from tests.chain.going_back import head_of, still
 
 POSITIONS = 60
 
@@ -48,38 +48,19 @@ async def devnet(stage: Stage) -> AsyncIterator[Devnet]:
         stage.restart()
     async with stage.devnet() as opened:
         anvil = opened.anvil
-        before = await _head(anvil)
+        before = await head_of(anvil)
         snapshot = await anvil.snapshot()
         yield opened
         try:
-            await _still(anvil)
+            await still(anvil)
             await anvil.revert(snapshot)
             await anvil.set_automine(on=True)
             await anvil.set_next_base_fee(BASE_FEE_WEI)
-            same = await _head(anvil) == before
+            same = await head_of(anvil) == before
         except RpcError:
             same = False
     if not same:
         stage.restart()
-
-
-async def _still(anvil: Anvil) -> None:
-    """Let nothing be mined by itself any more.
-
-    A block that is in the making while Anvil goes back is put on top of what was undone: a head
-    without parents.  Anvil makes one block at a time, so ours comes after one that was begun.
-    """
-    await anvil.set_interval_mining(0)
-    await anvil.set_automine(on=False)
-    await anvil.drop_all_transactions()
-    await anvil.mine()
-
-
-async def _head(anvil: Anvil) -> object:
-    """Return the head's hash, and its parent's as far as Anvil has the parent."""
-    head = await anvil.rpc("eth_getBlockByNumber", "latest", False)
-    parent = await anvil.rpc("eth_getBlockByHash", head["parentHash"], False)
-    return head["hash"], parent and parent["hash"]
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from keeper.engine.passes import Pass
 from keeper.errors import ConfigError, RpcError
 from keeper.execution import node as node_module
 from keeper.execution.node import Footing, footing
-from keeper.model import Act, Address, BlockRef, FeedState, Intent, Side, Submitted
+from keeper.model import Act, Address, BlockRef, Declined, FeedState, Intent, Side, Submitted
 from keeper.oracles.judge import judge
 from keeper.strategies.queue import queue
 from keeper.units import WAD
+from tests.chain.going_back import head_of, still
 from tests.chain.watching import (
     MARKET,
     Crowd,
@@ -54,7 +55,7 @@ async def devnet_of(stage: Stage) -> AsyncIterator[Devnet]:
     """The devnet as it was at first; made anew where a reorg has spoilt the way back."""
     async with stage.devnet() as devnet:
         anvil = devnet.anvil
-        before = (await anvil.rpc("eth_getBlockByNumber", "latest", False))["hash"]
+        before = await head_of(anvil)
         snapshot = await anvil.snapshot()
         try:
             yield devnet
@@ -62,11 +63,11 @@ async def devnet_of(stage: Stage) -> AsyncIterator[Devnet]:
             stage.restart()
             raise
         try:
-            await anvil.set_automine(on=True)
-            await anvil.drop_all_transactions()
+            await still(anvil)
             await anvil.revert(snapshot)
+            await anvil.set_automine(on=True)
             await anvil.set_next_base_fee(BASE_FEE_WEI)
-            same = (await anvil.rpc("eth_getBlockByNumber", "latest", False))["hash"] == before
+            same = await head_of(anvil) == before
         except RpcError:
             same = False
     if not same:
@@ -290,9 +291,20 @@ async def _duplicates(devnet: Devnet, here: Watching, since: int) -> list[str]:
         done[account] = done.get(account, 0) + 1
     return [
         f"{account} was liquidated {count} times for {len(decided.get(account, ()))} decisions"
+        f" ({'; '.join(_became(here.passes, account))})"
         for account, count in done.items()
         if count > len(decided.get(account, ()))
     ]
+
+
+def _became(passes: Sequence[Pass], account: str) -> Iterator[str]:
+    """Say what the passes know of an account's intents, and which blocks they were of."""
+    yield "blocks " + ", ".join(str(done.block.number) for done in passes[-8:])
+    for done in passes:
+        for one in done.submissions:
+            if one.intent.position.account == account:
+                why = one.reason if isinstance(one, Declined) else ""
+                yield f"{done.block.number} {one.intent.intent_id} {type(one).__name__} {why}"
 
 
 @contextmanager
