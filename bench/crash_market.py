@@ -29,8 +29,9 @@ _OPCODES: Final = {
     for code, name in (
         (0x01, "add"), (0x02, "mul"), (0x11, "gt"), (0x14, "eq"), (0x15, "iszero"), (0x17, "or"),
         (0x1B, "shl"), (0x1C, "shr"), (0x33, "caller"), (0x35, "calldataload"),
-        (0x36, "calldatasize"), (0x37, "calldatacopy"), (0x3D, "returndatasize"), (0x3E, "returndatacopy"),
-        (0x50, "pop"), (0x52, "mstore"), (0x54, "sload"), (0x55, "sstore"), (0x56, "jump"),
+        (0x36, "calldatasize"), (0x37, "calldatacopy"), (0x3D, "returndatasize"),
+        (0x3E, "returndatacopy"), (0x50, "pop"), (0x52, "mstore"), (0x54, "sload"),
+        (0x55, "sstore"), (0x56, "jump"),
         (0x57, "jumpi"), (0x5A, "gas"), (0x80, "dup1"), (0x81, "dup2"), (0x90, "swap1"),
         (0xF1, "call"), (0xF3, "return"), (0xFD, "revert"),
     )
