@@ -6,8 +6,9 @@ and answers `Rehearsed`.
 
 One lock covers everything from the claim to the send and every pass over open plans, so that in
 one process nonces are signed in the order in which they were claimed.  Nonces, one plan per
-position and the caps of a day hold between processes too, by the transaction that claims.  Caveat:
-what is simulated for one intent does not know what another process with the same key is doing.
+position, the caps of a day and the least balance hold between processes too, by the transaction
+that claims.  Caveat: what is simulated for one intent does not know what another process with the
+same key is doing, nor does what is decided to spend of its tokens.
 
 One class, though it is long: what that lock covers is in one place, and nothing else takes it.
 """
@@ -394,7 +395,9 @@ class TxExecutor:
             plan,
             address,
             max(ground.nonce, ground.pending_nonce),
-            self._policy.allowance(since=block.timestamp - DAY_S),
+            self._policy.allowance(
+                since=block.timestamp - DAY_S, balance_wei=ground.balance_wei, nonce=ground.nonce
+            ),
         )
         self._ledger.claimed(claim)
         return claim
