@@ -296,9 +296,10 @@ class TxExecutor:
             return tuple(out)
         if not self._arming.armed:
             weights = [share.gas for share in ready.plan.shares]
-            parts = zip(ready.plan.parts, costs(ready.cost, weights), strict=True)
+            paid = costs(ready.cost, weights)
+            parts = zip(ready.plan.parts, ready.each_health_after, paid, strict=True)
             return (
-                *(Rehearsed(plan=plan, health_after=None, cost=cost) for plan, cost in parts),
+                *(Rehearsed(plan=plan, health_after=h, cost=cost) for plan, h, cost in parts),
                 *out,
             )
         await before.wait()
@@ -313,8 +314,11 @@ class TxExecutor:
             except KeeperError as error:
                 self._preparation.leave(ready)
                 return (*(declined(intent, error) for intent in ready.plan.intents), *out)
-        parts_sent = (replace(sent, plan=plan) for plan in sent.plan.parts)
-        return (*(Submitted(open_plan=part, health_after=None) for part in parts_sent), *out)
+        each = zip(sent.plan.parts, ready.each_health_after, strict=True)
+        return (
+            *(Submitted(open_plan=replace(sent, plan=p), health_after=h) for p, h in each),
+            *out,
+        )
 
     async def _in_turn(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         try:
