@@ -36,8 +36,11 @@ FACTORY: Final = Address("0x" + "fa" * 20)
 MAX_FEE_WEI: Final = Wei(16 * 10**8)
 MOST_GAS_WEI: Final = Wei(10**16)
 """A transaction's: no transaction of ours may ever cost more."""
-MOST_REVERTS: Final = 50
+MOST_REVERTS: Final = 10_000
 """Whatever others took is a revert where it was all of a transaction: not what is judged here."""
+DEADLINE_S: Final = 3_000
+"""Chain seconds, which are blocks here: on a busy machine they run ahead of a keeper, and an order
+that is always late would never end."""
 _TOKEN: Final = Asset(address=TARGET, symbol="COIN", decimals=18)
 
 
@@ -59,7 +62,11 @@ def wiring(
     return {
         "flash": FlashLoans(node=rpc, exchange=exchange, rules=rules, hubs=lambda _view: ()),
         "settings": replace(
-            settings, max_fee_wei=MAX_FEE_WEI, most_reverts=MOST_REVERTS, floor=rules.min_profit
+            settings,
+            max_fee_wei=MAX_FEE_WEI,
+            most_reverts=MOST_REVERTS,
+            deadline_s=DEADLINE_S,
+            floor=rules.min_profit,
         ),
         "policy": replace(
             caps,
