@@ -19,6 +19,8 @@ from keeper.model import Act, Address, Assessed, Assessment, BlockRef, Decision,
 EVERY_S: Final = 3_600
 MOVED: Final = 100
 """A hundredth."""
+MOST_A_PASS: Final = 1_000
+"""Rows of health, and of refusals, of whom nobody watches."""
 _NUMBER: Final = re.compile(r"\d[\d.,]*")
 
 
@@ -63,7 +65,7 @@ class Standing:
         watched: Mapping[str, AbstractSet[Address]],
         acted: Container[PositionId],
     ) -> tuple[tuple[Assessment, ...], tuple[Act | Refuse, ...]]:
-        """Return what is worth a row of what `block`'s pass found and decided.
+        """Return what is worth a row of what `block`'s pass found and decided, in their order.
 
         `watched` by the name of each market that was read; `acted`: positions that something is
         on its way for, or ended.  Of markets that were not read everything stays remembered.
@@ -72,16 +74,20 @@ class Standing:
         refused = {p: kept for p, kept in self._refused.items() if p.market.name not in watched}
         self._next = (health, refused)
         history: list[Assessment] = []
+        room = MOST_A_PASS
         for one in assessments:
             position = one.position
             now = _of(one, block)
             before = self._health.get(position)
             always = position in acted or position.account in watched.get(position.market.name, ())
-            if always or before is None or _moved(before, now):
+            new = before is None or _moved(before, now)
+            if always or (new and room):
                 history.append(one)
                 health[position] = now
-            else:
+                room -= not always
+            elif before is not None:
                 health[position] = before
+        room = MOST_A_PASS
         worth: list[Act | Refuse] = []
         for decision in decisions:
             match decision:
@@ -90,9 +96,13 @@ class Standing:
                 case Refuse(position=position):
                     said = _Refused(_hour(position, block), _gist(decision.reason))
                     always = position.account in watched.get(position.market.name, ())
-                    if always or self._refused.get(position) != said:
+                    before_that = self._refused.get(position)
+                    if always or (before_that != said and room):
                         worth.append(decision)
-                    refused[position] = said
+                        refused[position] = said
+                        room -= not always
+                    elif before_that is not None:
+                        refused[position] = before_that
                 case _:
                     pass
         return tuple(history), tuple(worth)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.engine.standing import EVERY_S, Standing
+from keeper.engine.standing import EVERY_S, MOST_A_PASS, Standing
 from keeper.errors import JournalError
 from keeper.model import (
     Address,
@@ -152,6 +152,22 @@ def test_once_an_hour_everything_is_written_but_not_of_all_in_one_block() -> Non
 
     assert sum(history for history, _ in rows) == sum(worth for _, worth in rows) == 40
     assert max(history for history, _ in rows) < 10
+
+
+def test_of_a_crowd_so_many_are_written_a_pass_and_the_others_at_those_that_follow() -> None:
+    pages = Pages()
+    accounts = [Address(f"0x{n:040x}") for n in range(1, MOST_A_PASS + 8)]
+    crowd = [health(account) for account in accounts]
+    poor = tuple(refused(account=account) for account in accounts)
+    watched = frozenset(accounts[:3])
+
+    rows = [pages.turn(*crowd, decisions=poor, watched=watched) for _ in range(3)]
+    moved = [replace(one, health_factor=Wad(HEALTH * 98 // 100)) for one in crowd]
+    after = [pages.turn(*moved)[0] for _ in range(3)]
+
+    # three are watched and are written at each pass, whoever else is
+    assert rows == [(MOST_A_PASS + 3, MOST_A_PASS + 3), (3 + 4, 3 + 4), (3, 3)]
+    assert after == [MOST_A_PASS, 7, 0]
 
 
 def test_what_was_not_written_after_all_is_written_with_the_next_pass() -> None:
