@@ -326,14 +326,8 @@ class World:
         if self.place.forgetful:
             for left in Path(self.place.database.removeprefix("sqlite:///")).parent.glob("*.db*"):
                 left.unlink()
-        kept = Path(self.place.database.removeprefix("sqlite:///"))
-        if self.place.mute and kept.exists():
-            with contextlib.closing(sqlite3.connect(kept)) as database, database:
-                database.execute("DELETE FROM outbox")
-        if self._planted and kept.exists():
-            with contextlib.closing(sqlite3.connect(kept)) as database, database:
-                for statement in _DONE_BY[self._planted]:
-                    database.execute(statement)
+        spoilt = ("DELETE FROM outbox",) if self.place.mute else _DONE_BY.get(self._planted, ())
+        _spoil(Path(self.place.database.removeprefix("sqlite:///")), spoilt)
         self._actions += 0 if fate.last else self._more()
         here = replace(self.place, actions=self._actions)
         life = self._forked.Process(target=live, args=(here, fate, time.monotonic()))
@@ -362,6 +356,16 @@ _DONE_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 """How the planted bugs come about, in SQLite's words."""
+
+
+def _spoil(kept: Path, statements: Sequence[str]) -> None:
+    """Do `statements` to a database, unless whoever began it was killed before it had tables."""
+    if not (statements and kept.exists()):
+        return
+    with contextlib.closing(sqlite3.connect(kept)) as database, database:
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").fetchone():
+            for statement in statements:
+                database.execute(statement)
 
 
 def _lines(file: Path) -> list[str]:
