@@ -4,10 +4,8 @@ The checker asks the node, by plain JSON-RPC, the relay and the provider of mess
 keeper's database.
 """
 
-import contextlib
 import multiprocessing
 import random
-import sqlite3
 import tempfile
 import time
 from collections import Counter
@@ -15,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from bench import crash_batches
 from bench.crash_carried import Found, held_against, mined
 from bench.crash_chain import Chain
 from bench.crash_life import MOST_REVERTS, POINTS, PUBLIC_AFTER, SECOND, Fate, Place, Way, live
 from bench.crash_market import CODE, call_states, call_take, decode_states
+from bench.crash_planted import DONE_BY, Planted, spoil
 from bench.crash_relay import FAULTS, RelayStandIn
 from bench.crash_tally import Tally
 from keeper.devnet.anvil import AnvilProcess
@@ -39,6 +38,9 @@ REORG_DEPTHS: Final = (1, 2)
 """Below the confirmations that a keeper here waits for."""
 LONGEST_LIFE_S: Final = 1.2
 """After its recovery, when a life that did not come to its point is ended all the same."""
+SPENT_ON: Final = 12
+"""Actions that a life does which forgets what was paid, and how long it may take for them."""
+LONGEST_SPENDING_S: Final = 4.0
 LONGEST_PLANTED_S: Final = 5.0
 """Of the last life of keepers that cannot end."""
 LONGEST_START_S: Final = 60.0
@@ -59,11 +61,6 @@ REVERTING: Final = (
     + COUNTER[14:]
 )
 """The market of `COUNTER`, in which whatever is really sent reverts."""
-
-
-Planted = Literal["", "given out again", "left behind", "spendthrift"]
-"""Bugs of the lives that carry several: each start gives out again what a transaction carries
-besides its first intent; forgets that it carries it; forgets what was paid today."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +152,19 @@ class World:
         if (
             self.place.forgiving or self._planted == "spendthrift"
         ):  # long enough for the breaker to trip again and again
-            fate, lasts_s, block_s, still = Fate(), LONGEST_LIFE_S, BLOCKS_S[0], False
+            fate, block_s, still = Fate(), BLOCKS_S[0], False
+            lasts_s = LONGEST_SPENDING_S if self._planted else LONGEST_LIFE_S
+        told = len(_lines(self.place.alerts)) + SPENT_ON
         lives = len(_lines(self.place.resumed))
         blocks = 0
         if not at_random:
             self._await_recovery(life, lives)
             began = time.monotonic()
-        while life.is_alive() and (left_s := lasts_s - (time.monotonic() - began)) > 0:
+        while (
+            life.is_alive()
+            and (left_s := lasts_s - (time.monotonic() - began)) > 0
+            and not self._spent(told)
+        ):
             life.join(min(block_s, left_s))
             if still:  # it begins to live while what the last one sent is still on its way
                 still = self._recorded or len(_lines(self.place.resumed)) == lives
@@ -326,13 +329,17 @@ class World:
         if self.place.forgetful:
             for left in Path(self.place.database.removeprefix("sqlite:///")).parent.glob("*.db*"):
                 left.unlink()
-        spoilt = ("DELETE FROM outbox",) if self.place.mute else _DONE_BY.get(self._planted, ())
-        _spoil(Path(self.place.database.removeprefix("sqlite:///")), spoilt)
+        spoilt = ("DELETE FROM outbox",) if self.place.mute else DONE_BY.get(self._planted, ())
+        spoil(Path(self.place.database.removeprefix("sqlite:///")), spoilt)
         self._actions += 0 if fate.last else self._more()
         here = replace(self.place, actions=self._actions)
         life = self._forked.Process(target=live, args=(here, fate, time.monotonic()))
         life.start()
         return life
+
+    def _spent(self, told: int) -> bool:
+        """Whether a life with the planted bug of the caps did enough to show it."""
+        return self._planted == "spendthrift" and len(_lines(self.place.alerts)) >= told
 
     def _more(self) -> int:
         if self._planted == "spendthrift":
@@ -345,27 +352,6 @@ class World:
     def _recorded(self) -> bool:
         """Whether a planted bug hurts where a keeper is killed when it has just sent."""
         return self.place.forgetful or self._planted in ("given out again", "left behind")
-
-
-_LONE: Final = "UPDATE intents SET plan = json_set(plan, '$.shares', json('[]'))"
-_DONE_BY: Final[dict[str, tuple[str, ...]]] = {
-    "given out again": (_LONE, "DELETE FROM intents WHERE leader IS NOT NULL"),
-    "left behind": (_LONE,),
-    "spendthrift": (
-        "UPDATE intents SET decided_at = 0 WHERE state IN ('confirmed', 'reverted', 'abandoned')",
-    ),
-}
-"""How the planted bugs come about, in SQLite's words."""
-
-
-def _spoil(kept: Path, statements: Sequence[str]) -> None:
-    """Do `statements` to a database, unless whoever began it was killed before it had tables."""
-    if not (statements and kept.exists()):
-        return
-    with contextlib.closing(sqlite3.connect(kept)) as database, database:
-        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").fetchone():
-            for statement in statements:
-                database.execute(statement)
 
 
 def _lines(file: Path) -> list[str]:
