@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from bench.faults_crew import Crew, crew
 from bench.line import Line, say
+from tests.chain_unit.bare_anvil import anvil_path
 from tests.faults.campaign import Campaign, Result
 from tests.faults.rows import ROWS
 
@@ -39,6 +40,10 @@ def run() -> Iterator[Line]:
     if unknown := wanted - {row.id for row in ROWS}:
         known = ", ".join(row.id for row in ROWS)
         raise SystemExit(f"There is no row {', '.join(sorted(unknown))}: the rows are {known}.")
+    try:
+        anvil_path()
+    except FileNotFoundError as error:
+        raise SystemExit(f"The campaigns need Anvil: {error}.") from error
     rows = [row for row in ROWS if not wanted or row.id in wanted]
     if seed := os.environ.get("FAULTS_SEED"):
         yield from _one(rows, int(seed))

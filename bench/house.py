@@ -129,12 +129,14 @@ async def watched(
     approve: bool = False,
     written: int = 0,
     prepare: Callable[[Devnet], Awaitable[None]] | None = None,
+    ipc: Path | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[House]:
     """Run the keeper on the devnet of `stage`; `more` is further configuration, `env` overrides.
 
     `written`: so many more borrowers are put into the contracts' storage before it starts;
-    `prepare` does anything else to the devnet.
+    `prepare` does anything else to the devnet.  `ipc`: Anvil's socket, where the keeper is to use
+    it instead of HTTP; heads come by WebSocket either way.
     """
     async with AsyncExitStack() as stack:
         devnet = await stack.enter_async_context(stage.devnet())
@@ -143,7 +145,7 @@ async def watched(
         if prepare is not None:
             await prepare(devnet)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keeper-bench-")))
-        settings = _settings(devnet, folder, more, env)
+        settings = _settings(devnet, folder, more, env, ipc)
         database = await stack.enter_async_context(await Database.open(settings.database.url))
         if approve:
             await _approve(devnet, settings, database)
@@ -169,8 +171,11 @@ async def watched(
                 await task
 
 
-def _settings(devnet: Devnet, folder: Path, more: str, env: Mapping[str, str]) -> Settings:
+def _settings(
+    devnet: Devnet, folder: Path, more: str, env: Mapping[str, str], ipc: Path | None
+) -> Settings:
     there = devnet.deployment
+    rpc_url = there.rpc_url if ipc is None else f"ipc://{ipc}"
     heartbeats = "\n".join(f'"{f.proxy}" = {f.heartbeat_s}' for f in there.feeds)
     config = folder / "keeper.toml"
     config.write_text(
@@ -179,7 +184,7 @@ def _settings(devnet: Devnet, folder: Path, more: str, env: Mapping[str, str]) -
 url = {json.dumps(f"sqlite:///{folder / 'keeper.sqlite3'}")}
 [chains.devnet]
 chain_id = {there.chain_id}
-rpc_urls = ["{there.rpc_url}"]
+rpc_urls = ["{rpc_url}"]
 ws_urls = ["{there.ws_url}"]
 calls_per_second = 100000
 confirmations = 2

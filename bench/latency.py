@@ -15,15 +15,19 @@ book, drawn as `bench.crowd` draws but for the lowest: three in a thousand are b
 a hundred more at each block.  Whoever of them can be below 1 owes too little for a transaction, but
 is screened, assessed exactly and refused at each block like anybody else.  The sweep does not reach
 them within the run.
+
+The keeper talks to Anvil through its Unix socket; with ``L1_HTTP=1`` over HTTP.
 """
 
 import asyncio
 import os
 import random
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from bench.house import House, watched
@@ -44,6 +48,7 @@ STATED: Final = 1_000_000
 STEP: Final = Decimal("0.9998")
 STEPS: Final = 160
 RUNS: Final = int(os.environ.get("L1_RUNS", "100"))
+HTTP: Final = bool(os.environ.get("L1_HTTP"))
 APART: Final = 0.00006
 """Between the health factors of those that are written: about three to a step."""
 LOWEST: Final = 0.998
@@ -54,13 +59,15 @@ POOR_BELOW: Final = 1.25
 
 def run() -> Iterator[Line]:
     """Yield L1."""
-    stage = start(BORROWERS)
     timer = OwnTime()
-    try:
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(timer)) as runner:
-            yield runner.run(_measure(stage, timer))
-    finally:
-        stage.stop()
+    with tempfile.TemporaryDirectory(prefix="keeper-bench-") as folder:
+        ipc = Path(folder, "anvil.ipc")
+        stage = start(BORROWERS, options=("--ipc", str(ipc)))
+        try:
+            with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(timer)) as runner:
+                yield runner.run(_measure(stage, timer, None if HTTP else ipc))
+        finally:
+            stage.stop()
 
 
 @dataclass(slots=True)
@@ -82,7 +89,7 @@ class _Heads:
         house.engine.take = noting  # type: ignore[method-assign]
 
 
-async def _measure(stage: Stage, timer: OwnTime) -> Line:
+async def _measure(stage: Stage, timer: OwnTime, ipc: Path | None) -> Line:
     key = stage.deployment.account("keeper").private_key
     armed = f"""
 [liquidate]
@@ -99,7 +106,11 @@ max_gas_per_day_eth = "500"
 """
     with timer.counting():
         async with watched(
-            stage, armed, approve=True, prepare=lambda devnet: _on_the_line(devnet, WRITTEN)
+            stage,
+            armed,
+            approve=True,
+            prepare=lambda devnet: _on_the_line(devnet, WRITTEN),
+            ipc=ipc,
         ) as house:
             heads = _Heads()
             heads.of(house)
@@ -145,6 +156,7 @@ max_gas_per_day_eth = "500"
             "wall_p99": _p99(wall),
             "decision_wall_p50": median(decided),
             "tick_p50": median(whole),
+            "over": "HTTP" if ipc is None else "the node's socket",
             "accounts": borrowers,
             "real_accounts": BORROWERS + WRITTEN,
             "assessed_exactly_in_a_block": median(below),

@@ -9,7 +9,7 @@ keeper's own time, as is every moment in which the machine gave the processor to
 import selectors
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,22 +55,24 @@ class OwnTime(selectors.DefaultSelector):
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Count the node client's requests from here on."""
-        exchange = Provider._over_http  # noqa: SLF001 - the one place that all of them pass
+        exchange = Provider._post  # noqa: SLF001 - the one place that all of them pass
 
-        async def counted(node: Provider, payload: bytes, what: str) -> bytes:
+        async def counted(
+            node: Provider, payload: bytes, methods: Sequence[str], *, urgent: bool = False
+        ) -> bytes:
             self._out += 1
             try:
-                return await exchange(node, payload, what)
+                return await exchange(node, payload, methods, urgent=urgent)
             finally:
                 self._out -= 1
-                if what == "eth_sendRawTransaction":
+                if methods[0] == "eth_sendRawTransaction":
                     self._sends.append((time.monotonic(), time.process_time()))
 
-        Provider._over_http = counted  # type: ignore[assignment,method-assign]  # noqa: SLF001 - the same
+        Provider._post = counted  # type: ignore[assignment,method-assign]  # noqa: SLF001 - the same
         try:
             yield
         finally:
-            Provider._over_http = exchange  # type: ignore[method-assign]  # noqa: SLF001 - the same
+            Provider._post = exchange  # type: ignore[method-assign]  # noqa: SLF001 - the same
 
     def sent_after(self, instant: float) -> tuple[float, float] | None:
         """When the first send after `instant` was acknowledged: monotonic and processor seconds."""

@@ -2,17 +2,23 @@
 
 The scan asks `getUserAccountData` of each account through Multicall3's `aggregate3`, 500 a call,
 packed and unpacked by hand: the best that a polling bot does.  Ours answers the same question at
-the same block: the block's logs, one packed read of indices and prices, the book screened, and
-whoever may be below 1 computed to the wei.  On blocks that touched no account, every other one with
-a new price.  The whole pass, with oracles judged, decisions taken and watches read, stands beside.
+the same block: the block's logs and one packed read of indices and prices, both asked for at once
+as the engine does, the book screened, and whoever may be below 1 computed to the wei.  On blocks
+that touched no account, every other one with a new price.  The whole pass, with oracles judged,
+decisions taken and watches read, stands beside.
+
+Both sides talk to the node through its Unix socket; ``http_*`` is the same over HTTP.
 
 10,000 accounts are written into the storage of the real contracts; all are compared to the wei.
 """
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from bench.house import House, watched
@@ -36,20 +42,73 @@ _ANSWER: Final = 6 * _WORD
 
 def run() -> Iterator[Line]:
     """Yield P1."""
-    stage = start(100)
-    try:
-        yield asyncio.run(_measure(stage))
-    finally:
-        stage.stop()
+    with tempfile.TemporaryDirectory(prefix="keeper-bench-") as folder:
+        ipc = Path(folder, "anvil.ipc")
+        stage = start(100, options=("--ipc", str(ipc)))
+        try:
+            yield asyncio.run(_line(stage, ipc))
+        finally:
+            stage.stop()
 
 
-async def _measure(stage: Stage) -> Line:
-    async with watched(stage, written=BORROWERS) as house:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """Seconds of each run, over one transport."""
+
+    accounts: int
+    scans: list[float]
+    ours: list[float]
+    passes: list[float]
+    different: int
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """How many times a scan takes what ours does, run by run."""
+        return tuple(scan / own for scan, own in zip(self.scans, self.ours, strict=True))
+
+
+async def _line(stage: Stage, ipc: Path) -> Line:
+    http = await _measure(stage, None)
+    measured = await _measure(stage, ipc)
+    times, scans, accounts = measured.times, measured.scans, measured.accounts
+    whole = tuple(s / own for s, own in zip(scans, measured.passes, strict=True))
+    different = measured.different + http.different
+    return Line(
+        id="P1",
+        what="Multicall3 scan of the same real accounts vs health of all of them by ours",
+        value=median(times),
+        unit="x",
+        reach=">= 500 at 10,000 accounts",
+        ok=median(times) >= 500 and different == 0 and accounts >= STATED,
+        runs=len(times),
+        spread=spread(times),
+        context={
+            "accounts": accounts,
+            "accounts_made": SAID,
+            "scan_ms": median(scans) * 1e3,
+            "scan_us_per_account": median(scans) / accounts * 1e6,
+            "scan_calls": -(-accounts // A_CALL),
+            "ours_ms": median(measured.ours) * 1e3,
+            "ours_calls": 2,
+            "whole_pass_ms": median(measured.passes) * 1e3,
+            "vs_whole_pass": median(whole),
+            "http": median(http.times),
+            "http_scan_ms": median(http.scans) * 1e3,
+            "http_ours_ms": median(http.ours) * 1e3,
+            "compared": RUNS * (accounts + http.accounts),
+            "different_from_the_contract": different,
+        },
+    )
+
+
+async def _measure(stage: Stage, ipc: Path | None) -> _Measured:
+    async with watched(stage, written=BORROWERS, ipc=ipc) as house:
         devnet = house.devnet
         code = devnet.artifacts.get("Aggregate3").deployed_bytecode
         await devnet.anvil.set_code(MULTICALL3, bytes.fromhex(code))
         accounts = tuple(house.market.book.accounts())
-        say(f"P1: scanning {len(accounts):,} accounts, and not")
+        over = "HTTP" if ipc is None else "the node's socket"
+        say(f"P1: scanning {len(accounts):,} accounts over {over}, and not")
         scans, ours, passes, different = [], [], [], 0
         for number in range(RUNS):
             if number % 2:
@@ -60,30 +119,8 @@ async def _measure(stage: Stage) -> Line:
             took, theirs = await _scan(house, accounts, done.block)
             scans.append(took)
             different += _different(house, accounts, theirs)
-    times = tuple(scan / own for scan, own in zip(scans, ours, strict=True))
-    whole = tuple(scan / own for scan, own in zip(scans, passes, strict=True))
-    return Line(
-        id="P1",
-        what="Multicall3 scan of the same real accounts vs health of all of them by ours",
-        value=median(times),
-        unit="x",
-        reach=">= 500 at 10,000 accounts",
-        ok=median(times) >= 500 and different == 0 and len(accounts) >= STATED,
-        runs=len(times),
-        spread=spread(times),
-        context={
-            "accounts": len(accounts),
-            "accounts_made": SAID,
-            "scan_ms": median(scans) * 1e3,
-            "scan_us_per_account": median(scans) / len(accounts) * 1e6,
-            "scan_calls": -(-len(accounts) // A_CALL),
-            "ours_ms": median(ours) * 1e3,
-            "ours_calls": 2,
-            "whole_pass_ms": median(passes) * 1e3,
-            "vs_whole_pass": median(whole),
-            "compared": RUNS * len(accounts),
-            "different_from_the_contract": different,
-        },
+    return _Measured(
+        accounts=len(accounts), scans=scans, ours=ours, passes=passes, different=different
     )
 
 
@@ -92,10 +129,13 @@ async def _ours(house: House, block: BlockRef) -> float:
     market = house.market
     observer = house.engine._observer  # noqa: SLF001 - the parts of a pass, one by one
     began = time.perf_counter()
-    logs = await observer._logs.at(block)  # noqa: SLF001 - the steps of a pass are timed one by one
+    logs, seen = await asyncio.gather(
+        observer._logs.at(block),  # noqa: SLF001 - the steps of a pass are timed one by one
+        observer._reader.run(  # noqa: SLF001 - the steps of a pass are timed one by one
+            market.adapter.observe(market.market, (), market.book.get), block
+        ),
+    )
     market.adapter.touched(market.market, logs)
-    steps = market.adapter.observe(market.market, (), market.book.get)
-    seen = await observer._reader.run(steps, block)  # noqa: SLF001 - the steps of a pass are timed one by one
     view = market.adapter.view(market.market, seen, block, {})
     below(market.book, view, endangered(market.book, view.weights(), WAD), WAD)
     return time.perf_counter() - began

@@ -36,14 +36,17 @@ from keeper.model import (
     Manners,
     MarketId,
     Message,
+    Offer,
     OpenPlan,
     Outcome,
     ParameterChange,
     PassRecord,
     Plan,
     Queued,
+    ReadAccounts,
     Receipt,
     ReserveFacts,
+    Sought,
     Spent,
     Submission,
     Touched,
@@ -292,6 +295,15 @@ class LendingAdapter(Protocol[M, Obs]):
         """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
         ...
 
+    def observe_accounts(
+        self,
+        market: M,
+        accounts: Sequence[Address],
+        known: Callable[[Address], Holdings | None],
+    ) -> Steps[ReadAccounts]:
+        """Read the accounts alone, as `observe` does."""
+        ...
+
     def inventory(self, market: M, owner: Address, block: BlockRef) -> Steps[Inventory]:
         """What `owner` has of each listed asset and has granted to the market."""
         ...
@@ -508,6 +520,19 @@ class Executor(Protocol):
         """The same for several liquidations with borrowed money in one market, in as few
         transactions as can be: one submission for each, in any order.
         """
+        ...
+
+
+class RouteSource(Protocol):
+    """Somebody besides Uniswap v3's pools who may know a sale: a call of theirs, and their word."""
+
+    name: str
+    """As a person reads it."""
+    patience_s: float
+    """How long it is waited for, well below a block."""
+
+    async def offer(self, sought: Sought) -> Offer:
+        """Return what they offer, within `patience_s`.  Raises `ExecutionError`, one sentence."""
         ...
 
 

@@ -446,3 +446,64 @@ def test_env_example_has_every_setting_with_one_comment_each() -> None:
         comment, *variables = block.strip().splitlines()
         assert comment.startswith("# ")
         assert len(variables) == 1
+
+
+# --- aggregators ----------------------------------------------------------------------------
+
+SALES = (
+    ETHEREUM
+    + """
+[[chains.ethereum.aggregators]]
+kind = "0x"
+targets = ["0x0000000000001fF3684f28c67538d4D072C22734"]
+"""
+)
+TABLE = "[[chains.ethereum.aggregators]]\n"
+HOLDER = "0x0000000000001ff3684f28c67538d4d072c22734"
+
+
+def test_no_aggregator_is_asked_unless_it_is_named(loaded: Load) -> None:
+    assert loaded(ETHEREUM).select()[0].aggregators == ()
+
+
+def test_an_aggregator_has_careful_defaults(loaded: Load) -> None:
+    chain = loaded(SALES).select()[0]
+    [one] = chain.aggregators
+
+    assert (one.where, one.targets, one.may_take) == ("https://api.0x.org", (HOLDER,), (HOLDER,))
+    assert one.api_key_file is None
+    # 500 ms, and an eighth of a block where that is less
+    assert chain.patience_s(one) == 0.5
+    assert chain.model_copy(update={"block_time_s": 2.0}).patience_s(one) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('url = "http://api.example"', "must start with https://: a key would go to api.example"),
+        ('url = "https://169.254.169.254/"', "where clouds hand out credentials"),
+        ("timeout_ms = 3001", "waits a quarter of block_time_s at the most: 3000"),
+        ("timeout_ms = 0", "timeout_ms must be at least 1, not 0"),
+        ("calls_per_second = 0", "calls_per_second"),
+        (f'{TABLE}kind = "0x"\ntargets = ["{HOLDER}"]', "has two of"),
+        (f'{TABLE}kind = "1inch"\ntargets = []', "targets must name"),
+        (f'{TABLE}kind = "3x"\ntargets = ["{HOLDER}"]', "kind"),
+    ],
+)
+def test_what_an_aggregator_cannot_be_is_said(
+    refusal: Callable[..., str], more: str, said: str
+) -> None:
+    assert said in refusal(f"{SALES}{more}\n")
+
+
+def test_an_aggregator_of_this_machine_may_be_asked_in_the_open(loaded: Load) -> None:
+    for host in ("127.0.0.1:1", "[::1]:1", "localhost"):
+        [one] = loaded(f'{SALES}url = "http://{host}/x"\n').select()[0].aggregators
+        assert one.where == f"http://{host}/x"
+
+
+def test_what_lies_in_an_aggregators_url_is_not_shown(loaded: Load) -> None:
+    shown = masked(loaded(f'{SALES}url = "https://sales.example/secret-path"\n'))
+
+    assert "secret-path" not in str(shown)
+    assert shown["chains"]["ethereum"]["aggregators"][0]["url"].startswith("https://sales.example")

@@ -2,13 +2,15 @@
 pragma solidity ^0.8.20;
 
 import {ILendingPool, IPriceOracle, IUniswapV3Factory, IUniswapV3Pool, IToken} from "./lib/Interfaces.sol";
+import {IPermitted} from "./lib/IPermitted.sol";
 import {Path} from "./lib/Path.sol";
 import {Tokens} from "./lib/Tokens.sol";
 
 /// @title Repays a borrower's debt by selling some of what the borrower has supplied, or does nothing at all.
 /// @notice Buys the debt's token from Uniswap v3 pools that pay before they are paid, repays with it on behalf of the
 /// borrower, and withdraws just enough of the borrower's collateral to pay the pools.  The borrower approves the
-/// collateral's aToken to this contract; nothing else of theirs can be moved.
+/// collateral's aToken to this contract, or signs a permit (EIP-2612) that comes with the order; nothing else of theirs
+/// can be moved.
 ///
 /// Only the borrower may ask for it, or an operator whom the borrower gave a mandate: in one market, until some day,
 /// while the health factor is below a bound, within amounts per transaction and day, and not dearer than a bound.  Every
@@ -34,6 +36,25 @@ contract Deleverager {
         uint256 deadline;
         /// Token, fee, token, ... as Uniswap packs it, from the collateral to the debt.
         bytes path;
+    }
+
+    /// What the account signed for the aToken of what is sold; this contract is the spender.
+    struct Permit {
+        /// What the allowance is set to: not what it is raised by.
+        uint256 value;
+        uint256 deadline;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
+    }
+
+    /// How the position stood before anything was done.
+    struct Start {
+        uint256 had;
+        uint256 owed;
+        uint256 health;
+        /// The account's aTokens of the collateral.
+        uint256 held;
     }
 
     /// What a borrower lets an operator do; amounts in the market's base currency, by its own oracle.
@@ -71,8 +92,8 @@ contract Deleverager {
     error MoreThanAllowed(uint256 repaid, uint256 allowed);
     error TokenRefused(address token);
 
-    /// Counts what an order means: the keeper gives none to another version.
-    uint256 public constant version = 1;
+    /// Counts what this contract takes: version 1 takes the same orders and no permits.
+    uint256 public constant version = 2;
     IUniswapV3Factory public immutable factory;
 
     /// By account, operator and market.
@@ -101,19 +122,41 @@ contract Deleverager {
     }
 
     function deleverage(Order calldata order) external {
+        Start memory start = _open(order);
+        _run(order, start);
+    }
+
+    /// As `deleverage`, with the allowance that it needs.
+    ///
+    /// A permit that is refused stops nothing: whoever saw it on its way may have handed it to the token first, and then
+    /// the allowance is there.  If it is not, the order fails where the aToken is taken.
+    function deleverageWithPermit(Order calldata order, Permit calldata permit) external {
+        Start memory start = _open(order);
+        (,,,,,,,, address aToken) = ILendingPool(order.pool).getReserveData(order.collateral);
+        try IPermitted(aToken).permit(
+            order.account, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s
+        ) {} catch {}
+        _run(order, start);
+    }
+
+    /// Whether the sender may, and this order now.  From here on every door is shut until it is done.
+    function _open(Order calldata order) private returns (Start memory start) {
         if (awaited != NOBODY) revert AlreadyRunning();
         if (block.timestamp > order.deadline) revert DeadlinePassed(order.deadline, block.timestamp);
         if (used[order.account][order.intent]) revert IntentUsed(order.intent);
         if (!Path.leads(order.path, order.collateral, order.debt)) revert BadPath();
-        (uint256 had, uint256 owed,,,, uint256 health) = ILendingPool(order.pool).getUserAccountData(order.account);
+        (start.had, start.owed,,,, start.health) = ILendingPool(order.pool).getUserAccountData(order.account);
         if (msg.sender != order.account) {
             Mandate storage mandate = mandates[order.account][msg.sender][order.pool];
             if (mandate.until < block.timestamp) revert NotAllowed(msg.sender);
-            if (health >= mandate.below) revert StillHealthy(health, mandate.below);
+            if (start.health >= mandate.below) revert StillHealthy(start.health, mandate.below);
         }
         used[order.account][order.intent] = true;
-        uint256 held = _held(order);
+        awaited = address(this);
+        start.held = _held(order);
+    }
 
+    function _run(Order calldata order, Start memory start) private {
         _buy(order, Path.lastHop(order.path.length), order.repay, address(this));
         if (IToken(order.debt).allowance(address(this), order.pool) != 0) {
             if (!Tokens.approve(order.debt, order.pool, 0)) revert TokenRefused(order.debt);
@@ -122,19 +165,19 @@ contract Deleverager {
         if (left != 0 && !Tokens.transfer(order.debt, order.account, left)) revert TokenRefused(order.debt);
         awaited = NOBODY;
 
-        _judge(order, had, owed, health, held);
+        _judge(order, start);
     }
 
     /// What must hold after it, by the market's own numbers.
-    function _judge(Order calldata order, uint256 had, uint256 owed, uint256 health, uint256 held) private {
+    function _judge(Order calldata order, Start memory start) private {
         (uint256 has, uint256 owes,,,, uint256 now_) = ILendingPool(order.pool).getUserAccountData(order.account);
-        uint256 least = order.minHealth > health ? order.minHealth : health + 1;
+        uint256 least = order.minHealth > start.health ? order.minHealth : start.health + 1;
         if (now_ < least) revert HealthTooLow(now_, least);
-        if (owes >= owed) revert NothingRepaid();
-        uint256 repaid = owed - owes;
-        uint256 sold = had > has ? had - has : 0;
+        if (owes >= start.owed) revert NothingRepaid();
+        uint256 repaid = start.owed - owes;
+        uint256 sold = start.had > has ? start.had - has : 0;
         // What the market does not count as collateral is worth as much to the borrower.
-        uint256 gone = _worth(order, held);
+        uint256 gone = _worth(order, start.held);
         if (gone > sold) sold = gone;
         if (msg.sender != order.account) _charge(order, repaid, sold);
         emit Deleveraged(order.intent, order.account, msg.sender, repaid, sold);

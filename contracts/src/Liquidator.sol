@@ -9,6 +9,7 @@ import {Tokens} from "./lib/Tokens.sol";
 /// @notice Buys the debt's token from Uniswap v3 pools that pay before they are paid, repays the account's debt with
 /// it, and pays the pools with what is seized: what is left of that is the profit, in the collateral's token, and
 /// goes to the owner.  Where collateral and debt are one token, a flash loan of the market stands in for the pools.
+/// So it does where the collateral is sold elsewhere, by a call that an aggregator made: of that nothing is believed.
 ///
 /// It is the last guard behind a keeper that may be wrong, late or robbed: only callers that the owner named, only
 /// markets that the owner named, each intent once, not after its deadline, and not for less than the minimum
@@ -35,6 +36,20 @@ contract Liquidator {
         bytes path;
     }
 
+    /// A sale elsewhere than over Uniswap v3: the collateral is handed in, the debt's token comes out.
+    struct Swap {
+        /// Whom to call; named by the owner.
+        address target;
+        /// Who may take `sold` of the collateral meanwhile, and nothing afterwards; named by the owner.
+        address spender;
+        /// Exactly what is approved.
+        uint256 sold;
+        /// Of the debt's token: what must have come by then, measured here.
+        uint256 minBought;
+        /// What to call it with.
+        bytes data;
+    }
+
     /// What became of one order among several.
     struct Result {
         bool done;
@@ -50,8 +65,12 @@ contract Liquidator {
     event Liquidated(bytes32 indexed intent, address indexed account, address indexed collateral, uint256 profit);
     /// One order among several that did nothing, and why.
     event Failed(bytes32 indexed intent, address indexed account, bytes reason);
+    /// What a sale elsewhere brought above the loan: in the debt's token, and the owner's too.
+    event Sold(bytes32 indexed intent, address indexed target, uint256 surplus);
     event CallerSet(address indexed caller, bool allowed);
     event PoolSet(address indexed pool, bool allowed);
+    event TargetSet(address indexed target, bool allowed);
+    event SpenderSet(address indexed spender, bool allowed);
 
     error NotTheOwner(address sender);
     error CallerNotAllowed(address sender);
@@ -70,15 +89,22 @@ contract Liquidator {
     error NotBySelf(address sender);
     error GasLimitsMissing(uint256 orders, uint256 limits);
     error NothingDone();
+    error TargetNotAllowed(address target);
+    error SpenderNotAllowed(address spender);
+    error NeverAllowed(address target);
+    error SwapFailed(bytes reason);
+    error SwapTooSmall(uint256 bought, uint256 wanted);
 
     /// Counts what an order means: the keeper gives none to another version.
-    uint256 public constant version = 3;
+    uint256 public constant version = 4;
     /// Receives every profit and may rescue; fixed for good, so that no key can be talked into changing it.
     address public immutable owner;
     IUniswapV3Factory public immutable factory;
 
     mapping(address => bool) public callers;
     mapping(address => bool) public pools;
+    mapping(address => bool) public targets;
+    mapping(address => bool) public spenders;
     mapping(bytes32 => bool) public used;
 
     address private constant NOBODY = address(1);
@@ -91,11 +117,20 @@ contract Liquidator {
     uint160 private constant LOWEST_LIMIT = 4295128740;
     uint160 private constant HIGHEST_LIMIT = 1461446703485210103287273052203988822378723970341;
 
-    constructor(address owner_, address factory_, address[] memory callers_, address[] memory pools_) {
+    constructor(
+        address owner_,
+        address factory_,
+        address[] memory callers_,
+        address[] memory pools_,
+        address[] memory targets_,
+        address[] memory spenders_
+    ) {
         owner = owner_;
         factory = IUniswapV3Factory(factory_);
         for (uint256 i = 0; i < callers_.length; ++i) _setCaller(callers_[i], true);
         for (uint256 i = 0; i < pools_.length; ++i) _setPool(pools_[i], true);
+        for (uint256 i = 0; i < targets_.length; ++i) _setTarget(targets_[i], true);
+        for (uint256 i = 0; i < spenders_.length; ++i) _setSpender(spenders_[i], true);
     }
 
     modifier onlyOwner() {
@@ -111,6 +146,16 @@ contract Liquidator {
         _setPool(pool, allowed);
     }
 
+    /// Whom `liquidateOver` may call, with whatever data: never a market, a token or this contract.
+    function setTarget(address target, bool allowed) external onlyOwner {
+        _setTarget(target, allowed);
+    }
+
+    /// Who may take the collateral that `liquidateOver` sells; none of those either.
+    function setSpender(address spender, bool allowed) external onlyOwner {
+        _setSpender(spender, allowed);
+    }
+
     /// Hands `amount` of whatever came here by mistake to the owner; the zero address is the chain's own coin.
     function rescue(address token, uint256 amount) external onlyOwner {
         if (token != address(0)) return _transfer(token, owner, amount);
@@ -122,6 +167,26 @@ contract Liquidator {
     function liquidate(Order memory order) external returns (uint256 profit) {
         if (!callers[msg.sender]) revert CallerNotAllowed(msg.sender);
         return _liquidate(order);
+    }
+
+    /// The same with a loan of the market, and the collateral sold by a call: `order.path` is empty.
+    /// @return profit in the collateral's token, `surplus` in the debt's, both with the owner when this returns.
+    function liquidateOver(Order memory order, Swap memory swap) external returns (uint256 profit, uint256 surplus) {
+        if (!callers[msg.sender]) revert CallerNotAllowed(msg.sender);
+        if (order.path.length != 0 || order.collateral == order.debt) revert BadPath();
+        if (!targets[swap.target] || _tradedIn(order, swap.target)) revert TargetNotAllowed(swap.target);
+        if (!spenders[swap.spender] || _tradedIn(order, swap.spender)) revert SpenderNotAllowed(swap.spender);
+        uint256 before = _begin(order);
+        uint256 held = IToken(order.debt).balanceOf(address(this));
+        awaited = order.pool;
+        ILendingPool(order.pool).flashLoanSimple(
+            address(this), order.debt, order.amount, abi.encode(order, swap), 0
+        );
+        uint256 left = IToken(order.debt).balanceOf(address(this));
+        if (left < held) revert SwapTooSmall(0, held - left);
+        surplus = left - held;
+        profit = _end(order, before);
+        emit Sold(order.intent, swap.target, surplus);
     }
 
     /// Several orders, each by itself: one that fails leaves nothing behind but its reason, takes no more gas than
@@ -155,28 +220,33 @@ contract Liquidator {
         uint256 before = gasleft();
         bool done;
         uint256 profit;
-        uint256 size;
         assembly {
             mstore(0, 0)
             done := call(gasLimit, address(), 0, add(data, 32), mload(data), 0, 32)
             profit := mload(0)
-            size := returndatasize()
         }
         result.done = done;
         result.gas = before - gasleft();
-        if (done) {
-            result.profit = profit;
-            return result;
+        if (done) result.profit = profit;
+        else result.reason = _reason();
+    }
+
+    /// So much as is kept of what the last call answered.
+    function _reason() private pure returns (bytes memory reason) {
+        uint256 size;
+        assembly {
+            size := returndatasize()
         }
         if (size > REASON) size = REASON;
-        bytes memory reason = new bytes(size);
+        reason = new bytes(size);
         assembly {
             returndatacopy(add(reason, 32), 0, size)
         }
-        result.reason = reason;
     }
 
-    function _liquidate(Order memory order) private returns (uint256 profit) {
+    /// The last guards before anything moves.
+    /// @return before what is here of the collateral.
+    function _begin(Order memory order) private returns (uint256 before) {
         if (awaited != NOBODY) revert AlreadyRunning();
         if (!pools[order.pool]) revert PoolNotAllowed(order.pool);
         if (block.timestamp > order.deadline) revert DeadlinePassed(order.deadline, block.timestamp);
@@ -186,18 +256,27 @@ contract Liquidator {
             uint256 owed = IToken(order.debtToken).balanceOf(order.account);
             if (owed < order.amount) order.amount = owed;
         }
+        return IToken(order.collateral).balanceOf(address(this));
+    }
 
-        uint256 before = IToken(order.collateral).balanceOf(address(this));
+    function _liquidate(Order memory order) private returns (uint256 profit) {
+        uint256 before = _begin(order);
         if (order.path.length == 0) {
             if (order.collateral != order.debt) revert BadPath();
             awaited = order.pool;
+            Swap memory none;
             ILendingPool(order.pool).flashLoanSimple(
-                address(this), order.debt, order.amount, abi.encode(order), 0
+                address(this), order.debt, order.amount, abi.encode(order, none), 0
             );
         } else {
             if (!Path.leads(order.path, order.collateral, order.debt)) revert BadPath();
             _buy(order, Path.lastHop(order.path.length), order.amount, address(this));
         }
+        return _end(order, before);
+    }
+
+    /// Judges what is there now and hands it over.
+    function _end(Order memory order, uint256 before) private returns (uint256 profit) {
         uint256 left = IToken(order.collateral).balanceOf(address(this));
         if (left < before || left - before < order.minProfit) {
             revert ProfitTooSmall(left < before ? 0 : left - before, order.minProfit);
@@ -222,12 +301,41 @@ contract Liquidator {
         if (msg.sender != awaited) revert CallbackNotExpected(msg.sender);
         if (initiator != address(this)) revert LoanNotOurs(initiator);
         awaited = address(this);
-        Order memory order = abi.decode(params, (Order));
+        (Order memory order, Swap memory swap) = abi.decode(params, (Order, Swap));
+        if (swap.target != address(0)) {
+            _liquidateAndSell(order, swap, premium);
+            return true;
+        }
         // Exactly what the market may take: for the liquidation, and then for the loan.  What it did not take of
         // the first is withdrawn when the loan is over.
         _approve(asset, msg.sender, amount + amount + premium);
         ILendingPool(msg.sender).liquidationCall(asset, asset, order.account, amount, false);
         return true;
+    }
+
+    /// Nothing is allowed to the market while somebody else is called, and then what it lent.
+    function _liquidateAndSell(Order memory order, Swap memory swap, uint256 premium) private {
+        uint256 held = IToken(order.debt).balanceOf(address(this)) - order.amount;
+        _approve(order.debt, order.pool, order.amount);
+        ILendingPool(order.pool).liquidationCall(order.collateral, order.debt, order.account, order.amount, false);
+        _approve(order.debt, order.pool, 0);
+        uint256 had = IToken(order.debt).balanceOf(address(this));
+        _approve(order.collateral, swap.spender, swap.sold);
+        if (!_call(swap.target, swap.data)) revert SwapFailed(_reason());
+        _approve(order.collateral, swap.spender, 0);
+        uint256 has = IToken(order.debt).balanceOf(address(this));
+        uint256 owed = order.amount + premium;
+        uint256 wanted = had + swap.minBought;
+        if (wanted < held + owed) wanted = held + owed;
+        if (has < wanted) revert SwapTooSmall(has < had ? 0 : has - had, wanted - had);
+        _approve(order.debt, order.pool, owed);
+    }
+
+    /// Of what it answers nothing is read here.
+    function _call(address target, bytes memory data) private returns (bool done) {
+        assembly {
+            done := call(gas(), target, 0, add(data, 32), mload(data), 0, 0)
+        }
     }
 
     /// An exchange pool has paid and wants to be paid.
@@ -263,8 +371,38 @@ contract Liquidator {
     }
 
     function _setPool(address pool, bool allowed) private {
+        if (allowed && (targets[pool] || spenders[pool])) revert NeverAllowed(pool);
         pools[pool] = allowed;
         emit PoolSet(pool, allowed);
+    }
+
+    function _setTarget(address target, bool allowed) private {
+        if (allowed) _check(target);
+        targets[target] = allowed;
+        emit TargetSet(target, allowed);
+    }
+
+    function _setSpender(address spender, bool allowed) private {
+        if (allowed) _check(spender);
+        spenders[spender] = allowed;
+        emit SpenderSet(spender, allowed);
+    }
+
+    /// Refuses what must never be called with another's data, or take what is here: this contract, a market, a token
+    /// (whatever answers how much we have of it), and an address without code.
+    function _check(address other) private view {
+        bool token;
+        bytes memory data = abi.encodeCall(IToken.balanceOf, (address(this)));
+        assembly {
+            token := staticcall(gas(), other, add(data, 32), mload(data), 0, 0)
+            token := and(token, gt(returndatasize(), 31))
+        }
+        if (token || other == address(this) || pools[other] || other.code.length == 0) revert NeverAllowed(other);
+    }
+
+    /// Whether it is one of the tokens after all: one that can change may have hidden it from `_check`.
+    function _tradedIn(Order memory order, address other) private pure returns (bool) {
+        return other == order.collateral || other == order.debt;
     }
 
     /// From zero or to zero only: some tokens know no other change.

@@ -4,6 +4,7 @@ pragma solidity ^0.8.20;
 import {Liquidator} from "../src/Liquidator.sol";
 import {Base, IAnyToken, IFactory} from "./Base.sol";
 import {Market} from "./Market.sol";
+import {HostileVenue, Venue} from "./Venues.sol";
 import {BlacklistCoin, Coin, HookCoin, SilentCoin} from "./Zoo.sol";
 
 /// Does with the liquidator whatever anybody could, in any order; forge chooses.
@@ -20,6 +21,9 @@ contract Anybody is Base {
     mapping(address => uint256) public gifts;
     /// What the owner had at the last look, by token.
     mapping(address => uint256) public owned;
+    /// Where else collateral is sold: a fair one, one that takes all, one that takes less than it may, one that comes
+    /// back, and one that is listed nowhere.
+    address[5] public venues;
     uint256 public taken;
     /// What went wrong first: a revert in here would only be a walk not taken.
     string public wrong;
@@ -33,7 +37,14 @@ contract Anybody is Base {
         callers[0] = address(this);
         address[] memory pools = new address[](1);
         pools[0] = address(market);
-        liquidator = new Liquidator(OWNER, address(factory), callers, pools);
+        address[] memory listed = new address[](4);
+        listed[0] = address(new Venue(1e18));
+        listed[1] = address(new HostileVenue(HostileVenue.Fault.TAKES_ALL));
+        listed[2] = address(new HostileVenue(HostileVenue.Fault.TAKES_LESS));
+        listed[3] = address(new HostileVenue(HostileVenue.Fault.COMES_BACK));
+        for (uint256 i = 0; i < 4; ++i) venues[i] = listed[i];
+        venues[4] = address(new Venue(1e18));
+        liquidator = new Liquidator(OWNER, address(factory), callers, pools, listed, listed);
     }
 
     /// Once, by whoever made it: pools are filled in a callback, which a constructor cannot take.
@@ -41,6 +52,7 @@ contract Anybody is Base {
         if (taken != 0 || IAnyToken(tokens[0]).balanceOf(address(market)) != 0) return;
         for (uint256 i = 0; i < 4; ++i) {
             IAnyToken(tokens[i]).mint(address(market), 1e30);
+            for (uint256 j = 0; j < 5; ++j) IAnyToken(tokens[i]).mint(venues[j], 1e30);
             for (uint256 j = 0; j < i; ++j) exchange(factory, tokens[i], tokens[j], FEE, 1e24);
         }
     }
@@ -85,6 +97,49 @@ contract Anybody is Base {
                 && order.minProfit < order.amount / 100 && !ran[order.intent] && collateral != debt && hops % 3 != 1;
             if (fair) _wrong("a fair order was refused");
         }
+        market.become(Market.Fault.NONE);
+    }
+
+    /// Over whatever venue, with whatever of it true: a sale that brings too little undoes everything.
+    function liquidateOver(uint256 seed, uint96 amount, uint96 sold, uint96 least, uint16 intent, uint8 fault) external {
+        Liquidator.Order memory order = _order(seed, uint256(amount) % 1e20 + 1e6, bytes32(uint256(intent)));
+        order.path = "";
+        order.minProfit = least % 1e18;
+        market.become(Market.Fault(fault % 8 < 5 ? fault % 8 : 0));
+        address venue = venues[seed / 64 % 5];
+        Liquidator.Swap memory swap = Liquidator.Swap({
+            target: venue,
+            spender: seed % 5 == 0 ? venues[seed / 1024 % 5] : venue,
+            sold: order.amount * (990 + uint256(sold) % 60) / 1_000,
+            minBought: least % 3 == 0 ? order.amount : 0,
+            data: ""
+        });
+        swap.data = abi.encodeCall(Venue.swap, (order.collateral, order.debt, swap.sold));
+        if (seed % 3 == 0) {
+            bytes memory again = abi.encodeCall(Liquidator.liquidateOver, (order, swap));
+            HostileVenue(payable(venues[3])).set(address(liquidator), again);
+        }
+        uint256[4] memory was = [
+            gifts[order.collateral],
+            gifts[order.debt],
+            IAnyToken(order.collateral).balanceOf(OWNER),
+            IAnyToken(order.debt).balanceOf(OWNER)
+        ];
+        try liquidator.liquidateOver(order, swap) returns (uint256 profit, uint256 surplus) {
+            ++taken;
+            if (ran[order.intent]) _wrong("an intent ran twice");
+            ran[order.intent] = true;
+            if (profit < order.minProfit) _wrong("less than the minimum");
+            if (venue == venues[4] || swap.spender == venues[4]) _wrong("a venue that is not listed");
+            if (IAnyToken(order.collateral).balanceOf(OWNER) != was[2] + profit + was[0]) _wrong("not with the owner");
+            if (IAnyToken(order.debt).balanceOf(OWNER) != was[3] + surplus + was[1]) _wrong("not with the owner");
+            (gifts[order.collateral], gifts[order.debt]) = (0, 0);
+        } catch {
+            bool fair = venue == venues[0] && swap.spender == venue && market.fault() == Market.Fault.NONE
+                && swap.sold >= order.amount * 1_001 / 1_000 && order.minProfit == 0 && !ran[order.intent];
+            if (fair) _wrong("a fair order was refused");
+        }
+        if (IAnyToken(order.collateral).allowance(address(liquidator), swap.spender) != 0) _wrong("still allowed");
         market.become(Market.Fault.NONE);
     }
 
@@ -185,6 +240,14 @@ contract Anybody is Base {
         try liquidator.setPool(whom, allowed) {
             _wrong("meddled");
         } catch {}
+        vm.prank(sender);
+        try liquidator.setTarget(whom, allowed) {
+            _wrong("meddled");
+        } catch {}
+        vm.prank(sender);
+        try liquidator.setSpender(whom, allowed) {
+            _wrong("meddled");
+        } catch {}
     }
 }
 
@@ -211,7 +274,7 @@ contract LiquidatorInvariants is Base {
     function targetSelectors() public view returns (FuzzSelector[] memory found) {
         found = new FuzzSelector[](1);
         found[0].addr = address(anybody);
-        found[0].selectors = new bytes4[](7);
+        found[0].selectors = new bytes4[](8);
         found[0].selectors[0] = Anybody.liquidate.selector;
         found[0].selectors[1] = Anybody.give.selector;
         found[0].selectors[2] = Anybody.rescue.selector;
@@ -219,6 +282,7 @@ contract LiquidatorInvariants is Base {
         found[0].selectors[4] = Anybody.callBack.selector;
         found[0].selectors[5] = Anybody.meddle.selector;
         found[0].selectors[6] = Anybody.liquidateEach.selector;
+        found[0].selectors[7] = Anybody.liquidateOver.selector;
     }
 
     /// Nothing is kept but what was sent there by mistake, and no allowance stands.

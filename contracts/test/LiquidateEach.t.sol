@@ -42,7 +42,7 @@ contract LiquidateEachTest is Base {
         callers[0] = address(this);
         address[] memory pools = new address[](1);
         pools[0] = address(market);
-        liquidator = new Liquidator(OWNER, address(factory), callers, pools);
+        liquidator = new Liquidator(OWNER, address(factory), callers, pools, new address[](0), new address[](0));
         vm.warp(1_790_000_000);
     }
 

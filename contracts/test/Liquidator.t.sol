@@ -526,7 +526,7 @@ contract LiquidatorTest is Base {
         callers[0] = address(this);
         address[] memory pools = new address[](1);
         pools[0] = pool;
-        return new Liquidator(OWNER, address(factory), callers, pools);
+        return new Liquidator(OWNER, address(factory), callers, pools, new address[](0), new address[](0));
     }
 
     /// A borrower who owes, a market with money, and a deep pool.

@@ -63,6 +63,12 @@ contract Market {
         listed.push(asset);
     }
 
+    /// Gives a token of the test's own for what is supplied of `asset`.
+    function issue(address asset, Coin aToken) external {
+        aTokens[asset] = aToken;
+        supplied.push(asset);
+    }
+
     /// Says that another token is the one it gave for `asset`.
     function pretend(address asset, Coin aToken) external {
         aTokens[asset] = aToken;

@@ -215,3 +215,72 @@ contract Stone {
         return 0;
     }
 }
+
+/// With EIP-2612, as strict as an aToken.
+contract PermitCoin is Coin {
+    bytes32 public constant PERMIT_TYPEHASH =
+        keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+    mapping(address => uint256) public nonces;
+
+    function DOMAIN_SEPARATOR() public view returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256("Permit coin"),
+                keccak256("1"),
+                block.chainid,
+                address(this)
+            )
+        );
+    }
+
+    function digest(address owner, address spender, uint256 value, uint256 nonce, uint256 deadline)
+        public
+        view
+        returns (bytes32)
+    {
+        bytes32 said = keccak256(abi.encode(PERMIT_TYPEHASH, owner, spender, value, nonce, deadline));
+        return keccak256(abi.encodePacked("\x19\x01", DOMAIN_SEPARATOR(), said));
+    }
+
+    function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        virtual
+    {
+        require(block.timestamp <= deadline, "expired");
+        address signer = ecrecover(digest(owner, spender, value, nonces[owner], deadline), v, r, s);
+        require(owner == signer && owner != address(0), "not the owner's");
+        ++nonces[owner];
+        allowance[owner][spender] = value;
+    }
+}
+
+/// Calls whom it was told to in the middle of a permit, and then takes it, whoever signed.
+contract HookPermitCoin is PermitCoin {
+    address public target;
+    bytes public data;
+    bool public done;
+    /// What it was answered.
+    bytes public said;
+
+    function hook(address target_, bytes calldata data_) external {
+        (target, data) = (target_, data_);
+    }
+
+    function permit(address owner, address spender, uint256 value, uint256, uint8, bytes32, bytes32)
+        external
+        override
+    {
+        (done, said) = target.call(data);
+        allowance[owner][spender] = value;
+    }
+}
+
+/// Refuses a permit with a hundred kilobytes of reason.
+contract LoudPermitCoin is PermitCoin {
+    function permit(address, address, uint256, uint256, uint8, bytes32, bytes32) external pure override {
+        assembly {
+            revert(0, 100000)
+        }
+    }
+}

@@ -48,6 +48,7 @@ from keeper.settings import Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
+from keeper.store.permits import SqlPermits
 from keeper.strategies.intents import intent_id
 from keeper.strategies.protect import loss_if_liquidated
 from keeper.strategies.purse import Purse
@@ -253,6 +254,7 @@ async def carry_out(
         on_settled=settled,
         liquidating=liquidating,
         needs=planned.needs,
+        permits=SqlPermits(database),
     )
     if not send and executor.armed:
         executor = executor_for(
@@ -264,6 +266,7 @@ async def carry_out(
             signer=signer,
             on_settled=settled,
             liquidating=liquidating,
+            permits=SqlPermits(database),
         )
     submission = await executor.submit(planned.intent, planned.view)
     await journal.record_submission(submission)

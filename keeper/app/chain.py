@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from keeper.app.aggregators import aggregators_of
 from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
+from keeper.chain.aggregator import Aggregator
 from keeper.chain.complete import Check
 from keeper.chain.heads import HeadFollower
 from keeper.chain.history import Distinct, backfill, deployment_block
@@ -79,6 +81,8 @@ class OpenChain:
     """The head the markets were discovered at."""
     relay: HttpRelay | None = None
     """Where some transactions go instead of the public pool."""
+    aggregators: tuple[Aggregator, ...] = ()
+    """Who is asked for sales besides Uniswap v3's pools."""
     markets: dict[str, WatchedMarket[Any, Any]] = field(default_factory=dict)
 
     def logs(self) -> LogReader:
@@ -144,6 +148,9 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
         relay = relay_of(chain)
         if relay is not None:
             await stack.enter_async_context(relay)
+        aggregators = aggregators_of(chain)
+        for aggregator in aggregators:
+            await stack.enter_async_context(aggregator)
         reader = LensReader(rpc)
         head = await rpc.block("latest")
         opened = OpenChain(
@@ -155,6 +162,7 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
             ),
             head=head,
             relay=relay,
+            aggregators=aggregators,
         )
         for market in watched_markets(settings, chain):
             await reader.run(market.discover(), head)

@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from keeper.app.aggregators import aggregator_findings
 from keeper.app.consent import consenting, consents
 from keeper.app.finding import Finding, failed, ok, warning
 from keeper.app.lending import liquidator_finding
+from keeper.app.standing import permits_of
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.engine.market import Reading, WatchedMarket
@@ -39,11 +41,23 @@ async def check_market(
     yield ok(f"{name}: contracts", _described(market))
     async for finding in _prices(market, reading):
         yield finding
+    permits = await permits_of(settings, chain.chain_id) if wanted else ()
     async for line in consents(
-        wanted, chain.deleverager, owner, rpc=rpc, market=market, reading=reading
+        wanted,
+        chain.deleverager,
+        owner,
+        rpc=rpc,
+        market=market,
+        reading=reading,
+        permits=permits,
     ):
         missing = warning(line.what, line.missing, line.remedy)
         yield missing if line.missing else ok(line.what, line.given)
+    if name == chain.markets[0].name:  # once for the chain
+        for asked in await aggregator_findings(
+            settings, chain, rpc, market=market, head=head, owner=owner
+        ):
+            yield asked
     if owner is None:
         return
     lending = await liquidator_finding(settings, chain, rpc, market=market, head=head, owner=owner)

@@ -236,14 +236,18 @@ async def _key(settings: Settings, chain: Chain) -> AsyncIterator[tuple[Finding,
         if second is not None:
             yield ok(f"{chain.name}: liquidating key", second.address), None
     for name, file in (
-        ("keystore", signing.keystore),
-        ("passphrase_file", signing.passphrase_file),
-        ("liquidate_keystore", signing.liquidate_keystore),
-        ("liquidate_passphrase_file", signing.liquidate_passphrase_file),
+        ("signing.keystore", signing.keystore),
+        ("signing.passphrase_file", signing.passphrase_file),
+        ("signing.liquidate_keystore", signing.liquidate_keystore),
+        ("signing.liquidate_passphrase_file", signing.liquidate_passphrase_file),
+        *(
+            (f"{chain.name}: {each.kind}.api_key_file", each.api_key_file)
+            for each in chain.aggregators
+        ),
     ):
         loose = None if file is None else await asyncio.to_thread(_readable_by_others, file)
         if loose:
-            yield warning(f"signing.{name}", loose, f"chmod 600 {file}"), None
+            yield warning(name, loose, f"chmod 600 {file}"), None
     if armed and await asyncio.to_thread(signing.kill_switch_file.exists):
         yield (
             failed(

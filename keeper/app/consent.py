@@ -1,23 +1,24 @@
 """What ``keeper check`` says of accounts that are to be deleveraged: what they allowed, what not.
 
-The borrower signs two things, with whatever wallet they use: a mandate to the deleverager, and an
-approval of the aToken of each collateral that may be sold.
+The borrower signs two things, with whatever wallet they use: a mandate to the deleverager, and for
+each collateral that may be sold an approval of its aToken, or a permit that is kept until then.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keeper.app.standing import standing, wanted
 from keeper.chain.rpc import Rpc
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import KeeperError
 from keeper.execution import deleverager
 from keeper.execution.deleverager import Mandate
-from keeper.model import Address, Assessed, Call, IntentKind, Leg, Side
+from keeper.model import Address, Assessed, Call, IntentKind, Leg, Side, SignedPermit
 from keeper.ports import TokenView
 from keeper.settings import Protect, Settings
-from keeper.strategies.text import have, health, symbol, usd
-from keeper.units import Base, Raw, Wad
+from keeper.strategies.text import health, symbol, usd
+from keeper.units import Base, Wad
 
 ALLOW = "allow(operator, pool, (until, maxCostBps, below, perTransaction, perDay))"
 
@@ -40,6 +41,7 @@ class _Asked:
     entry: Protect
     contract: Address
     owner: Address
+    assessed: Assessed | None
 
     def missing(self, missing: str, remedy: str) -> Consent:
         return Consent(what=self.what, missing=missing, remedy=remedy)
@@ -65,10 +67,12 @@ async def consents(
     rpc: Rpc,
     market: WatchedMarket[Any, Any],
     reading: Reading,
+    permits: Sequence[SignedPermit] = (),
 ) -> AsyncIterator[Consent]:
     """Yield what each account allowed, and what not.
 
-    `contract`: the chain's deleverager; `owner`: the key's account, whose mandate is looked for.
+    `contract`: the chain's deleverager; `owner`: the key's account, whose mandate is looked for;
+    `permits`: what is kept of the chain.
     """
     for label, entry in wanted.items():
         what = f"{market.id.name}: deleveraging {label}"
@@ -80,11 +84,12 @@ async def consents(
             missing = "there is no key that could be given a mandate"
             yield Consent(what=what, missing=missing, remedy="set signing.keystore")
             continue
-        asked = _Asked(what=what, entry=entry, contract=contract, owner=owner)
+        assessed = _assessed(entry, market, reading)
+        asked = _Asked(what=what, entry=entry, contract=contract, owner=owner, assessed=assessed)
         try:
             yield await _mandate(asked, rpc, market, reading)
-            for leg in _sellable(entry, market, reading):
-                yield await _approval(asked, rpc, leg, reading)
+            for leg in () if assessed is None else sellable(entry, assessed):
+                yield await _approval(asked, rpc, leg, reading, permits)
         except KeeperError as error:
             yield asked.missing(str(error), f"is there a deleverager of ours at {contract}?")
 
@@ -124,12 +129,15 @@ def _compared(asked: _Asked, given: Mandate) -> Consent:
     return asked.given(allowed)
 
 
-def _sellable(entry: Protect, market: WatchedMarket[Any, Any], reading: Reading) -> tuple[Leg, ...]:
+def _assessed(entry: Protect, market: WatchedMarket[Any, Any], reading: Reading) -> Assessed | None:
     holdings = market.holdings(entry.account)
     assessed = None if holdings is None else reading.protecting.assess(holdings)
-    if not isinstance(assessed, Assessed):
-        return ()
-    names = {name.lower() for name in entry.sell}
+    return assessed if isinstance(assessed, Assessed) else None
+
+
+def sellable(entry: Protect | None, assessed: Assessed) -> tuple[Leg, ...]:
+    """Return the collateral that may be sold: what `entry` names, all where it names none."""
+    names = set() if entry is None else {name.lower() for name in entry.sell}
     return tuple(
         leg
         for leg in assessed.legs
@@ -138,19 +146,26 @@ def _sellable(entry: Protect, market: WatchedMarket[Any, Any], reading: Reading)
     )
 
 
-async def _approval(asked: _Asked, rpc: Rpc, leg: Leg, reading: Reading) -> Consent:
-    view, name = reading.view, symbol(leg.asset)
+async def _approval(
+    asked: _Asked, rpc: Rpc, leg: Leg, reading: Reading, permits: Sequence[SignedPermit]
+) -> Consent:
+    view, entry = reading.view, asked.entry
     tokens = view.tokens(leg.asset.address) if isinstance(view, TokenView) else None
     if tokens is None:
-        return asked.missing(f"{name} has no token of the market", "name another under sell")
-    call = deleverager.allowance_call(tokens[0], asked.entry.account, asked.contract)
-    allowed = Raw(int.from_bytes(await _read(rpc, call, reading), "big"))
-    if allowed >= leg.balance:
-        return asked.given(f"all of the {name} supplied may be sold")
-    return asked.missing(
-        f"{have(allowed, leg.asset)} of {have(leg.balance, leg.asset)} supplied may be sold",
-        f"let it approve {asked.contract} on the aToken {tokens[0]}",
+        missing = f"{symbol(leg.asset)} has no token of the market"
+        return asked.missing(missing, "name another under sell")
+    found = await standing(
+        rpc,
+        leg=leg,
+        token=tokens[0],
+        account=entry.account,
+        contract=asked.contract,
+        needs=wanted(entry, asked.assessed, leg) if asked.assessed else leg.balance,
+        permits=permits,
+        block=reading.block,
+        chain_id=view.market.chain_id,
     )
+    return asked.missing(found.said, found.remedy) if found.remedy else asked.given(found.said)
 
 
 async def _read(rpc: Rpc, call: Call, reading: Reading) -> bytes:

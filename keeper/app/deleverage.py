@@ -7,6 +7,7 @@ from keeper.app.act import Planned, parse_amount
 from keeper.app.chain import OpenChain
 from keeper.app.hands import asset_named
 from keeper.app.look import held_by, read_accounts
+from keeper.app.standing import COST, permits_of, standing
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, ExecutionError
 from keeper.model import (
@@ -18,14 +19,11 @@ from keeper.model import (
     MarketId,
     Side,
 )
-from keeper.ports import DeleverageView
+from keeper.ports import DeleverageView, MarketView, TokenView
 from keeper.settings import Protect, Settings
 from keeper.strategies.deleverage import deleverage_intent
 from keeper.strategies.text import have, health, need, usd
 from keeper.units import Base, Bps, Raw, Rounding, Wad, mul_div
-
-COST = Bps(Protect.model_fields["max_cost_bps"].default)
-"""How much dearer than the market's prices a sale may be, where no [protect] entry says it."""
 
 
 def entry_for(settings: Settings, account: Address, market: MarketId) -> Protect | None:
@@ -91,8 +89,34 @@ async def plan_deleverage(
         intent=deleverage_intent(assessed, best, "asked for by command"),
         view=reading.view,
         before=assessed,
-        arithmetic=_arithmetic(best, cost),
+        arithmetic=(
+            *_arithmetic(best, cost),
+            *await _allowed(settings, chain, reading.view, account, best),
+        ),
     )
+
+
+async def _allowed(
+    settings: Settings, chain: OpenChain, view: MarketView, account: Address, way: Deleverage
+) -> tuple[str, ...]:
+    """Say whether the deleverager may take what is to be sold, and what to do if not."""
+    leg, contract = way.collateral, chain.config.deleverager
+    tokens = view.tokens(leg.asset.address) if isinstance(view, TokenView) else None
+    if contract is None or tokens is None:
+        return ()
+    found = await standing(
+        chain.rpc,
+        leg=leg,
+        token=tokens[0],
+        account=account,
+        contract=contract,
+        needs=Raw(way.sells + 1),
+        permits=await permits_of(settings, chain.config.chain_id),
+        block=view.block,
+        chain_id=chain.config.chain_id,
+    )
+    line = f"allowed         {found.said}"
+    return (line, f"                {found.remedy}") if found.remedy else (line,)
 
 
 def _pairs(

@@ -5,16 +5,21 @@ arguments, so that it is known before anything is sent, and a second deployment 
 refused instead of made.
 """
 
+import contextlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from eth_utils.crypto import keccak
 
 from keeper.app.act import Planned
+from keeper.app.aggregators import listed
 from keeper.app.chain import OpenChain
 from keeper.app.hands import exchange_of
 from keeper.app.look import read_accounts
-from keeper.errors import ConfigError, ExecutionError
+from keeper.errors import ConfigError, ExecutionError, RpcError
 from keeper.execution import deleverager, liquidator
+from keeper.execution.node import pinned
 from keeper.execution.policy import Permission, Target
 from keeper.model import (
     Address,
@@ -34,6 +39,9 @@ from keeper.ports import MarketView
 from keeper.settings import Settings
 from keeper.strategies.intents import intent_id
 from keeper.units import Base, Raw, Wad
+
+BALANCE_OF: Final = bytes.fromhex("70a08231")
+"""balanceOf(address)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +108,9 @@ class Deployment:
     owner: Address | None = None
     caller: Address | None = None
     pools: tuple[Address, ...] = ()
+    targets: tuple[Address, ...] = ()
+    """Whom it may call for sales, of aggregators."""
+    spenders: tuple[Address, ...] = ()
 
 
 async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address) -> Deployment:
@@ -117,7 +128,11 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
             if kind is IntentKind.LIQUIDATE
         )
     )
-    call, contract = liquidator.deployment(owner, exchange.factory, (caller,), pools)
+    targets, spenders = listed(chain.config)
+    await _listable(chain, dict.fromkeys((*targets, *spenders)), pools)
+    call, contract = liquidator.deployment(
+        owner, exchange.factory, (caller,), pools, targets=targets, spenders=spenders
+    )
     await _possible(chain, contract, exchange.factory, f"The liquidator of {owner}", "liquidator")
     return Deployment(
         planned=await _planned(chain, call, contract, "liquidator"),
@@ -129,6 +144,8 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
         caller=caller,
         factory=exchange.factory,
         pools=pools,
+        targets=targets,
+        spenders=spenders,
     )
 
 
@@ -148,6 +165,28 @@ async def plan_deleverager(chain: OpenChain) -> Deployment:
         contract=contract,
         factory=factory,
     )
+
+
+async def _listable(
+    chain: OpenChain, addresses: Iterable[Address], pools: Collection[Address]
+) -> None:
+    """Raise ConfigError for what the contract will not list, in words: the deployment has none."""
+    for address in addresses:
+        call = {"to": address, "data": "0x" + (BALANCE_OF + bytes(32)).hex()}
+        why = ""
+        if not await chain.rpc.code(address):
+            why = "there is no contract"
+        elif address in pools:
+            why = "it is a market"
+        else:
+            with contextlib.suppress(RpcError):  # it reverts: so it is no token
+                said = await chain.rpc.call("eth_call", [call, pinned(chain.head)])
+                why = "it is a token" if isinstance(said, str) and len(said) >= 2 + 64 else ""
+        if why:
+            raise ConfigError(
+                f"{chain.config.name}: the liquidator does not list {address}, {why}: correct "
+                "targets and spenders of the chain's aggregators."
+            )
 
 
 async def _possible(

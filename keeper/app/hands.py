@@ -1,6 +1,6 @@
 """From settings to what the keeper may do: strategies, signing policy, what things cost.  Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,17 +8,18 @@ from keeper.app.registry import EXCHANGES, HUBS, NATIVE
 from keeper.engine.decide import Hand
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
-from keeper.execution.deleverager import DELEVERAGE
-from keeper.execution.deleveraging import DeleverageRules, Deleverages
+from keeper.execution.deleverager import DELEVERAGE, DELEVERAGE_WITH_PERMIT
+from keeper.execution.deleveraging import DeleverageRules, Deleverages, Permits
 from keeper.execution.exchange import Exchange
 from keeper.execution.flash import FlashLoans, FlashRules
 from keeper.execution.lenders import Lender, Lenders
-from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH
+from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER
 from keeper.execution.node import Node
 from keeper.execution.policy import Permission, SigningPolicy, Target
 from keeper.execution.pricing import Pricing
+from keeper.execution.rivals import Asked, Rivals
 from keeper.model import Address, Asset, Call, Funding, Intent, IntentKind
-from keeper.ports import MarketView, Strategy
+from keeper.ports import MarketView, RouteSource, Strategy
 from keeper.settings import Chain, Protect, Settings
 from keeper.strategies.alert_only import AlertOnly
 from keeper.strategies.deleverage import Deleveraging
@@ -111,8 +112,20 @@ def exchange_of(chain: Chain) -> Exchange:
     return Exchange(factory=factory, quoter=quoter)
 
 
-def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> Lenders | None:
-    """Return who funds what is done with borrowed money; None where no contract is configured."""
+def flash_of(
+    settings: Settings,
+    chain: Chain,
+    markets: Markets,
+    node: Node,
+    *,
+    permits: Permits | None = None,
+    sources: Sequence[RouteSource] = (),
+) -> Lenders | None:
+    """Return who funds what is done with borrowed money; None where no contract is configured.
+
+    `permits`: what borrowers signed for the deleverager.  `sources`: who is asked for a
+    liquidation's sale besides Uniswap v3's pools.
+    """
     if chain.liquidator is None and chain.deleverager is None:
         return None
     lenders: dict[IntentKind, Lender] = {}
@@ -133,6 +146,7 @@ def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> 
                 min_profit=settings.liquidate.min_profit_usd,
             ),
             hubs=hubs,
+            rivals=Rivals(sources, Asked(chain.aggregators_asked)) if sources else None,
         )
     if chain.deleverager is not None:
         lenders[IntentKind.DELEVERAGE] = Deleverages(
@@ -140,6 +154,7 @@ def flash_of(settings: Settings, chain: Chain, markets: Markets, node: Node) -> 
             exchange=exchange,
             rules=DeleverageRules(contract=chain.deleverager, max_slippage=slippage),
             hubs=hubs,
+            permits=permits,
         )
     return Lenders(lenders)
 
@@ -186,12 +201,14 @@ def policy_of(
             else (name, kind, to, selector)
             for name, kind, to, selector in allowed
         ]
-        if settings.liquidate.max_per_transaction > 1:
-            allowed += [
-                (name, kind, to, LIQUIDATE_EACH)
-                for name, kind, to, selector in allowed
-                if (to, selector) == (lent, LIQUIDATE)
-            ]
+        more = [LIQUIDATE_EACH] if settings.liquidate.max_per_transaction > 1 else []
+        more += [LIQUIDATE_OVER] if chain.aggregators else []
+        allowed += [
+            (name, kind, to, other)
+            for name, kind, to, selector in allowed
+            if (to, selector) == (lent, LIQUIDATE)
+            for other in more
+        ]
     if chain.deleverager is not None and IntentKind.DELEVERAGE in only:
         deleveraged = {
             name
@@ -201,8 +218,9 @@ def policy_of(
             if name in markets
         }
         allowed += [
-            (name, IntentKind.DELEVERAGE, chain.deleverager, DELEVERAGE)
+            (name, IntentKind.DELEVERAGE, chain.deleverager, selector)
             for name in sorted(deleveraged)
+            for selector in (DELEVERAGE, DELEVERAGE_WITH_PERMIT)
         ]
     return SigningPolicy(
         chain_id=chain.chain_id,

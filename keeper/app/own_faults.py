@@ -7,6 +7,7 @@ from keeper.alerts.numbers import amount_text, duration_text
 from keeper.alerts.passes import Fault
 from keeper.alerts.render import native_symbol
 from keeper.alerts.speech import Saying, saying
+from keeper.app.running_out import permit_faults
 from keeper.app.watcher import Watcher
 from keeper.chain.health import NodeHealth
 from keeper.model import (
@@ -65,6 +66,7 @@ def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
                 level=AlertLevel.WARNING,
             )
         )
+    found += permit_faults(watcher.standings)
     if engine is not None and engine.last is not None:
         behind_s = engine.last.behind_s
         if behind_s > watcher.behind_limit_s:

@@ -350,6 +350,7 @@ class Service:
                 gas_read_at = time.monotonic()
                 for watcher in self.watchers:
                     await watcher.read_gas()
+                    await watcher.read_permits()
             counts = await store.counts()
             self.metrics.outbox(counts.pending)
             if not any(watcher.stuck for watcher in self.watchers):

@@ -10,6 +10,7 @@ from keeper.app.registry import DATA_FEES
 from keeper.chain.urls import check_url, redact
 from keeper.errors import ConfigError
 from keeper.execution.data_fee import DataFeeKind
+from keeper.execution.deleveraging import Permits
 from keeper.execution.executor import TxExecutor
 from keeper.execution.pair import LIQUIDATING, PairedExecutor
 from keeper.execution.planning import ExecutionSettings
@@ -91,12 +92,13 @@ def executor_for(
     liquidating: Signer | None = None,
     needs: Sequence[tuple[Permission, Target]] = (),
     failpoint: Failpoint = no_failpoint,
+    permits: Permits | None = None,
 ) -> TxExecutor | PairedExecutor:
     """Return the chain's executor, armed if the settings arm this chain.
 
     `liquidating`: a key of its own for liquidations; its balances are not looked at, so that it
     can only spend borrowed money.  `needs`: what a command asked for by name may sign besides,
-    where the chain is armed.  Raises ConfigError.
+    where the chain is armed.  `permits`: what borrowers signed.  Raises ConfigError.
     """
     build = partial(
         _executor,
@@ -106,6 +108,7 @@ def executor_for(
         on_settled=on_settled,
         needs=needs,
         failpoint=failpoint,
+        permits=permits,
     )
     if liquidating is None:
         return build(signer=signer, kinds=frozenset(IntentKind))
@@ -134,6 +137,7 @@ def _executor(
     needs: Sequence[tuple[Permission, Target]],
     kinds: frozenset[IntentKind],
     failpoint: Failpoint,
+    permits: Permits | None,
     other: Address | None = None,
 ) -> TxExecutor:
     """`other`: the keeper's other key, where it has two."""
@@ -171,7 +175,14 @@ def _executor(
         ),
         rehearse_as=settings.signing.rehearse_as,
         kill_switch=settings.signing.kill_switch_file,
-        flash=flash_of(settings, chain.config, chain.markets, chain.rpc),
+        flash=flash_of(
+            settings,
+            chain.config,
+            chain.markets,
+            chain.rpc,
+            permits=permits,
+            sources=chain.aggregators,
+        ),
         private=private_of(chain),
         failpoint=failpoint,
     )

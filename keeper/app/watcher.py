@@ -22,7 +22,9 @@ from keeper.app.chain import OpenChain, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
 from keeper.app.oracles import board_of
+from keeper.app.running_out import look
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
+from keeper.app.standing import Standing
 from keeper.app.stopped import account_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
@@ -49,6 +51,7 @@ from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
+from keeper.store.permits import SqlPermits
 from keeper.store.records import SqlRecords
 from keeper.store.upkeep import bind_chain
 from keeper.units import Wei
@@ -122,6 +125,8 @@ class Watcher:
         """Why, for each key; kept over a chain that is opened again."""
         self.gas_wei: Wei | None = None
         """What the key has for gas, as last read, the poorer of two; None without a key."""
+        self.standings: tuple[Standing, ...] = ()
+        """How it stands with the permits that are kept, as last looked at."""
         self._database = database
         self._records = SqlRecords(database)
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
@@ -171,6 +176,7 @@ class Watcher:
                 signer=signer,
                 on_settled=self._on_settled,
                 liquidating=liquidating,
+                permits=SqlPermits(self._database),
             )
             for one, why in zip(executor.parts, self._disarmed, strict=False):
                 if why:  # a chain that is opened again is not armed again
@@ -338,6 +344,15 @@ class Watcher:
             return
         with contextlib.suppress(ObservationError):
             self.gas_wei = min([await self.chain.rpc.balance(one) for one in self._payers])
+
+    async def read_permits(self) -> None:
+        """Look at the permits that are kept; an unreadable node leaves the last answer."""
+        chain, engine = self.chain, self.engine
+        if chain is None or engine is None or chain.config.deleverager is None:
+            return
+        kept = await SqlPermits(self._database).signed(chain.config.chain_id)
+        with contextlib.suppress(ObservationError):
+            self.standings = await look(self.settings, chain, engine, kept, self.standings)
 
     @property
     def behind_limit_s(self) -> float:

@@ -5,7 +5,8 @@ refused.
 
 What came is held against the bloom of the block's header where that is known.  A contradiction is
 refused; a suspicion that logs were left out costs a look at the block's receipts, or, where a node
-has none to give, at what the other nodes say.
+has none to give, at what the other nodes say.  That fewer nodes answered than must agree on a head
+is such a suspicion too: nobody makes up for what one of them leaves out.
 
 Caveat: in a bloom that is nearly full nothing can be missed; reads and sweeps cover for that.
 """
@@ -44,7 +45,9 @@ class LogReader:
     """`ports.Logs`: one eth_getLogs a block, whatever the number of markets and borrowers."""
 
     def __init__(self, rpc: Rpc, wanted: LogFilter, *, nodes: int = 1) -> None:
-        """`nodes`: with more than one, all are asked and what any of them has counts."""
+        """`nodes`: how many must agree; with more than one, all are asked and what any of them has
+        counts.
+        """
         self._rpc = rpc
         self._nodes = nodes
         self.wanted = wanted
@@ -57,15 +60,13 @@ class LogReader:
         A node that takes no hash is asked by number, and every log and the block itself must then
         bear the hash.  Raises BadAnswer for logs of another block, RpcError otherwise.
         """
-        found = await self._from_nodes(block)
+        found, why = await self._from_nodes(block)
         bloom = self._rpc.blooms.of(block.hash)
-        if bloom is None:
-            return found
-        if why := contradiction(bloom, found):
-            raise BadAnswer(f"The logs of block {block.number:,} are not its own: {why}.")
-        if why := suspicion(bloom, self.wanted, found):
-            return await self._looked_up(block, found, why)
-        return found
+        if bloom is not None:
+            if wrong := contradiction(bloom, found):
+                raise BadAnswer(f"The logs of block {block.number:,} are not its own: {wrong}.")
+            why = suspicion(bloom, self.wanted, found) or why
+        return await self._looked_up(block, found, why) if why else found
 
     async def _looked_up(
         self, block: BlockRef, found: tuple[Log, ...], why: str
@@ -93,20 +94,24 @@ class LogReader:
             raise ObservationError(f"No node has the receipts of block {block.number:,}.")
         return [wire.log(one) for receipt in receipts for one in receipt.logs]
 
-    async def _from_nodes(self, block: BlockRef) -> tuple[Log, ...]:
-        """Return what the nodes together have: a node that left some out is so made up for."""
+    async def _from_nodes(self, block: BlockRef) -> tuple[tuple[Log, ...], str]:
+        """Return what the nodes together have: a node that left some out is so made up for.
+
+        And why that may not be all, where too few answered.
+        """
         if self._nodes <= 1:
-            return await self._answered(block)
+            return await self._answered(block), ""
         answers = await self._of_all_nodes(block)
-        if not answers:
-            return await self._answered(block)
         bloom = self._rpc.blooms.of(block.hash)
         if bloom is not None:  # what a node made up is not the others' fault
             answers = [answer for answer in answers if not contradiction(bloom, answer)]
+        few = "" if len(answers) >= self._nodes else f"{len(answers)} of {self._nodes} answered"
+        if not answers:
+            return await self._answered(block), few
         together = {one.log_index: one for answer in answers for one in answer}
         if any(len(answer) != len(together) for answer in answers):
             log.warning("logs.differ", number=block.number, logs=[len(a) for a in answers])
-        return tuple([together[index] for index in sorted(together)])
+        return tuple([together[index] for index in sorted(together)]), few
 
     async def _of_all_nodes(self, block: BlockRef) -> list[tuple[Log, ...]]:
         """Return the answer of each node that has one."""

@@ -6,16 +6,20 @@ well and the first answer counts.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import stamina
 
-from keeper.chain.provider import Provider
+from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.race import Race, pause_after
 
 T = TypeVar("T")
+
+FIRST_S: Final = 0.1
+"""The first pause before all nodes are asked again; each further one is twice as long."""
 
 Ask = Callable[[Provider], Awaitable[T]]
 """What is wanted of one node."""
@@ -51,9 +55,15 @@ class Turns:
         """
         patience_s = hedge_s or self._hedge_s
         rounds = attempts or self._attempts
+        try:  # nearly every question is answered the first time
+            return await self._round(ask, patience_s)
+        except NoAnswer as error:
+            if rounds == 1:
+                raise
+            await asyncio.sleep(error.retry_after_s or random.uniform(FIRST_S, 2 * FIRST_S))  # noqa: S311 - so that not all ask again at once
         async for attempt in stamina.retry_context(
-            on=pause_after, attempts=rounds, timeout=None, wait_initial=0.1, wait_max=2.0,
-            wait_jitter=0.1,
+            on=pause_after, attempts=rounds - 1, timeout=None, wait_initial=2 * FIRST_S,
+            wait_max=2.0, wait_jitter=FIRST_S,
         ):  # fmt: skip
             with attempt:
                 return await self._round(ask, patience_s)

@@ -126,6 +126,8 @@ def became(submission: "Submission", *, armed: bool, wait: bool) -> "list[str]":
     lines = []
     if isinstance(submission, Rehearsed):
         plan = submission.plan
+        if funded := _funded(submission):
+            lines.append(f"  borrowed        {funded}")
         lines.append(f"  transaction     to {checksummed(plan.to)}, 0x{plan.data[:4].hex()}...")
         lines.append(
             f"  gas             {plan.gas_limit:,} at most, at {amount(plan.max_fee_wei, 9, 3)} "
@@ -146,6 +148,12 @@ def became(submission: "Submission", *, armed: bool, wait: bool) -> "list[str]":
                     "how far it is."
                 )
     return lines
+
+
+def _funded(submission: "Submission | None") -> str:
+    """Return how what was borrowed is sold for, and what other ways would have left."""
+    intent = None if submission is None else submission.intent
+    return "" if intent is None else intent.reason.partition("; with borrowed money: ")[2]
 
 
 def waiting(block: "BlockRef", plan: "OpenPlan | None", confirmations: int) -> str:
@@ -211,6 +219,7 @@ def document(done: Done) -> dict[str, Any]:
         "max_fee_wei": None if plan is None else str(plan.max_fee_wei),
         "state": "planned" if ended is None else type(ended).__name__.lower(),
         "reason": submission.reason if isinstance(submission, Declined) else intent.reason,
+        "borrowed": _funded(submission) or None,
         "tx": tx,
         "mined_block": None if receipt is None else receipt.block_number,
         "gas_used": None if receipt is None else receipt.gas_used,

@@ -129,6 +129,8 @@ def _document(
         "owner": deployment.owner,
         "caller": deployment.caller,
         "pools": list(deployment.pools),
+        "targets": list(deployment.targets),
+        "spenders": list(deployment.spenders),
         "uniswap_factory": deployment.factory,
         "gas_limit": gas_limit,
         "state": type(submission if outcome is None else outcome).__name__.lower(),
@@ -161,6 +163,8 @@ def _lines(
         lines.append("  owner     nobody: borrowers give mandates, and it keeps nothing")
     lines += [
         *(f"  market    {checksummed(pool)}" for pool in deployment.pools),
+        *(f"  target    {checksummed(to)}  may be called for sales" for to in deployment.targets),
+        *(f"  spender   {checksummed(to)}  may be approved for them" for to in deployment.spenders),
         f"  exchange  {checksummed(deployment.factory)}",
     ]
     receipt = getattr(outcome, "receipt", None)

@@ -1,6 +1,6 @@
 """One chain's engine: for each block, in this order and no other.
 
-    heads -> logs -> one packed read -> judge oracles -> screen -> exact -> decide -> submit
+    heads -> logs and one packed read -> judge oracles -> screen -> exact -> decide -> submit
           -> settle what is on its way -> alerts -> record, in one database transaction
 
 A pass that cannot be finished (`ObservationError`) leaves the book as it was last known and is
@@ -143,9 +143,8 @@ class Engine:
         """Take one change of the head; None when the block could not be observed."""
         head = advance.adopted[-1]
         self._misses.orphan(advance.orphaned)
-        self._watches = await self._records.watches()
         try:
-            observed = await self._observer.observe(advance, self._decider.watched(self._watches))
+            observed = await self._observer.observe(advance, self._watched())
         except ObservationError as error:
             log.warning("pass.skipped", block=head.number, reason=str(error))
             self._owed += await self._settle(advance)
@@ -205,6 +204,11 @@ class Engine:
         if self._chronicle.checkpoint_due:
             await self._save_beside()
         return done
+
+    async def _watched(self) -> Mapping[str, frozenset[Address]]:
+        """Read what people watch now."""
+        self._watches = await self._records.watches()
+        return self._decider.watched(self._watches)
 
     async def _act_on(
         self, looks: Sequence[Look], inventories: Mapping[str, Inventory], advance: Advance

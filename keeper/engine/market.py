@@ -30,6 +30,7 @@ from keeper.model import (
     Asset,
     BlockRef,
     Changed,
+    Entry,
     Feed,
     FeedVerdict,
     Hash,
@@ -39,6 +40,8 @@ from keeper.model import (
     LogFilter,
     MarketId,
     PriceVerdict,
+    ReadAccounts,
+    Side,
     Source,
     Touched,
 )
@@ -125,6 +128,10 @@ class WatchedMarket(Generic[M, Obs]):
         self._heard: dict[Hash, Touched] = {}
         self._liquidated: list[Liquidated] = []
         self._to_read: set[Address] = set()
+        self._asked: frozenset[Address] = frozenset()
+        """Who is being read at the present block."""
+        self._moved: dict[Address, frozenset[tuple[int, Side]]] = {}
+        """Of whom to read: balances that logs speak of, known or not."""
         self._backlog: dict[Address, None] = {}
         """Whom to read when there is time, in order; nobody twice."""
         self._swept: frozenset[Address] = frozenset()
@@ -189,7 +196,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._heard[block.hash] = touched
         while len(self._heard) > REMEMBERED_BLOCKS:
             del self._heard[next(iter(self._heard))]
-        self._to_read |= self._known(touched) | touched.borrowers
+        self._to_read |= self._touched(touched)
         self._restored -= touched.accounts | touched.borrowers
 
     def unhear(self, block: BlockRef) -> None:
@@ -205,7 +212,7 @@ class WatchedMarket(Generic[M, Obs]):
             self.must_discover = True
             return
         self.must_discover |= touched.parameters
-        self._to_read |= self._known(touched) | touched.borrowers
+        self._to_read |= self._touched(touched)
 
     def heard(self, block: BlockRef) -> bool:
         """Whether the logs of `block` were taken, and it was not forgotten since."""
@@ -216,9 +223,13 @@ class WatchedMarket(Generic[M, Obs]):
         heard, self._liquidated = tuple(self._liquidated), []
         return heard
 
-    def _known(self, touched: Touched) -> set[Address]:
-        """Return those touched whom the book holds or people watch."""
-        return {a for a in touched.accounts if a in self.watched or a in self.book}
+    def _touched(self, touched: Touched) -> set[Address]:
+        """Return those whom the book holds, people watch, or who got debt: they are read again."""
+        known = {a for a in touched.accounts if a in self.watched or a in self.book}
+        again = known | touched.borrowers
+        for account in again & touched.moved.keys():
+            self._moved[account] = self._moved.get(account, frozenset()) | touched.moved[account]
+        return again
 
     def admit(self, accounts: Iterable[Address]) -> None:
         """Queue accounts found in history: at most `READ_PER_BLOCK` of them enter at each block."""
@@ -301,28 +312,68 @@ class WatchedMarket(Generic[M, Obs]):
             del self._backlog[account]
             self._to_read.add(account)
         self._swept = self._next_swept() - self._to_read
-        asked = tuple(sorted(self._to_read | self._swept))
-        return self.adapter.observe(self.market, asked, self.book.get)
+        self._asked = frozenset(self._to_read | self._swept)
+        return self.adapter.observe(self.market, sorted(self._asked), self._expected)
+
+    @property
+    def to_read_besides(self) -> bool:
+        """Whether anybody was put on the list since `observe`."""
+        return not self._to_read <= self._asked
+
+    def observe_besides(self) -> Steps[ReadAccounts]:
+        """Every account that was put on the list since `observe`, of the same block."""
+        besides = self._to_read - self._asked
+        self._asked |= besides
+        return self.adapter.observe_accounts(self.market, sorted(besides), self._expected)
+
+    def _expected(self, account: Address) -> Holdings | None:
+        """Return which balances to ask of `account`: those of the book and those that moved."""
+        known, moved = self.book.get(account), self._moved.get(account)
+        if moved is None:
+            return known
+        entries = () if known is None else known.entries
+        more = moved - {(entry.reserve, entry.side) for entry in entries}
+        return Holdings(
+            account=account,
+            e_mode=0 if known is None else known.e_mode,
+            entries=(*entries, *(Entry(reserve=r, side=side, scaled=0) for r, side in more)),
+        )
 
     def rounds(self) -> Steps[OracleRead]:
         """The latest round of each leaf feed, and all else that prices are judged by."""
         return self.oracles.read()
 
-    def take(self, block: BlockRef, seen: Obs, rounds: OracleRead) -> Reading:
-        """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it."""
-        was_restored = self._restored & {h.account for h in seen.holdings}
-        repaired = self._check(seen.holdings)
-        for holdings in seen.holdings:
-            try:
-                self._unsettle(self.book.put(holdings))
+    def take(
+        self,
+        block: BlockRef,
+        seen: Obs,
+        rounds: OracleRead,
+        besides: ReadAccounts = ReadAccounts(holdings=(), unreadable=()),  # noqa: B008 - frozen
+    ) -> Reading:
+        """Bring the book up to `block`, judge the feeds, and bind the arithmetic to it.
+
+        `besides`: what `observe_besides` read.
+        """
+        read = (*seen.holdings, *besides.holdings)
+        was_restored = self._restored & {h.account for h in read}
+        self._swept -= self._to_read  # what spoke of them was heard after they were asked
+        repaired = self._check(read)
+        for holdings in read:
+            account = holdings.account
+            try:  # what the sweep read and found as it was is no edit
+                if self.book.get(account) != holdings:
+                    self.book.put(holdings)
             except BadHoldings as error:  # of this account alone: the others go on
-                self._unreadable[holdings.account] = str(error)
+                self._unreadable[account] = str(error)
             else:
-                self._unreadable.pop(holdings.account, None)
+                self._unreadable.pop(account, None)
+                self.unsettle((account,))
         self._restored -= was_restored
         distrusted = self._distrust() if not was_restored.isdisjoint(repaired) else 0
-        self._unreadable.update(seen.unreadable)
-        self._to_read = set(self._unreadable) | set(self._quarantined)
+        self._unreadable.update((*seen.unreadable, *besides.unreadable))
+        self._to_read -= self._asked
+        self._to_read |= self._unreadable.keys() | self._quarantined.keys()
+        self._moved = {a: moved for a, moved in self._moved.items() if a in self._to_read}
 
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0

@@ -1,25 +1,33 @@
-"""From a change of the head to readings of every market at it: logs, then one packed read.
+"""From a change of the head to readings of every market at it: its logs and one packed read.
+
+Both are asked for at once: what is read at each block does not depend on its logs.  Whoever they
+speak of is read after them, at the same block; at most blocks of most markets that is nobody.
 
 Blocks whose logs could not be heard stay on a list, so that a node that stumbles costs time and
 nothing else.  A market that cannot be read costs itself only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from keeper.alerts.lookahead import worst
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import KeeperError, ObservationError
-from keeper.model import Address, BlockRef, Hash, Inventory, Log, LogFilter
+from keeper.model import Address, BlockRef, Hash, Inventory, Log, LogFilter, ReadAccounts
 from keeper.ports import Advance, Reader, Steps
 
 log = structlog.get_logger()
 
 REMEMBERED = 64
 """Blocks kept to claim as a checkpoint's: the oldest of them is buried deep enough."""
+NOBODY: Final = ReadAccounts(holdings=(), unreadable=())
+
+_Answers = dict[WatchedMarket[Any, Any], tuple[Any, Any, Any]]
+"""By market: its observation, its oracles' rounds and the inventory, or what failed of them."""
 
 
 class BlockLogs(Protocol):
@@ -73,41 +81,34 @@ class Observer:
         return next(iter(self._recent.values()), None)
 
     async def observe(
-        self, advance: Advance, watched: Mapping[str, frozenset[Address]]
+        self, advance: Advance, watching: Awaitable[Mapping[str, frozenset[Address]]]
     ) -> Observed:
         """Follow `advance` and read every market at its head.
 
-        `watched`: accounts to keep in each book, debt or not.  Raises ObservationError when the
-        logs or the block as a whole cannot be had; nothing is forgotten then.
+        `watching`: accounts to keep in each book, debt or not; awaited while the node is asked.
+        Raises what that raises, and ObservationError when the logs or the block as a whole cannot
+        be had; nothing is forgotten then.
         """
         calls_before = self._rpc_calls()
         head = advance.adopted[-1]
-        pending = {block.hash for block in self._unheard}
-        for block in advance.orphaned:
-            self._recent.pop(block.hash, None)
-            self._unheard = [b for b in self._unheard if b.hash != block.hash]
-            for market in self.markets:
-                # where its logs are still waited for nothing was read at it or after it either
-                if block.hash not in pending or market.heard(block):
-                    market.unhear(block)
-        self._unheard += advance.adopted
-        await self._hear()
-        for market in self.markets:
-            market.watch(watched[market.id.name])
-
+        self._follow(advance)
+        read = await self._hear_and_read(head, watching)
+        stale = tuple(m for m in self.markets if m.must_discover)  # what was read is for nothing
         unread = await self.discover(head)
-        there = tuple(m for m in self.markets if m.id.name not in unread)
-        answers = await self._reader.run_all_settled(self._steps(there, head), head)
+        read = {market: answers for market, answers in read.items() if market not in stale}
+        read |= await self._read(tuple(m for m in stale if m.id.name not in unread), head)
+        besides = await self._read_besides(read, head)
         readings: dict[str, Reading] = {}
         inventories: dict[str, Inventory] = {}
-        for market, (seen, rounds, inventory) in zip(there, _threes(answers), strict=True):
+        for market, (seen, rounds, inventory) in read.items():
             name = market.id.name
             failed = next((a for a in (seen, rounds) if isinstance(a, KeeperError)), None)
-            if failed is not None:
-                unread[name] = str(failed)
+            more = besides.get(market, NOBODY)
+            if failed is not None or isinstance(more, KeeperError):
+                unread[name] = str(failed or more)
                 market.must_discover = True
                 continue
-            readings[name] = market.take(head, seen, rounds)
+            readings[name] = market.take(head, seen, rounds, more)
             if isinstance(inventory, KeeperError):
                 log.warning("inventory.unread", market=name, reason=str(inventory))
             elif inventory is not None:
@@ -121,6 +122,35 @@ class Observer:
             unread=unread,
             rpc_calls=self._rpc_calls() - calls_before,
         )
+
+    def _follow(self, advance: Advance) -> None:
+        """Take back what was orphaned and put what was adopted on the list."""
+        pending = {block.hash for block in self._unheard}
+        for block in advance.orphaned:
+            self._recent.pop(block.hash, None)
+            self._unheard = [b for b in self._unheard if b.hash != block.hash]
+            for market in self.markets:
+                # where its logs are still waited for nothing was read at it or after it either
+                if block.hash not in pending or market.heard(block):
+                    market.unhear(block)
+        self._unheard += advance.adopted
+        self._logs.wanted = union([m.log_filter for m in self.markets])
+
+    async def _hear_and_read(
+        self, head: BlockRef, watching: Awaitable[Mapping[str, frozenset[Address]]]
+    ) -> _Answers:
+        """Take the logs, read the markets that are known, and take what is watched: all at once."""
+        reading = asyncio.ensure_future(self._read(self.markets, head))
+        watches = asyncio.ensure_future(watching)
+        try:
+            await self._hear()
+            watched = await watches
+            read = await reading
+        finally:
+            await _over(reading, watches)
+        for market in self.markets:
+            market.watch(watched[market.id.name])
+        return read
 
     async def discover(self, block: BlockRef) -> dict[str, str]:
         """Learn again every market that must be; return those that could not be, and why."""
@@ -143,7 +173,6 @@ class Observer:
 
     async def _hear(self) -> None:
         """Take the logs of every block not heard yet, oldest first."""
-        self._logs.wanted = union([m.log_filter for m in self.markets])
         while self._unheard:
             block = self._unheard[0]
             logs = await self._logs.at(block)
@@ -154,12 +183,14 @@ class Observer:
         while len(self._recent) > REMEMBERED:
             del self._recent[next(iter(self._recent))]
 
-    def _steps(
-        self, markets: Sequence[WatchedMarket[Any, Any]], head: BlockRef
-    ) -> list[Steps[Any]]:
-        """Three reads a market, all of which go into one request."""
+    async def _read(self, markets: Sequence[WatchedMarket[Any, Any]], head: BlockRef) -> _Answers:
+        """Read those that are known, all in one request: three reads each.
+
+        What fails of one stands in the place of its answer.
+        """
         steps: list[Steps[Any]] = []
-        for market in markets:
+        known = tuple(market for market in markets if not market.must_discover)
+        for market in known:
             owner = self._owners[market.id.name]
             inventory = (
                 _nothing()
@@ -167,7 +198,21 @@ class Observer:
                 else market.adapter.inventory(market.market, owner, head)
             )
             steps += [market.observe(), market.rounds(), inventory]
-        return steps
+        if not steps:
+            return {}
+        answers = await self._reader.run_all_settled(steps, head)
+        threes = zip(answers[0::3], answers[1::3], answers[2::3], strict=True)
+        return dict(zip(known, threes, strict=True))
+
+    async def _read_besides(
+        self, markets: Iterable[WatchedMarket[Any, Any]], head: BlockRef
+    ) -> Mapping[WatchedMarket[Any, Any], ReadAccounts | KeeperError]:
+        """Read whom the logs and the watches have put on the lists meanwhile."""
+        some = tuple(market for market in markets if market.to_read_besides)
+        if not some:
+            return {}
+        answers = await self._reader.run_all_settled([m.observe_besides() for m in some], head)
+        return dict(zip(some, answers, strict=True))
 
 
 def _report(head: BlockRef, readings: Mapping[str, Reading], unread: Mapping[str, str]) -> None:
@@ -204,8 +249,11 @@ def _nothing() -> Steps[None]:
     yield ()
 
 
-def _threes(answers: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
-    return list(zip(answers[0::3], answers[1::3], answers[2::3], strict=True))
+async def _over(*tasks: asyncio.Future[Any]) -> None:
+    """End what nobody waits for any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def union(filters: Sequence[LogFilter]) -> LogFilter:

@@ -15,12 +15,17 @@ from eth_utils.crypto import keccak
 
 from keeper.errors import BadAnswer
 from keeper.execution.liquidator import PROXY, WORD, intent_word, word
-from keeper.model import Address, Call
+from keeper.model import Address, Call, SignedPermit
 
-SALT: Final = keccak(text="keeper deleverager 1")
-SPEAKS: Final = 1
-"""The version whose orders `encode_order` writes."""
+SALT: Final = keccak(text="keeper deleverager 2")
+SPEAKS: Final = 2
+"""The version that is deployed: it takes the orders that are written here, and permits."""
+UNDERSTOOD: Final = (1, 2)
+"""Versions that take these orders; the first takes no permits."""
+TAKES_PERMITS: Final = 2
+"""The first version that does."""
 _HEAD_WORDS: Final = 10
+_PERMIT_WORDS: Final = 5
 
 
 def _selector(signature: str) -> bytes:
@@ -29,6 +34,10 @@ def _selector(signature: str) -> bytes:
 
 DELEVERAGE: Final = _selector(
     "deleverage((bytes32,address,address,address,address,uint256,uint256,uint256,uint256,bytes))"
+)
+DELEVERAGE_WITH_PERMIT: Final = _selector(
+    "deleverageWithPermit((bytes32,address,address,address,address,uint256,uint256,uint256,uint256,"
+    "bytes),(uint256,uint256,uint8,bytes32,bytes32))"
 )
 VERSION: Final = _selector("version()")
 FACTORY: Final = _selector("factory()")
@@ -75,8 +84,17 @@ def creation_code() -> bytes:
     return bytes.fromhex(document["bytecode"].removeprefix("0x"))
 
 
-def encode_order(order: Order) -> bytes:
-    """Return the calldata of ``deleverage(order)``."""
+def encode_order(order: Order, permit: SignedPermit | None = None) -> bytes:
+    """Return the calldata of ``deleverage(order)``; with a permit of ``deleverageWithPermit``."""
+    if permit is None:
+        return DELEVERAGE + word(WORD) + _packed(order)
+    of = permit.permit
+    signed = (word(of.value), word(of.deadline), word(permit.v), permit.r, permit.s)
+    offset = word((1 + _PERMIT_WORDS) * WORD)
+    return b"".join((DELEVERAGE_WITH_PERMIT, offset, *signed, _packed(order)))
+
+
+def _packed(order: Order) -> bytes:
     head = (
         intent_word(order.intent_id),
         *map(word, (order.pool, order.account, order.collateral, order.debt)),
@@ -84,7 +102,7 @@ def encode_order(order: Order) -> bytes:
         word(_HEAD_WORDS * WORD),
     )
     padding = bytes(-len(order.path) % WORD)
-    return b"".join((DELEVERAGE, word(WORD), *head, word(len(order.path)), order.path, padding))
+    return b"".join((*head, word(len(order.path)), order.path, padding))
 
 
 def mandate_call(contract: Address, account: Address, operator: Address, pool: Address) -> Call:

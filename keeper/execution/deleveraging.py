@@ -9,17 +9,18 @@ than the gas of a revert.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from keeper.errors import ExecutionError, PolicyViolation, RpcError
 from keeper.execution import deleverager
-from keeper.execution.deleverager import Order, encode_order
+from keeper.execution.deleverager import Mandate, Order, encode_order
 from keeper.execution.exchange import Exchange, encode_path
 from keeper.execution.flash import Funded
 from keeper.execution.liquidator import WORD
 from keeper.execution.node import Node, parse_bytes, pinned
+from keeper.execution.permits import nonce_call, uselessness
 from keeper.execution.routes import Routes, Sale
-from keeper.model import Address, BlockRef, Call, Hash, Intent
+from keeper.model import Address, BlockRef, Call, Hash, Intent, SignedPermit
 from keeper.ports import MarketView, TokenView
 from keeper.strategies.text import have, health, need, usd
 from keeper.units import BPS, WAD, Base, Bps, Raw, Rounding, Wad, Wei, mul_div
@@ -38,6 +39,31 @@ class DeleverageRules:
     """How much more than quoted the pools may take."""
 
 
+class Permits(Protocol):
+    """Knows what accounts signed."""
+
+    async def of(
+        self, chain_id: int, *, token: Address, owner: Address, spender: Address
+    ) -> SignedPermit | None:
+        """Return the permit that `owner` signed for `token`; None where there is none."""
+        ...
+
+
+class NoPermits:
+    """Nobody signed anything."""
+
+    async def of(
+        self,
+        chain_id: int,  # noqa: ARG002 - the protocol's
+        *,
+        token: Address,  # noqa: ARG002 - the protocol's
+        owner: Address,  # noqa: ARG002 - the protocol's
+        spender: Address,  # noqa: ARG002 - the protocol's
+    ) -> SignedPermit | None:
+        """Return None."""
+        return None
+
+
 class Deleverages:
     """Turns deleverages into orders; remembers the sales that are on their way."""
 
@@ -48,14 +74,18 @@ class Deleverages:
         exchange: Exchange,
         rules: DeleverageRules,
         hubs: Callable[[MarketView], Sequence[Address]],
+        permits: Permits | None = None,
     ) -> None:
-        """`hubs`: tokens of a market over which others are sold."""
+        """`hubs`: tokens of a market over which others are sold; `permits`: what accounts signed,
+        for where they did not approve.
+        """
         self._node = node
         self._rules = rules
         self._hubs = hubs
         self._exchange = exchange
         self._routes = Routes(node, exchange)
-        self._checked = False
+        self._permits = permits or NoPermits()
+        self._version = 0
         self._sales: dict[str, tuple[Hash, Sale]] = {}
 
     async def fund(
@@ -87,8 +117,8 @@ class Deleverages:
             for name, kept in self._sales.items()
             if name in in_flight or kept[0] == block.hash
         }
-        _, sale = await asyncio.gather(
-            self._allowed(intent, view, pool=pool, token=tokens[0], sender=sender),
+        permit, sale = await asyncio.gather(
+            self._allowed(intent, view, pool=pool, token=tokens[0], sender=sender, last=deadline),
             self._routes.best(
                 collateral.address,
                 intent.asset.address,
@@ -101,7 +131,7 @@ class Deleverages:
         words = (
             f"the exchange takes {need(Raw(sale.cost), collateral)} for"
             f" {need(intent.amount, intent.asset)}"
-        )
+        ) + ("" if permit is None else "; the account's permit comes along")
         if sale.cost > intent.seized:
             raise ExecutionError(
                 f"Too dear: {words}, and {have(intent.seized, collateral)} is the most that it"
@@ -122,7 +152,7 @@ class Deleverages:
         )
         return Funded(
             intent=intent,
-            call=Call(to=self._rules.contract, data=encode_order(order)),
+            call=Call(to=self._rules.contract, data=encode_order(order, permit)),
             sale=sale,
             premium=Raw(0),
             min_profit=None,
@@ -139,56 +169,83 @@ class Deleverages:
         self._sales.pop(intent_id, None)
 
     async def _allowed(
-        self, intent: Intent, view: MarketView, *, pool: Address, token: Address, sender: Address
-    ) -> None:
-        """Raise unless the contract is ours and the borrower lets `sender` do this."""
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        pool: Address,
+        token: Address,
+        sender: Address,
+        last: int,
+    ) -> SignedPermit | None:
+        """Raise unless the contract is ours and the borrower lets `sender` do this.
+
+        Return the permit that must come along for it, good until the second `last`; None where the
+        borrower approved it.
+        """
         contract, account, block = self._rules.contract, intent.position.account, view.block
-        if not self._checked:
-            version, factory = await asyncio.gather(
-                self._ask(Call(to=contract, data=deleverager.VERSION), block),
-                self._ask(Call(to=contract, data=deleverager.FACTORY), block),
-            )
-            expected = self._exchange.factory
-            if version != _word(deleverager.SPEAKS) or factory != _word(int(expected, 16)):
-                raise PolicyViolation(
-                    f"There is no deleverager of ours at {contract}, or it knows another exchange:"
-                    " deploy one with `keeper deploy-deleverager` and name it in the configuration."
-                )
-            self._checked = True
+        await self._ours(block)
         allowance, mandate = await asyncio.gather(
             self._ask(deleverager.allowance_call(token, account, contract), block),
             self._ask(deleverager.mandate_call(contract, account, sender, pool), block),
         )
         allowed = Raw(int.from_bytes(allowance, "big"))
+        permit = None
         if allowed <= intent.seized:
-            assert intent.collateral is not None
-            raise PolicyViolation(
-                f"{account} lets the deleverager take {have(allowed, intent.collateral)} and it"
-                f" needs {need(intent.seized, intent.collateral)}: see `keeper check`."
-            )
-        if sender == account:
+            permit = await self._permit(intent, block, token=token, allowed=allowed, last=last)
+        if sender != account:
+            _judge(deleverager.decode_mandate(mandate), intent, view, sender)
+        return permit
+
+    async def _ours(self, block: BlockRef) -> None:
+        """Raise unless the contract is one whose orders we write."""
+        if self._version:
             return
-        given = deleverager.decode_mandate(mandate)
-        if given.until < block.timestamp:
-            raise PolicyViolation(
-                f"{account} gave {sender} no mandate that is in force: see `keeper check`."
-            )
-        if intent.health_before >= given.below:
-            raise PolicyViolation(
-                f"{account}'s mandate is for a health factor below {health(Wad(given.below))}."
-            )
-        worth = mul_div(
-            intent.amount,
-            view.price_of(intent.asset.address) or 0,
-            10**intent.asset.decimals,
-            Rounding.UP,
+        contract = self._rules.contract
+        version, factory = await asyncio.gather(
+            self._ask(Call(to=contract, data=deleverager.VERSION), block),
+            self._ask(Call(to=contract, data=deleverager.FACTORY), block),
         )
-        if worth > min(given.per_transaction, given.per_day):
-            most = Base(min(given.per_transaction, given.per_day))
+        known = [number for number in deleverager.UNDERSTOOD if version == _word(number)]
+        if not known or factory != _word(int(self._exchange.factory, 16)):
             raise PolicyViolation(
-                f"{account}'s mandate is for {usd(most)} in one transaction, this is"
-                f" {usd(Base(worth))}."
+                f"There is no deleverager of ours at {contract}, or it knows another exchange:"
+                " deploy one with `keeper deploy-deleverager` and name it in the configuration."
             )
+        [self._version] = known
+
+    async def _permit(
+        self, intent: Intent, block: BlockRef, *, token: Address, allowed: Raw, last: int
+    ) -> SignedPermit:
+        """Return the permit that makes up for an allowance of only `allowed`; raise without."""
+        contract, account = self._rules.contract, intent.position.account
+        assert intent.collateral is not None
+        short = (
+            f"{account} lets the deleverager take {have(allowed, intent.collateral)} and it needs"
+            f" {need(intent.seized, intent.collateral)}"
+        )
+        found = await self._permits.of(
+            intent.position.market.chain_id, token=token, owner=account, spender=contract
+        )
+        if found is None:
+            raise PolicyViolation(f"{short}: see `keeper check`.")
+        if self._version < deleverager.TAKES_PERMITS:
+            raise PolicyViolation(
+                f"{short}: its permit is of no use to the deleverager at {contract}, which is of"
+                " an older version; deploy another, or let it approve."
+            )
+        nonce = int.from_bytes(await self._ask(nonce_call(token, account), block), "big")
+        useless = uselessness(
+            found.permit,
+            asset=intent.collateral,
+            nonce=nonce,
+            needs=intent.seized + 1,
+            at=block.timestamp,
+            last=last,
+        )
+        if useless:
+            raise PolicyViolation(f"{short}; {useless}: see `keeper check`.")
+        return found
 
     async def _ask(self, call: Call, block: BlockRef) -> bytes:
         message = {"to": call.to, "data": "0x" + call.data.hex()}
@@ -203,3 +260,28 @@ class Deleverages:
 
 def _word(value: int) -> bytes:
     return value.to_bytes(WORD, "big")
+
+
+def _judge(given: Mandate, intent: Intent, view: MarketView, sender: Address) -> None:
+    """Raise unless the mandate is for this, as far as that is known before it is tried."""
+    account = intent.position.account
+    if given.until < view.block.timestamp:
+        raise PolicyViolation(
+            f"{account} gave {sender} no mandate that is in force: see `keeper check`."
+        )
+    if intent.health_before >= given.below:
+        raise PolicyViolation(
+            f"{account}'s mandate is for a health factor below {health(Wad(given.below))}."
+        )
+    worth = mul_div(
+        intent.amount,
+        view.price_of(intent.asset.address) or 0,
+        10**intent.asset.decimals,
+        Rounding.UP,
+    )
+    if worth > min(given.per_transaction, given.per_day):
+        most = Base(min(given.per_transaction, given.per_day))
+        raise PolicyViolation(
+            f"{account}'s mandate is for {usd(most)} in one transaction, this is"
+            f" {usd(Base(worth))}."
+        )

@@ -14,10 +14,13 @@ from typing import Final
 from keeper.errors import ExecutionError, PolicyViolation, RpcError, Unprofitable
 from keeper.execution import liquidator
 from keeper.execution.exchange import Exchange, Hop, encode_path
-from keeper.execution.liquidator import Order, encode_order
+from keeper.execution.liquidator import Order, encode_order, encode_over
 from keeper.execution.node import Node, parse_bytes, pinned
+from keeper.execution.over import Need
+from keeper.execution.rivals import Asked, Refused, Rivals
 from keeper.execution.routes import Routes, Sale
-from keeper.model import Address, Asset, BlockRef, Call, Hash, Intent
+from keeper.execution.worth import Worth
+from keeper.model import Address, Asset, BlockRef, Call, Hash, Intent, IntentKind, Sought
 from keeper.ports import MarketView, TokenView
 from keeper.strategies.text import have, need, usd
 from keeper.units import BPS, Base, Bps, Raw, Rounding, Wei, mul_div
@@ -57,6 +60,12 @@ class Funded:
     words: str
     order: Order | None = None
     """What the call packs; None where it cannot go with others."""
+    source: str = "Uniswap v3"
+    """Who knew the sale."""
+    worth: Worth | None = None
+    """What the contract's answer to the call is worth; None where it says nothing of the kind."""
+    until: int | None = None
+    """Chain seconds after which the sale is no longer offered; None: as long as the order is."""
 
     def judge(self, gas_used: int, price_wei: Wei, data_fee_wei: Wei = NOTHING) -> None:
         """Raise `Unprofitable`, with the numbers, unless enough is left after gas."""
@@ -81,13 +90,15 @@ class FlashLoans:
         exchange: Exchange,
         rules: FlashRules,
         hubs: Callable[[MarketView], Sequence[Address]],
+        rivals: Rivals | None = None,
     ) -> None:
-        """`hubs`: tokens of a market over which others are sold."""
+        """`hubs`: tokens of a market over which others are sold.  `rivals`: who else is asked."""
         self.contract = rules.contract
         self._node = node
         self._rules = rules
         self._hubs = hubs
         self._routes = Routes(node, exchange)
+        self._rivals = rivals
         self._exchange = exchange
         self._checked: set[tuple[Address, Address]] = set()
         self._premiums: dict[Address, tuple[Hash, int]] = {}
@@ -175,9 +186,103 @@ class FlashLoans:
             native_price=native_price,
             words=words,
             order=order,
+            worth=self._worth(intent, view),
         )
         funded.judge(GAS_GUESS, price_wei)
         return funded
+
+    def has_rivals(self, kind: IntentKind) -> bool:
+        """Tell whether anybody besides Uniswap v3's pools is asked."""
+        return kind is IntentKind.LIQUIDATE and self._rivals is not None
+
+    async def rivals(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        first: Funded | None,
+        pool: Address,
+        sender: Address,
+        price_wei: Wei,
+        native_price: Base | None,
+        deadline: int,
+    ) -> tuple[Funded | Refused, ...]:
+        """Return the same liquidation with its collateral sold as others offer; none is believed.
+
+        `first`: as `fund` found it over Uniswap v3's pools, or None where that is nothing.
+        """
+        if self._rivals is None or intent.collateral in (None, intent.asset):
+            return ()
+        if first is not None and self._rivals.asked is Asked.OTHERWISE:
+            return ()
+        _, premium_bps = await asyncio.gather(
+            self.check(pool, sender, view.block), self._premium(pool, view.block)
+        )
+        need = Need(
+            intent=intent,
+            premium_bps=premium_bps,
+            slippage=self._rules.max_slippage,
+            worth=self._worth(intent, view),
+            by_pools=None if first is None else first.sale.cost,
+        )
+        sought = Sought(
+            chain_id=view.market.chain_id,
+            sell=need.worth.collateral.address,
+            buy=intent.asset.address,
+            amount=need.to_sell,
+            block=view.block,
+            caller=self.contract,
+            origin=sender,
+            max_slippage=self._rules.max_slippage,
+        )
+        gas = gas_cost(GAS_GUESS, price_wei, native_price)
+        found: list[Funded | Refused] = []
+        for offer in await self._rivals.offers(sought):
+            if isinstance(offer, Refused):
+                found.append(offer)
+                continue
+            order = Order(
+                intent_id=intent.intent_id,
+                pool=pool,
+                account=intent.position.account,
+                collateral=sought.sell,
+                debt=sought.buy,
+                debt_token=_debt_token(intent, view),
+                amount=intent.amount,
+                min_profit=need.least_left,
+                deadline=min(deadline, offer.valid_until),
+                path=b"",
+            )
+            try:
+                swap = need.swap(offer, gas)
+            except ExecutionError as error:
+                found.append(Refused(source=offer.source, reason=str(error)))
+                continue
+            words = need.words(offer)
+            found.append(
+                Funded(
+                    intent=replace(intent, reason=f"{intent.reason}; with borrowed money: {words}"),
+                    call=Call(to=self.contract, data=encode_over(order, swap)),
+                    sale=Sale(hops=(), amounts=(), cost=swap.sold),
+                    premium=Raw(need.owed - intent.covers),
+                    min_profit=self._rules.min_profit,
+                    native_price=native_price,
+                    words=words,
+                    source=offer.source,
+                    worth=need.worth,
+                    until=order.deadline,
+                )
+            )
+        return tuple(found)
+
+    def _worth(self, intent: Intent, view: MarketView) -> Worth:
+        assert intent.collateral is not None
+        return Worth(
+            collateral=intent.collateral,
+            collateral_price=self._price(view, intent.collateral),
+            debt=intent.asset,
+            debt_price=self._price(view, intent.asset),
+        )
 
     def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
         """Note a sale that is on its way, or would be: later ones find the pools after it."""

@@ -19,7 +19,8 @@ from keeper.execution.flash import Funded
 from keeper.execution.lenders import Lender
 from keeper.execution.liquidator import decode_results
 from keeper.execution.planning import bid, draft, fee_cap
-from keeper.execution.preparing import ZERO, Preparation, Ready, Start, cost_of
+from keeper.execution.preparing import ZERO, Preparation, Ready, cost_of
+from keeper.execution.trying import Start
 from keeper.model import Address, Call, Intent
 from keeper.ports import MarketView
 from keeper.units import Base, Wad, Wei
@@ -81,8 +82,10 @@ class JointPreparation(Preparation):
                     price_wei=start.price,
                 )
             except (ExecutionError, PolicyViolation, Unprofitable) as error:
-                several.refused[intent.intent_id] = error
-                continue
+                alone = start is not None and self._trial.asks_others(intent, view, start.price)
+                if isinstance(error, PolicyViolation) or not alone:
+                    several.refused[intent.intent_id] = error
+                continue  # not refused: it goes alone, where others are asked for its sale
             if funded is None or funded.order is None:
                 raise ExecutionError("It cannot go with others.")
             self._flash.took(intent.intent_id, block, funded.sale)

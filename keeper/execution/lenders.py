@@ -1,10 +1,11 @@
 """Who funds which kind of intent."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from keeper.errors import ExecutionError
 from keeper.execution.flash import Funded
+from keeper.execution.rivals import Refused
 from keeper.execution.routes import Sale
 from keeper.model import Address, BlockRef, Intent, IntentKind
 from keeper.ports import MarketView
@@ -41,6 +42,30 @@ class Lender(Protocol):
         ...
 
 
+@runtime_checkable
+class Rivalled(Protocol):
+    """A lender that may ask others for the sale as well."""
+
+    def has_rivals(self, kind: IntentKind) -> bool:
+        """Tell whether anybody else is asked for such an intent's sale."""
+        ...
+
+    async def rivals(
+        self,
+        intent: Intent,
+        view: MarketView,
+        *,
+        first: Funded | None,
+        pool: Address,
+        sender: Address,
+        price_wei: Wei,
+        native_price: Base | None,
+        deadline: int,
+    ) -> tuple[Funded | Refused, ...]:
+        """Return the same with the sale that each of them offers, or why nothing came of it."""
+        ...
+
+
 class Lenders:
     """One lender for each kind; itself a lender."""
 
@@ -60,6 +85,18 @@ class Lenders:
         while len(self._funded) > REMEMBERED:
             del self._funded[next(iter(self._funded))]
         return funded
+
+    def has_rivals(self, kind: IntentKind) -> bool:
+        """Ask the kind's lender."""
+        lender = self._by_kind.get(kind)
+        return isinstance(lender, Rivalled) and lender.has_rivals(kind)
+
+    async def rivals(
+        self, intent: Intent, view: MarketView, **how: Any
+    ) -> tuple[Funded | Refused, ...]:
+        """Ask the kind's lender; nothing where it asks nobody else."""
+        lender = self._by_kind.get(intent.kind)
+        return await lender.rivals(intent, view, **how) if isinstance(lender, Rivalled) else ()
 
     def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
         """Tell the lender that funded it."""

@@ -21,7 +21,7 @@ from keeper.model import Address, Call, Log
 PROXY: Final = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
 """The deterministic deployment proxy: salt and creation code in, CREATE2.  On almost every chain,
 at this address, since one published transaction with no owner deployed it."""
-SALT: Final = keccak(text="keeper liquidator 3")
+SALT: Final = keccak(text="keeper liquidator 4")
 WORD: Final = 32
 _HEAD_WORDS: Final = 10
 
@@ -33,15 +33,19 @@ def _selector(signature: str) -> bytes:
 _ORDER: Final = "(bytes32,address,address,address,address,address,uint256,uint256,uint256,bytes)"
 LIQUIDATE: Final = _selector(f"liquidate({_ORDER})")
 LIQUIDATE_EACH: Final = _selector(f"liquidateEach({_ORDER}[],uint256[])")
+_SWAP: Final = "(address,address,uint256,uint256,bytes)"
+LIQUIDATE_OVER: Final = _selector(f"liquidateOver({_ORDER},{_SWAP})")
 LIQUIDATED: Final = "0x" + keccak(text="Liquidated(bytes32,address,address,uint256)").hex()
 FAILED: Final = "0x" + keccak(text="Failed(bytes32,address,bytes)").hex()
 VERSION: Final = _selector("version()")
-SPEAKS: Final = 3
+SPEAKS: Final = 4
 """The version whose orders `encode_order` writes."""
 OWNER: Final = _selector("owner()")
 FACTORY: Final = _selector("factory()")
 CALLERS: Final = _selector("callers(address)")
 POOLS: Final = _selector("pools(address)")
+TARGETS: Final = _selector("targets(address)")
+SPENDERS: Final = _selector("spenders(address)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,21 @@ class Order:
     deadline: int
     path: bytes
     """Of Uniswap, collateral to debt; empty when both are one token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """A sale elsewhere than over Uniswap v3, as the contract takes it."""
+
+    target: Address
+    """Whom the contract calls."""
+    spender: Address
+    """Who may take what is sold meanwhile."""
+    sold: int
+    """Raw units of the collateral: exactly what is approved."""
+    min_bought: int
+    """Raw units of the debt: what must have come, as the contract measures it."""
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +111,25 @@ def intent_word(intent_id: str) -> bytes:
 def encode_order(order: Order) -> bytes:
     """Return the calldata of ``liquidate(order)``."""
     return LIQUIDATE + word(WORD) + _packed(order)
+
+
+def encode_over(order: Order, swap: Swap) -> bytes:
+    """Return the calldata of ``liquidateOver(order, swap)``; the order's path must be empty."""
+    first = _packed(order)
+    head = word(2 * WORD) + word(2 * WORD + len(first))
+    amounts = (swap.sold, swap.min_bought, 5 * WORD, len(swap.data))
+    fields = (word(swap.target), word(swap.spender), *map(word, amounts))
+    padding = bytes(-len(swap.data) % WORD)
+    return b"".join((LIQUIDATE_OVER, head, first, *fields, swap.data, padding))
+
+
+def decode_profit(answer: bytes) -> tuple[int, int]:
+    """Return what ``liquidate`` or ``liquidateOver`` answers: profit in the collateral, and what
+    a sale brought above the loan in the debt (0 of the former).  Raises `BadAnswer`.
+    """
+    if len(answer) not in (WORD, 2 * WORD):
+        raise BadAnswer(f"The liquidator answered {len(answer)} bytes, not what it left.")
+    return int.from_bytes(answer[:WORD], "big"), int.from_bytes(answer[WORD:], "big")
 
 
 def encode_orders(orders: Sequence[Order], gas_limits: Sequence[int]) -> bytes:
@@ -161,12 +199,22 @@ def _packed(order: Order) -> bytes:
 
 
 def deployment(
-    owner: Address, factory: Address, callers: Sequence[Address], pools: Sequence[Address]
+    owner: Address,
+    factory: Address,
+    callers: Sequence[Address],
+    pools: Sequence[Address],
+    *,
+    targets: Sequence[Address] = (),
+    spenders: Sequence[Address] = (),
 ) -> tuple[Call, Address]:
     """Return the call that deploys it, and where it comes to be."""
-    lists = [word(len(callers)), *map(word, callers), word(len(pools)), *map(word, pools)]
-    head = [word(owner), word(factory), word(4 * WORD), word((5 + len(callers)) * WORD)]
-    arguments = b"".join((*head, *lists))
+    offsets, lists = [], []
+    at = 2 + 4
+    for addresses in (callers, pools, targets, spenders):
+        offsets.append(word(at * WORD))
+        lists += [word(len(addresses)), *map(word, addresses)]
+        at += 1 + len(addresses)
+    arguments = b"".join((word(owner), word(factory), *offsets, *lists))
     code = creation_code() + arguments
     hashed = keccak(b"\xff" + bytes.fromhex(PROXY[2:]) + SALT + keccak(code))
     return Call(to=PROXY, data=SALT + code), Address("0x" + hashed[12:].hex())

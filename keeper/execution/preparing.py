@@ -4,8 +4,7 @@ Nothing here is written and nothing is signed: armed or not, every intent walks 
 rehearsal says what a submission would.
 """
 
-import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from keeper.errors import (
@@ -14,7 +13,7 @@ from keeper.errors import (
     Unprofitable,
 )
 from keeper.execution.arming import Arming
-from keeper.execution.data_fee import data_fee
+from keeper.execution.choosing import Tried
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import Funded, gas_cost
 from keeper.execution.ledger import Ledger
@@ -25,6 +24,7 @@ from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint
 from keeper.execution.simulate import Simulator
+from keeper.execution.trying import Case, Start, Trial, assumed
 from keeper.model import (
     Address,
     BlockRef,
@@ -65,19 +65,6 @@ class Ready:
         return Rehearsed(plan=self.plan, health_after=self.health_after, cost=self.cost)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """What an intent's preparation starts from."""
-
-    call: Call
-    """The market's own."""
-    ground: Footing
-    pending: Sequence[Plan]
-    tip: Wei
-    price: Wei
-    """Base fee and tip."""
-
-
 class Preparation:
     """Makes intents ready for one chain."""
 
@@ -107,32 +94,24 @@ class Preparation:
         self._flash = flash
         self._failpoint = failpoint
         self._simulator = Simulator(node)
+        self._trial = Trial(
+            node=node,
+            simulator=self._simulator,
+            pricing=pricing,
+            settings=settings,
+            chain_id=chain_id,
+            flash=flash,
+        )
 
     async def ready(self, intent: Intent, view: MarketView, sender: Address) -> Ready:
         """Encode, simulate, cap.  Nothing is written.  Raises what `submit` turns into words."""
         block = view.block
         start = await self._start(intent, view, sender)
-        ground, pending, tip, price = start.ground, start.pending, start.tip, start.price
-        to, data = start.call.to, start.call.data
-        funded = await self._fund(
-            intent, view, pool=to, sender=sender, pending=pending, price_wei=price
-        )
+        ground, tip, price = start.ground, start.tip, start.price
+        tried = await self._way(intent, view, sender, start)
+        funded, call, simulated, fee = tried.funded, tried.call, tried.simulated, tried.fee
         if funded is not None:
             intent = funded.intent
-        call = Call(to=to, data=data) if funded is None else funded.call
-        simulated, fee = await asyncio.gather(
-            self._simulator.run(
-                sender,
-                call,
-                self._pricing.health_call(intent, view),
-                block,
-                self._in_flight(pending),
-                state=assumed(intent, view),
-            ),
-            data_fee(self._node, self._settings.data_fee, call, self._chain_id, block),
-        )
-        # Some nodes of such rollups count it already: then the limit is a little wider.
-        simulated = replace(simulated, gas_used=simulated.gas_used + fee.gas)
         health_after = None if simulated.probe is None else self._pricing.health(simulated.probe)
         if _protects(intent) and health_after is not None and health_after <= intent.health_before:
             raise ExecutionError(
@@ -170,6 +149,8 @@ class Preparation:
             settings=self._settings,
             data_fee_wei=fee.most_wei,
         )
+        if funded is not None and funded.until is not None:
+            plan = replace(plan, deadline=min(plan.deadline, funded.until))
         return Ready(
             plan=plan,
             fees=fees,
@@ -178,6 +159,31 @@ class Preparation:
             footing=ground,
             funded=funded,
         )
+
+    async def _way(self, intent: Intent, view: MarketView, sender: Address, start: Start) -> Tried:
+        """Return how it is done, simulated: of several sales of the collateral the best one."""
+        first: Funded | ExecutionError | None
+        case = Case(
+            intent=intent,
+            view=view,
+            sender=sender,
+            start=start,
+            in_flight=self._in_flight(start.pending),
+        )
+        try:
+            first = await self._fund(
+                intent,
+                view,
+                pool=start.call.to,
+                sender=sender,
+                pending=start.pending,
+                price_wei=start.price,
+            )
+        except PolicyViolation:
+            raise
+        except ExecutionError as error:
+            first = error
+        return await self._trial.best(case, first)
 
     async def _start(self, intent: Intent, view: MarketView, sender: Address) -> Start:
         """Check that it may be prepared here and now, and read what it starts from."""
@@ -313,27 +319,6 @@ class Preparation:
                 " can be kept."
             )
         return spends
-
-
-def assumed(intent: Intent, view: MarketView) -> Hashable:
-    """Return what a simulation of `intent` stands on: everything that it was sized by.
-
-    The health before it follows from every price, index and balance of the account, to the wad: a
-    block in which the supposed update is missing, or another came, has another one.  The prices of
-    what is paid and seized are there for themselves: of both moving together health says nothing.
-    """
-    assets = (intent.asset, intent.collateral)
-    return (
-        intent.kind,
-        intent.position,
-        intent.amount,
-        intent.covers,
-        intent.seized,
-        intent.health_before,
-        intent.value_at_risk,
-        intent.expected_profit,
-        tuple(None if asset is None else view.price_of(asset.address) for asset in assets),
-    )
 
 
 def cost_of(gas_used: int, price_wei: Wei, fee_wei: Wei, native_price: Base | None) -> Cost:

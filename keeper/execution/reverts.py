@@ -15,6 +15,8 @@ from eth_utils.crypto import keccak
 
 ERROR: Final = bytes.fromhex("08c379a0")
 PANIC: Final = bytes.fromhex("4e487b71")
+SWAP_FAILED: Final = keccak(text="SwapFailed(bytes)")[:4]
+"""Of our liquidator: what an exchange that it called said."""
 LONGEST_TEXT: Final = 160
 MOST_ARGUMENTS: Final = 4
 
@@ -41,6 +43,10 @@ def words(data: bytes) -> str:
     if selector == PANIC and len(body) >= 32:
         code = int.from_bytes(body[:32], "big")
         return PANICS.get(code, f"panic {hex(code)[:12]}")
+    if selector == SWAP_FAILED and len(body) >= 64:
+        inner = body[64 : 64 + int.from_bytes(body[32:64], "big")]
+        # one within another is only a selector: it was not ours
+        return "swap failed: " + (words(inner) if inner[:4] != SWAP_FAILED else "within a swap")
     name = _custom().get(selector)
     if name is None:
         return f"custom error 0x{selector.hex()}"

@@ -13,9 +13,10 @@ from eth_account.signers.local import LocalAccount
 
 from keeper.errors import ConfigError, ExecutionError, PolicyViolation
 from keeper.execution.keystore import DEVNET, read_key, read_passphrase
+from keeper.execution.permits import Domain, digest, parse_signature, signer_of, typed_data
 from keeper.execution.policy import Denied, SigningPolicy
 from keeper.execution.transaction import UnsignedTx, decode_signed, decode_unsigned
-from keeper.model import Address, Attempt, OpenPlan
+from keeper.model import Address, Attempt, OpenPlan, Permit, SignedPermit
 
 PLAIN_KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
@@ -105,6 +106,22 @@ class KeystoreSigner:
             }
         )
         return checked(bytes(signed.raw_transaction), tx, self.address)
+
+    def sign_permit(self, permit: Permit, domain: Domain) -> SignedPermit:
+        """Sign what lets `permit.spender` take tokens of this key's own account, and only that.
+
+        The signature is recovered before it is returned.  Raises `ExecutionError`.
+        """
+        if permit.owner != self.address or (domain.chain_id, domain.token) != (
+            permit.chain_id,
+            permit.token,
+        ):
+            raise ExecutionError(f"The key of {self.address} signs permits of its own tokens only.")
+        signed = self._account.sign_typed_data(full_message=typed_data(permit, domain))
+        v, r, s = parse_signature(bytes(signed.signature).hex())
+        if signer_of(digest(permit, domain.separator), v, r, s) != self.address:
+            raise ExecutionError("The key signed something else than it was asked to sign.")
+        return SignedPermit(permit=permit, v=v, r=r, s=s)
 
     def __repr__(self) -> str:
         """Name the address, never the key."""

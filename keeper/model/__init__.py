@@ -63,6 +63,7 @@ from keeper.model.market import (
     Holdings,
     MarketId,
     PositionId,
+    ReadAccounts,
     ReserveFacts,
     Side,
     Touched,
@@ -100,7 +101,9 @@ from keeper.model.people import (
     Thresholds,
     Watch,
 )
+from keeper.model.permits import Permit, SignedPermit
 from keeper.model.records import Checkpoint, PassRecord
+from keeper.model.routes import Offer, Sought
 
 __all__ = [
     "Abandoned",
@@ -156,16 +159,19 @@ __all__ = [
     "Manners",
     "MarketId",
     "Message",
+    "Offer",
     "OpenPlan",
     "Outcome",
     "ParameterChange",
     "PassRecord",
     "Pending",
+    "Permit",
     "Plan",
     "PositionId",
     "PriceVerdict",
     "Queued",
     "Quote",
+    "ReadAccounts",
     "Receipt",
     "Reckoned",
     "Reference",
@@ -179,7 +185,9 @@ __all__ = [
     "Severity",
     "Share",
     "Side",
+    "SignedPermit",
     "Silent",
+    "Sought",
     "Source",
     "Spent",
     "Stance",

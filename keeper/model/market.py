@@ -1,6 +1,7 @@
 """A lending market: its assets, its accounts, and what they hold there."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from keeper.model.chain import Address
@@ -100,3 +101,14 @@ class Touched:
     """Those that received debt: they enter the book even if nobody knew them."""
     parameters: bool
     """Reserve, e-mode or oracle configuration changed: everything is discovered again."""
+    moved: Mapping[Address, frozenset[tuple[int, Side]]] = field(default_factory=dict)
+    """By account, reserve ids and sides of which it got or gave something: balances to ask for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAccounts:
+    """Accounts that were read, at one block."""
+
+    holdings: tuple[Holdings, ...]
+    unreadable: tuple[tuple[Address, str], ...]
+    """Those that could not be read, and why."""

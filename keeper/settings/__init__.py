@@ -13,7 +13,7 @@ Watch-only unless ``signing`` says otherwise.
 """
 
 from keeper.settings.acting import Liquidate, Protect, Signing
-from keeper.settings.chains import Chain, Market
+from keeper.settings.chains import Aggregator, Chain, Market
 from keeper.settings.loading import load
 from keeper.settings.oracles import Oracles
 from keeper.settings.people import Alerts, Telegram, ThresholdSet, WatchEntry
@@ -21,6 +21,7 @@ from keeper.settings.process import Database, Logging, Web
 from keeper.settings.schema import Settings
 
 __all__ = [
+    "Aggregator",
     "Alerts",
     "Chain",
     "Database",

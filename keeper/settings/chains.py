@@ -15,11 +15,14 @@ from keeper import presets
 from keeper.model import Address, MarketId
 from keeper.settings.section import Section
 from keeper.settings.values import (
+    Addresses,
     AddressValue,
+    HttpsUrl,
     Names,
     NodeUrls,
     OptionalAddress,
     OptionalInt,
+    OptionalPath,
     OptionalSecret,
     WsUrls,
 )
@@ -58,6 +61,57 @@ def _market(value: object) -> object:
         "protocol": market.protocol,
         "addresses_provider": market.addresses_provider,
     }
+
+
+AggregatorKind = Literal["0x", "1inch"]
+AggregatorsAsked = Literal["always", "otherwise"]
+AGGREGATORS: Final[dict[str, str]] = {"0x": "https://api.0x.org", "1inch": "https://api.1inch.dev"}
+"""Where each is asked, where nothing else is said."""
+PATIENCE_MS: Final = 500
+"""For an aggregator, at most; and an eighth of the time between blocks."""
+
+
+class Aggregator(Section):
+    """A service that knows sales over many exchanges: asked besides Uniswap v3's pools, and never
+    believed.  What it offers counts as far as the simulated transaction confirms it."""
+
+    kind: AggregatorKind = Field(description="Whose API it is: 0x (v2) or 1inch (v6).")
+    url: Annotated[HttpsUrl | None, BeforeValidator(lambda v: v or None)] = Field(
+        None, repr=False, description="Where it is asked; the service's own address by default."
+    )
+    api_key_file: OptionalPath = Field(None, description="File that holds its key.")
+    targets: Addresses = Field(
+        description="Contracts of its that may be called; the liquidator must list them as well."
+    )
+    spenders: Addresses = Field(
+        (), description="Those that may be approved for what is sold; the targets by default."
+    )
+    timeout_ms: OptionalInt = Field(
+        None,
+        description="How long a liquidation waits for it, at most a quarter of block_time_s; 500, "
+        "or an eighth of block_time_s where that is less, by default.",
+    )
+    calls_per_second: PositiveFloat = Field(
+        1.0, description="The most requests a second that the account with it allows."
+    )
+
+    @property
+    def may_take(self) -> tuple[Address, ...]:
+        """Who may be approved."""
+        return self.spenders or self.targets
+
+    @property
+    def where(self) -> str:
+        """Where it is asked."""
+        return self.url or AGGREGATORS[self.kind]
+
+    @model_validator(mode="after")
+    def _callable(self) -> Self:
+        if not self.targets:
+            raise ValueError("targets must name the contract of its that may be called")
+        if self.timeout_ms is not None and self.timeout_ms < 1:
+            raise ValueError(f"timeout_ms must be at least 1, not {self.timeout_ms}")
+        return self
 
 
 ENS_REGISTRY: Final = Address("0x00000000000c2e074ec69a0dfb2997ba6c7d2e1e")
@@ -117,6 +171,16 @@ class Chain(Section):
         None,
         description="Uniswap v3's factory: routes of sales, known for the larger chains; set, its "
         "pools serve as references too.",
+    )
+    aggregators: tuple[Aggregator, ...] = Field(
+        (),
+        description="Services that are asked for sales besides Uniswap v3's pools, as tables with "
+        "kind and targets; none by default.  They need a liquidator.",
+    )
+    aggregators_asked: AggregatorsAsked = Field(
+        "always",
+        description="When: always, and the better sale is taken, or otherwise, only where Uniswap "
+        "v3's pools have none, so that no liquidation that they can pay for waits.",
     )
     pending: bool = Field(
         default=False,
@@ -220,6 +284,24 @@ class Chain(Section):
         if value is not None and value < 1:
             raise ValueError(f"must be at least 1, not {value}")
         return value
+
+    @model_validator(mode="after")
+    def _asked_in_time(self) -> Self:
+        kinds = [each.kind for each in self.aggregators]
+        for each in self.aggregators:
+            if kinds.count(each.kind) > 1:
+                raise ValueError(f"aggregators has two of the kind {each.kind}: keep one")
+            if (each.timeout_ms or 0) > self.block_time_s * 250:
+                raise ValueError(
+                    f"aggregators: timeout_ms of {each.kind} is {each.timeout_ms}, a liquidation "
+                    f"waits a quarter of block_time_s at the most: {self.block_time_s * 250:.0f}"
+                )
+        return self
+
+    def patience_s(self, aggregator: Aggregator) -> float:
+        """How long a liquidation waits for it."""
+        usual_ms = min(PATIENCE_MS, self.block_time_s * 125)
+        return (aggregator.timeout_ms or usual_ms) / 1000
 
     @property
     def nodes_needed(self) -> int:

@@ -207,6 +207,8 @@ def masked(settings: Settings) -> dict[str, Any]:
             chain[key] = [redact_url(url) for url in chain[key]]
         for key in ("relay_url", "relay_auth_key"):
             chain[key] = MASK if chain[key] is not None else None
+        for each in chain["aggregators"]:
+            each["url"] = None if each["url"] is None else redact_url(each["url"])
     document["database"]["url"] = redact_url(document["database"]["url"])
     document["telegram"]["api_url"] = redact_url(document["telegram"]["api_url"])
     for section, key in (

@@ -140,6 +140,26 @@ WsUrls = Annotated[
     tuple[Annotated[str, BeforeValidator(lambda v: _node_url(v, ("wss", "ws", "ipc")))], ...],
     BeforeValidator(_several),
 ]
+
+
+def _https_url(value: object) -> str:
+    """Take what carries a key over the network only encrypted; on this machine it may go plain."""
+    text = _node_url(value, ("https", "http"))
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    if parts.scheme == "http" and host != "localhost" and not _is_loopback(host):
+        raise ValueError(f"must start with https://: a key would go to {host} in the open")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+HttpsUrl = Annotated[str, BeforeValidator(_https_url)]
 HttpUrl = Annotated[str, BeforeValidator(lambda v: _node_url(v, ("https", "http")))]
 Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
 Addresses = Annotated[tuple[AddressValue, ...], BeforeValidator(_several)]

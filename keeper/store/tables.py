@@ -320,6 +320,28 @@ class HoursRow(Table, table=True):
     digested_at: int = _column(Uint63("chat_hours.digested_at"))
 
 
+class PermitRow(Table, table=True):
+    """A permit that an account was asked for and, with a signature, gave."""
+
+    __tablename__ = "permits"
+    digest: str = _column(Hex("permits.digest", 32), primary_key=True)
+    """What is signed: no other permit of any token or chain has it."""
+    chain_id: int = _column(Uint63("permits.chain_id"))
+    token: str = _column(Hex("permits.token", 20))
+    owner: str = _column(Hex("permits.owner", 20))
+    spender: str = _column(Hex("permits.spender", 20))
+    value: int = _column(Uint256("permits.value"))
+    nonce: int = _column(Uint256("permits.nonce"))
+    deadline: int = _column(Uint256("permits.deadline"))
+    v: int | None = _column(Uint63("permits.v"), nullable=True)
+    """Null until it is signed, as `r` and `s`."""
+    r: str | None = _column(Hex("permits.r", 32), nullable=True)
+    s: str | None = _column(Hex("permits.s", 32), nullable=True)
+    at: float = _column(Double())
+
+    __table_args__ = (Index("permits_by_owner", "chain_id", "owner"),)
+
+
 class RuleRow(Table, table=True):
     """Something besides health factors that a chat wants to hear of, as it was said."""
 

@@ -22,7 +22,7 @@ from keeper.ports import DeleverageView, MarketView, Wallet
 from keeper.strategies.intents import intent_id
 from keeper.strategies.protect import Bounds, in_danger, loss_if_liquidated
 from keeper.strategies.text import have, health, need
-from keeper.units import Bps, Raw
+from keeper.units import BPS, WAD, Base, Bps, Raw, Rounding, Wad, mul_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,3 +147,36 @@ def _words(way: Deleverage) -> str:
         f"repay {need(way.repay, way.debt.asset)} with at most"
         f" {have(way.sells, way.collateral.asset)} of its own"
     )
+
+
+def most_sold(
+    assessed: Assessed, leg: Leg, *, start: Wad, target: Wad, cost: Bps, most: Base | None = None
+) -> Raw:
+    """Return how much of its collateral `leg` an account may have to sell to reach `target`.
+
+    From a health factor of `start`, or where it is if that is lower, all collateral having fallen
+    alike until then or the debt having risen: what is repaid is D (t - h) / (t - (1 + c) L), for a
+    debt D, from h to t, the sale c dearer than the market's prices and the collateral counting L of
+    its value.  `most`: no more debt is repaid at once.  Rounded up, with 0.02 % of health factor
+    besides, since earlier revisions cut the average threshold to 0.01 %; all of it where that does
+    not reach the target; 0 without debt.
+    """
+    if not assessed.debt or leg.price <= 0:
+        return Raw(0)
+    start = min(start, assessed.health_factor)
+    if start >= target:
+        return Raw(0)
+    start = Wad(start - start * 2 // BPS)
+    slope = target * BPS * BPS - WAD * (BPS + cost) * leg.liquidation_threshold
+    if slope <= 0 or start <= 0:
+        return leg.balance
+    repaid = mul_div(assessed.debt * (target - start), BPS * BPS, slope, Rounding.UP)
+    if most is not None:
+        repaid = min(repaid, most)
+    sold = mul_div(
+        repaid * (BPS + cost) * 10**leg.asset.decimals,
+        assessed.health_factor,
+        BPS * leg.price * start,
+        Rounding.UP,
+    )
+    return Raw(min(leg.balance, sold + 2))  # the order's own unit of rounding, and the aToken's

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from keeper.app.aggregators import aggregators_of, listed
 from keeper.app.hands import asset_named, hand_of, liquidation_of, policy_of, pricing_of
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError
+from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER
 from keeper.execution.policy import SigningPolicy
+from keeper.log import redact
 from keeper.model import Address, Asset, Intent, IntentKind, PositionId
-from keeper.settings import Settings, load
+from keeper.settings import Aggregator, Settings, load
 from keeper.strategies.alert_only import AlertOnly
 from keeper.strategies.liquidate import Liquidate
 from keeper.strategies.waterfall import Waterfall
@@ -199,3 +202,49 @@ max_debt_usd = "1300"
 
     assert set(strategy.protected) == {ACCOUNT, OWNER}
     assert (strategy.min_profit, strategy.max_debt) == (17 * 10**8, 1300 * 10**8)
+
+
+def test_calls_of_aggregators_are_signed_only_where_there_are_some(
+    tmp_path: Path, market: WatchedMarket[str, tiny.Seen]
+) -> None:
+    of = settings(tmp_path, ARMED + "[liquidate]\nenabled = true\n")
+    router = Address("0x" + "ab" * 20)
+    one = Aggregator.model_validate({"kind": "0x", "targets": (router,)})
+    plain = of.select()[0].model_copy(update={"liquidator": OWNER})
+    asking = plain.model_copy(update={"aggregators": (one,)})
+
+    found = [
+        {t.selector for t in policy_of(of, chain, {"tiny": market}).targets if t.to == OWNER}
+        for chain in (plain, asking)
+    ]
+
+    assert found[0] == {LIQUIDATE, LIQUIDATE_EACH}
+    assert found[1] == {LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER}
+    assert listed(asking) == ((router,), (router,))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file"), (b"\n", "no key of 0x"), (b"a\nb", "no key"), (b"\xff", "no text")],
+)
+def test_a_key_that_cannot_be_read_is_said_and_not_repeated(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    one = Aggregator.model_validate({"kind": "0x", "targets": (OWNER,), "api_key_file": file})
+    chain = settings(tmp_path).select()[0].model_copy(update={"aggregators": (one,)})
+
+    with pytest.raises(ConfigError, match=said):
+        aggregators_of(chain)
+
+
+def test_a_key_that_was_read_is_never_printed(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("aggr3g4t0rs-own-k3y\n", encoding="ascii")
+    one = Aggregator.model_validate({"kind": "1inch", "targets": (OWNER,), "api_key_file": file})
+
+    aggregators_of(settings(tmp_path).select()[0].model_copy(update={"aggregators": (one,)}))
+
+    assert redact("it was aggr3g4t0rs-own-k3y") == "it was ***"

@@ -18,6 +18,7 @@ from keeper.devnet.toolchain import DELEVERAGER, deleverager_document
 from keeper.errors import RpcError
 from keeper.execution.deleverager import (
     DELEVERAGE,
+    DELEVERAGE_WITH_PERMIT,
     Mandate,
     Order,
     decode_mandate,
@@ -28,7 +29,17 @@ from keeper.execution.deleverager import (
 from keeper.execution.exchange import Hop, encode_path
 from keeper.execution.liquidator import intent_word
 from keeper.execution.reverts import words
-from keeper.model import Address, Assessed, Confirmed, Declined, Funding, IntentKind, Submitted
+from keeper.model import (
+    Address,
+    Assessed,
+    Confirmed,
+    Declined,
+    Funding,
+    IntentKind,
+    Permit,
+    SignedPermit,
+    Submitted,
+)
 from keeper.ports import DeleverageView
 from keeper.settings import Settings
 from keeper.units import UINT256_MAX, WAD, Bps, Raw, Wad
@@ -163,6 +174,28 @@ def test_orders_are_packed_as_the_abi_says() -> None:
 
     assert keccak(text=f"deleverage(({kinds}))")[:4] == DELEVERAGE
     assert encode_order(order) == DELEVERAGE + encode([f"({kinds})"], [values])
+    permit = SignedPermit(
+        permit=Permit(
+            chain_id=31_337,
+            token=order.collateral,
+            owner=order.account,
+            spender=order.pool,
+            value=2**256 - 3,
+            nonce=5,
+            deadline=2**255 + 1,
+        ),
+        v=28,
+        r=bytes(range(32)),
+        s=bytes(range(1, 33)),
+    )
+    named = ABI["deleverageWithPermit"]["inputs"][1]["components"]
+    signed = ",".join(c["type"] for c in named)
+    assert [c["name"] for c in named] == ["value", "deadline", "v", "r", "s"]
+    assert keccak(text=f"deleverageWithPermit(({kinds}),({signed}))")[:4] == DELEVERAGE_WITH_PERMIT
+    given = (permit.permit.value, permit.permit.deadline, permit.v, permit.r, permit.s)
+    assert encode_order(order, permit) == DELEVERAGE_WITH_PERMIT + encode(
+        [f"({kinds})", f"({signed})"], [values, given]
+    )
 
 
 async def test_a_falling_price_is_answered_with_the_borrowers_own_collateral(
@@ -376,7 +409,11 @@ async def test_check_says_which_consents_are_missing(devnet: Devnet, tmp_path: P
     assert f"gave {keeper} no mandate that is in force" in before[0][1]
     assert f"to {contract}, operator {keeper}, pool {there.pool}" in before[0][2]
     assert before[1][1].startswith("0.00 WETH of ")
-    assert before[1][2] == f"let it approve {contract} on the aToken {weth}"
+    alice = there.account("alice").address
+    assert before[1][2] == (
+        f"let it approve {contract} on the aToken {weth}, or sign a permit with"
+        f" `keeper permit {alice} --collateral WETH`"
+    )
     assert [state for state, _, _ in less] == ["warning", "ok"]
     assert "at most 49,999.00 USD at once" in less[0][1]
     assert less[0][2] == "lower protect's max_per_tx_usd, or ask for another mandate"

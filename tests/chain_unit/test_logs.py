@@ -274,6 +274,22 @@ async def test_several_nodes_make_up_for_what_each_leaves_out() -> None:
             assert [log.log_index for log in found] == [0, 1, 5]
 
 
+async def test_where_too_few_nodes_answer_the_receipts_are_looked_at() -> None:
+    async with Node(Chain(4)) as first, Node(Chain(4)) as second:
+        first.answers["eth_getLogs"] = lambda _: [wire(3, 0)]
+        second.answers["eth_getLogs"] = _unknown
+        for node in (first, second):
+            node.answers["eth_getBlockReceipts"] = lambda _: [{"logs": [wire(3, 0), wire(3, 1)]}]
+        async with await Rpc.open([first.url, second.url], 31337, limits=QUICK) as rpc:
+            found = await LogReader(rpc, WANTED, nodes=2).at(first.chain.head)
+
+            assert [log.log_index for log in found] == [0, 1]
+
+
+def _unknown(_: list[Any]) -> Any:
+    raise Refusal(-32000, "unknown block")
+
+
 def _with_bloom(block: BlockRef, *items: str) -> Any:
     bloom = 0
     for item in items:

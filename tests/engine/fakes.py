@@ -5,6 +5,7 @@ health factor is ``collateral * price / debt``.  Each block has a state of its o
 of one block can never be answered with another's.  `Story` puts an engine on top.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,7 @@ from keeper.model import (
     PassRecord,
     Plan,
     PositionId,
+    ReadAccounts,
     Receipt,
     Refuse,
     Rehearsed,
@@ -401,18 +403,22 @@ class Adapter:
         accounts: Sequence[Address],
         known: Callable[[Address], Holdings | None],
     ) -> Steps[Seen]:
-        answers = yield (_ask("price"), *(_ask(f"account {account}") for account in accounts))
-        read, unreadable = [], []
-        for account, answer in zip(accounts, answers[1:], strict=True):
-            if isinstance(answer, Failed):
-                unreadable.append((account, f"{account} does not answer"))
-            else:
-                read.append(holdings(account, *json.loads(answer.data)))
+        price, *answers = yield (_ask("price"), *(_ask(f"account {a}") for a in accounts))
+        read = _read(accounts, answers)
         return Seen(
-            holdings=tuple(read),
-            prices=(Base(_number(answers[0])), Base(1)),
-            unreadable=tuple(unreadable),
+            holdings=read.holdings,
+            prices=(Base(_number(price)), Base(1)),
+            unreadable=read.unreadable,
         )
+
+    def observe_accounts(
+        self,
+        market: str,
+        accounts: Sequence[Address],
+        known: Callable[[Address], Holdings | None],
+    ) -> Steps[ReadAccounts]:
+        answers = yield tuple(_ask(f"account {account}") for account in accounts)
+        return _read(accounts, answers)
 
     def inventory(self, market: str, owner: Address, block: BlockRef) -> Steps[Inventory]:
         [answer] = yield (_ask("purse"),)
@@ -438,6 +444,16 @@ class Adapter:
         self, market: str, observation: Seen, block: BlockRef, unusable: Mapping[int, str]
     ) -> View:
         return View(MARKET, block, int(observation.prices[0] or 0), dict(unusable))
+
+
+def _read(accounts: Sequence[Address], answers: Sequence[CallResult]) -> ReadAccounts:
+    read, unreadable = [], []
+    for account, answer in zip(accounts, answers, strict=True):
+        if isinstance(answer, Failed):
+            unreadable.append((account, f"{account} does not answer"))
+        else:
+            read.append(holdings(account, *json.loads(answer.data)))
+    return ReadAccounts(holdings=tuple(read), unreadable=tuple(unreadable))
 
 
 def _ask(what: str) -> Call:
@@ -471,11 +487,15 @@ class Reader:
         self.accounts: list[set[Address]] = []
         """Which accounts each block's read asked for."""
         self.failures: list[ObservationError] = []
+        self.undiscovered: list[ObservationError] = []
+        """What the next discoveries fail with."""
         self.runs = 0
 
     async def run(self, steps: Steps[T], block: BlockRef) -> T:
         self.order.append("discover")
         self._begin()
+        if self.undiscovered:
+            raise self.undiscovered.pop(0)
         return self._drive(steps, block)
 
     async def run_all(self, steps: Sequence[Steps[T]], block: BlockRef) -> list[T]:
@@ -528,6 +548,7 @@ class Logs:
     async def at(self, block: BlockRef) -> tuple[Log, ...]:
         self.order.append("logs")
         self.asked.append(block.number)
+        await asyncio.sleep(0)  # as a node: what else was asked goes on meanwhile
         if block.hash in self.failing:
             raise ObservationError(f"block {block.number} is not there yet")
         wanted = self.wanted

@@ -115,3 +115,17 @@ async def test_a_fall_beyond_every_band_makes_it_anew_and_misses_nobody() -> Non
 
     assert said == {ALICE: "below", BOB: "below"}
     assert hot_of(story) is not hot
+
+
+async def test_what_the_sweep_found_as_it_was_is_no_edit() -> None:
+    made = Story(sweep_per_block=3)
+    await made.begin({ALICE: HEALTHY, BOB: AT_THE_LINE})
+    for n in range(HOT_FROM_ROWS):
+        account = Address(f"0x{0xF00000 + n:040x}")
+        made.market.book.put(Holdings(account=account, e_mode=0, entries=()))
+    await flagged(made)
+    edited = len(made.market.book.edited)
+
+    await flagged(made)
+
+    assert edited == len(made.market.book.edited) == 0

@@ -32,6 +32,7 @@ from tests.engine.fakes import (
     ActBelow,
     Story,
     done,
+    holdings,
     plan_of,
     position,
 )
@@ -59,7 +60,7 @@ async def test_a_submission_comes_after_the_read_and_before_settling() -> None:
 
     passed = done(await story.mine(moved={ALICE: DANGEROUS, BOB: HEALTHY}))
 
-    assert story.order == ["logs", "read", "submit liquidate", "settle", "record"]
+    assert story.order == ["logs", "read", "read", "submit liquidate", "settle", "record"]
     assert story.acted_on() == [ALICE]
     assert [type(s) for s in passed.submissions] == [Submitted]
     assert passed.broadcast_s is not None
@@ -84,6 +85,45 @@ async def test_a_quiet_block_costs_two_requests() -> None:
     assert story.reader.accounts[-1] == set()
 
 
+async def test_whom_the_logs_speak_of_is_read_after_them_at_the_same_block() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+    reads = len(story.reader.accounts)
+
+    passed = done(await story.mine(moved={ALICE: DANGEROUS}))
+
+    assert passed.rpc_calls == 3
+    assert story.reader.accounts[reads:] == [set(), {ALICE}]
+    assert [a.position for a in passed.assessments] == [position(ALICE)]
+
+
+async def test_where_the_logs_cannot_be_had_what_was_read_meanwhile_changes_nothing() -> None:
+    story = Story(sweep_per_block=1)
+    await story.begin({ALICE: HEALTHY})
+    deaf = story.chain.mine(moved={ALICE: DANGEROUS})
+    story.logs.failing.add(deaf.hash)
+
+    assert await story.take(deaf) is None
+
+    assert story.market.holdings(ALICE) == holdings(ALICE, *HEALTHY)
+
+
+async def test_whoever_is_not_read_in_time_stays_on_the_list() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    story.chain.mine(moved={BOB: DANGEROUS}, silently=True)
+    story.market.admit((BOB,))
+    deaf = story.chain.mine()
+    story.logs.failing.add(deaf.hash)
+    assert await story.take(deaf) is None
+    story.logs.failing.clear()
+
+    passed = done(await story.mine())
+
+    assert story.reader.accounts[-1] == {BOB}
+    assert [a.position for a in passed.assessments] == [position(BOB)]
+
+
 async def test_only_those_a_log_speaks_of_are_read_again() -> None:
     story = Story()
     await story.begin({ALICE: HEALTHY, BOB: HEALTHY, CAROL: HEALTHY})
@@ -99,7 +139,8 @@ async def test_parameters_that_changed_are_learnt_before_the_block_is_read() -> 
 
     await story.mine(parameters=True)
 
-    assert story.order == ["logs", "discover", "read", "settle", "record"]
+    # What was read beside the logs was read as if nothing had changed: it counts for nothing.
+    assert story.order == ["logs", "read", "discover", "read", "settle", "record"]
 
 
 async def test_history_and_decisions_of_a_pass_are_kept_in_one_record() -> None:
@@ -160,8 +201,35 @@ async def test_several_blocks_at_once_are_each_heard_and_the_head_alone_is_read(
     passed = done(await story.take(*blocks))
 
     assert story.logs.asked == [block.number for block in blocks]
-    assert story.reader.accounts[reads:] == [{ALICE, BOB}]
+    assert story.reader.accounts[reads:] == [set(), {ALICE, BOB}]
     assert passed.block == blocks[-1]
+
+
+async def test_what_was_read_before_parameters_changed_counts_for_nothing() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    story.reader.undiscovered.append(ObservationError("discovery failed"))
+
+    assert await story.mine(moved={ALICE: DANGEROUS}, parameters=True) is None
+    assert story.acted_on() == []
+    passed = done(await story.mine())
+
+    assert passed.unread == {}
+    assert story.acted_on() == [ALICE]
+
+
+async def test_whoever_is_asked_for_while_a_block_is_read_stays_on_the_list() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    block = story.chain.mine()
+    seen = await story.reader.run(story.market.observe(), block)
+    rounds = await story.reader.run(story.market.rounds(), block)
+    story.market.watch(frozenset({DAVE}))
+    story.market.take(block, seen, rounds)
+
+    await story.mine()
+
+    assert DAVE in story.reader.accounts[-1]
 
 
 async def test_a_market_that_cannot_be_learnt_is_not_acted_on_and_is_tried_again() -> None:
@@ -310,7 +378,7 @@ async def test_on_an_old_head_nothing_is_decided_and_everything_else_goes_on() -
 
     passed = done(await story.mine(moved={ALICE: DANGEROUS}))
 
-    assert story.order == ["logs", "read", "settle", "record"]
+    assert story.order == ["logs", "read", "read", "settle", "record"]
     assert passed.decisions == ()
     assert passed.behind_s == 121
     assert [a.position for a in passed.assessments] == [position(ALICE)]

@@ -48,6 +48,19 @@ async def test_an_account_that_a_log_spoke_of_is_not_called_repaired() -> None:
     assert passed.readings[0].repaired == ()
 
 
+async def test_an_account_that_was_swept_before_its_log_was_heard_is_not_called_repaired() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+    reads = len(story.reader.accounts)
+
+    passed = done(await story.mine(moved={ALICE: CHANGED}))
+
+    assert story.reader.accounts[reads:] == [{ALICE}]  # by the sweep, and not a second time
+    assert story.market.holdings(ALICE) == holdings(ALICE, *CHANGED)
+    assert passed.readings[0].repaired == ()
+    assert passed.readings[0].unreadable == ()
+
+
 async def test_what_the_sweep_finds_is_unknown_until_a_second_read_says_the_same() -> None:
     story = Story(sweep_per_block=5)
     await story.begin({ALICE: HEALTHY})

@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.execution.reverts import words
+from keeper.execution.reverts import SWAP_FAILED, words
 
 
 def error(text: str) -> bytes:
@@ -38,6 +38,14 @@ def error(text: str) -> bytes:
         ),
         (bytes.fromhex("fb8f41b2"), "ERC20 insufficient allowance"),
         (bytes.fromhex("deadbeef"), "custom error 0xdeadbeef"),
+        (SWAP_FAILED + encode(["bytes"], [error("no\x1bliquidity")]), "swap failed: no?liquidity"),
+        (SWAP_FAILED + encode(["bytes"], [b""]), "swap failed: it gives no reason"),
+        (
+            SWAP_FAILED + encode(["bytes"], [SWAP_FAILED + encode(["bytes"], [error("x")])]),
+            "swap failed: within a swap",
+        ),
+        (SWAP_FAILED, "swap failed"),
+        (SWAP_FAILED + b"\xff" * 400, "swap failed: custom error 0xffffffff"),
         (b"\x01", "custom error 0x01"),
         (bytes.fromhex("08c379a0"), "it gives no reason"),
     ],

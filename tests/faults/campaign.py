@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.rig import no_bug
+from tests.faults.rig import crashed, no_bug
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ async def _run(
         except TimeoutError as error:
             trial.late.append(f"gave up waiting: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-            trial.violations.append(f"crashed: {type(error).__name__}: {error}")
+            trial.violations.append(crashed(error))
         result.add(trial, number)
         if until_caught and result.violations:
             break

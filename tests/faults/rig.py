@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import random
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -56,6 +58,15 @@ def planted(owner: Any, name: str, bug: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, good)
+
+
+def crashed(error: Exception) -> str:
+    """Return what a violation says of an error that nobody expected: what and where."""
+    where = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)[-3:]
+    ]
+    return f"crashed: {type(error).__name__}: {error} ({' < '.join(reversed(where))})"
 
 
 @contextmanager
@@ -136,7 +147,7 @@ class Client:
         except ObservationError as error:
             self.faults.append(f"following ended: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-            self.faults.append(f"crashed: {type(error).__name__}: {error}")
+            self.faults.append(crashed(error))
 
     async def _observe(self, unheard: list[BlockRef], head: BlockRef) -> None:
         """As one pass does; a pass that fails leaves the list to the next, or to itself again."""

@@ -3,6 +3,7 @@
 Satisfies `ports.LendingAdapter[Market, Observed]`.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ from keeper.model import (
     MarketId,
     ParameterChange,
     Queued,
+    ReadAccounts,
     ReserveFacts,
+    Side,
     Touched,
 )
 from keeper.ports import Steps
@@ -38,7 +41,7 @@ from keeper.protocols.aave_v3.codec import call
 from keeper.protocols.aave_v3.discover import ZERO, discover
 from keeper.protocols.aave_v3.facts import facts
 from keeper.protocols.aave_v3.market import Market, Observed
-from keeper.protocols.aave_v3.observe import observe
+from keeper.protocols.aave_v3.observe import observe, observe_accounts
 from keeper.protocols.aave_v3.view import View, bind
 from keeper.units import Raw, Wad
 
@@ -111,21 +114,26 @@ class AaveV3:
 
     def touched(self, market: Market, logs: Sequence[Log]) -> Touched:
         """Return whom and what `logs` speak of; logs of other contracts are ignored."""
-        debts = {r.debt_token for r in market.reserves} | {
-            r.stable_debt_token for r in market.reserves if r.stable_debt_token
-        }
-        tokens = debts | {r.a_token for r in market.reserves}
+        tokens = {r.a_token: (r.id, Side.COLLATERAL) for r in market.reserves}
+        for reserve in market.reserves:
+            for token in (reserve.debt_token, reserve.stable_debt_token):
+                if token is not None:
+                    tokens[token] = (reserve.id, Side.DEBT)
         parameters = {market.configurator, market.oracle, market.provider}
         accounts: set[Address] = set()
+        moved: defaultdict[Address, set[tuple[int, Side]]] = defaultdict(set)
         borrowers: set[Address] = set()
         changed = False
         for log in logs:
             if not log.topics:
                 continue
             if log.address in tokens and log.topics[0] == topics.TRANSFER and len(log.topics) == 3:
+                entry = tokens[log.address]
                 sender, receiver = _account(log.topics[1]), _account(log.topics[2])
                 accounts |= {sender, receiver}
-                if log.address in debts:
+                moved[sender].add(entry)
+                moved[receiver].add(entry)
+                if entry[1] is Side.DEBT:
                     borrowers.add(receiver)
             elif log.address == market.pool:
                 accounts |= _pool_accounts(log)
@@ -135,6 +143,7 @@ class AaveV3:
             accounts=frozenset(accounts - {ZERO}),
             borrowers=frozenset(borrowers - {ZERO}),
             parameters=changed,
+            moved={account: frozenset(of) for account, of in moved.items() if account != ZERO},
         )
 
     def liquidations(
@@ -153,6 +162,15 @@ class AaveV3:
     ) -> Steps[Observed]:
         """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
         return observe(market, accounts, known)
+
+    def observe_accounts(
+        self,
+        market: Market,
+        accounts: Sequence[Address],
+        known: Callable[[Address], Holdings | None],
+    ) -> Steps[ReadAccounts]:
+        """Read the accounts alone; one batch unless a bitmap surprises."""
+        return observe_accounts(market, accounts, known)
 
     def view(
         self, market: Market, observation: Observed, block: BlockRef, unusable: Mapping[int, str]

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 
 from keeper.errors import BadAnswer
-from keeper.model import Address, Call, CallResult, Entry, Failed, Holdings, Returned, Side
+from keeper.model import (
+    Address,
+    Call,
+    CallResult,
+    Entry,
+    Failed,
+    Holdings,
+    ReadAccounts,
+    Returned,
+    Side,
+)
 from keeper.ports import Steps
 from keeper.protocols.aave_v3 import codec
 from keeper.protocols.aave_v3.codec import WORD, call
@@ -35,36 +45,28 @@ def observe(
     market: Market, accounts: Sequence[Address], known: Callable[[Address], Holdings | None]
 ) -> Steps[Observed]:
     """Read the market's state and `accounts`; `known` says which balances to expect."""
-    asked = tuple(dict.fromkeys(accounts))
-    listed = {r.id: r for r in market.reserves}
-    guesses = {account: _guess(listed, known(account)) for account in asked}
-    batch = [*_market_calls(market)]
-    for account in asked:
-        batch += (
-            call(market.pool, codec.GET_USER_CONFIGURATION, account),
-            call(market.pool, codec.GET_USER_E_MODE, account),
-        )
-        batch += (_balance_call(market, listed, pair, account) for pair in guesses[account])
-    answers = iter((yield tuple(batch)))
-
+    readers = _readers(market, accounts, known)
+    calls = (*_market_calls(market), *_account_calls(market, readers))
+    answers = iter((yield calls))
     reserves, prices, e_mode_prices, allowed = _market_answers(market, answers)
-    readers = tuple(_Reader(listed, account, guesses[account]) for account in asked)
-    for reader in readers:
-        reader.take(answers)
-    surprises = tuple((r, pair) for r in readers for pair in r.missing)
-    if surprises:
-        more = yield tuple(_balance_call(market, listed, pair, r.account) for r, pair in surprises)
-        for (reader, pair), answer in zip(surprises, more, strict=True):
-            reader.balances[pair] = answer
-    holdings, unreadable = _read(readers)
+    read = yield from _read(market, readers, answers)
     return Observed(
         reserves=reserves,
         prices=prices,
         e_mode_prices=e_mode_prices,
         liquidations_allowed=allowed,
-        holdings=holdings,
-        unreadable=unreadable,
+        holdings=read.holdings,
+        unreadable=read.unreadable,
     )
+
+
+def observe_accounts(
+    market: Market, accounts: Sequence[Address], known: Callable[[Address], Holdings | None]
+) -> Steps[ReadAccounts]:
+    """Read `accounts` alone, as `observe` does."""
+    readers = _readers(market, accounts, known)
+    answers = iter((yield tuple(_account_calls(market, readers))))
+    return (yield from _read(market, readers, answers))
 
 
 # --- the market -------------------------------------------------------------------------------
@@ -153,6 +155,47 @@ def _price(answer: CallResult) -> Base | None:
 # --- the accounts -----------------------------------------------------------------------------
 
 
+def _readers(
+    market: Market, accounts: Sequence[Address], known: Callable[[Address], Holdings | None]
+) -> tuple["_Reader", ...]:
+    listed = {r.id: r for r in market.reserves}
+    return tuple(
+        _Reader(listed, account, _guess(listed, known(account)))
+        for account in dict.fromkeys(accounts)
+    )
+
+
+def _account_calls(market: Market, readers: Sequence["_Reader"]) -> Iterator[Call]:
+    for reader in readers:
+        yield call(market.pool, codec.GET_USER_CONFIGURATION, reader.account)
+        yield call(market.pool, codec.GET_USER_E_MODE, reader.account)
+        for pair in reader.guess:
+            yield _balance_call(market, reader.listed, pair, reader.account)
+
+
+def _read(
+    market: Market, readers: Sequence["_Reader"], answers: Iterator[CallResult]
+) -> Steps[ReadAccounts]:
+    """Take the answers of the first batch; ask for what they reveal."""
+    for reader in readers:
+        reader.take(answers)
+    surprises = tuple((r, pair) for r in readers for pair in r.missing)
+    if surprises:
+        more = yield tuple(
+            _balance_call(market, r.listed, pair, r.account) for r, pair in surprises
+        )
+        for (reader, pair), answer in zip(surprises, more, strict=True):
+            reader.balances[pair] = answer
+    holdings: list[Holdings] = []
+    unreadable: list[tuple[Address, str]] = []
+    for reader in readers:
+        try:
+            holdings.append(reader.holdings())
+        except BadAnswer as error:
+            unreadable.append((reader.account, str(error)))
+    return ReadAccounts(holdings=tuple(holdings), unreadable=tuple(unreadable))
+
+
 def _guess(listed: Mapping[int, Reserve], holdings: Holdings | None) -> tuple[Pair, ...]:
     if holdings is None:
         return ()
@@ -198,10 +241,11 @@ class _Reader:
         self, listed: Mapping[int, Reserve], account: Address, guess: tuple[Pair, ...]
     ) -> None:
         self.account = account
+        self.listed = listed
+        self.guess = guess
+        """Balances asked for in the first batch."""
         self.balances: dict[Pair, CallResult] = {}
         self.missing: tuple[Pair, ...] = ()
-        self._listed = listed
-        self._guess = guess
         self._wanted: tuple[Pair, ...] = ()
         self._e_mode = 0
         self._reason = ""
@@ -209,14 +253,14 @@ class _Reader:
     def take(self, answers: Iterator[CallResult]) -> None:
         """Consume this account's answers of the first batch; note what is missing."""
         bitmap, e_mode = next(answers), next(answers)
-        self.balances = {pair: next(answers) for pair in self._guess}
+        self.balances = {pair: next(answers) for pair in self.guess}
         try:
             bits = codec.uint(bitmap, f"getUserConfiguration({self.account})")
             self._e_mode = codec.uint(e_mode, f"getUserEMode({self.account})", 8)
         except BadAnswer as error:
             self._reason = str(error)
             return
-        self._wanted = tuple(_revealed(self._listed, bits))
+        self._wanted = tuple(_revealed(self.listed, bits))
         self.missing = tuple(pair for pair in self._wanted if pair not in self.balances)
 
     def holdings(self) -> Holdings:
@@ -261,16 +305,3 @@ def _revealed(listed: Mapping[int, Reserve], bits: int) -> Iterator[Pair]:
                 yield from _debts(listed[reserve_id])
         bits >>= 2
         reserve_id += 1
-
-
-def _read(
-    readers: Sequence[_Reader],
-) -> tuple[tuple[Holdings, ...], tuple[tuple[Address, str], ...]]:
-    holdings: list[Holdings] = []
-    unreadable: list[tuple[Address, str]] = []
-    for reader in readers:
-        try:
-            holdings.append(reader.holdings())
-        except BadAnswer as error:
-            unreadable.append((reader.account, str(error)))
-    return tuple(holdings), tuple(unreadable)

@@ -12,6 +12,7 @@ REVISIONS: Final = (
     "people0001",
     "people0002",
     "batch0005",
+    "permit0001",
 )
 """Oldest first; the last one is what this code works on.  A test compares it with `versions`."""
 VERSION_TABLE: Final = "keeper_schema"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from keeper.model import Assessed, Deleverage, Holdings, Side
 from keeper.protocols.aave_v3.math import scaled_for
 from keeper.protocols.aave_v3.view import View
-from keeper.units import BPS, RAY, UINT256_MAX, WAD, Bps, Raw, Wad
+from keeper.strategies.deleverage import most_sold
+from keeper.units import BPS, RAY, UINT256_MAX, WAD, Base, Bps, Raw, Wad
 
 from . import builders as b
 
@@ -125,3 +126,62 @@ def test_a_sale_that_costs_more_health_than_it_brings_is_none() -> None:
 
     assert view.deleverage_to_reach(deep, collateral, debt, Wad(health + 1), Bps(0)) is None
     assert view.deleverage_to_reach(holdings, collateral, debt, found.health_factor, Bps(0)) is None
+
+
+@pytest.mark.parametrize("revision", [1, 8, 10])
+@given(
+    weth=st.integers(10**17, 10**22),
+    lst=st.integers(0, 10**21),
+    owed_permille=st.integers(400, 700),
+    fall_permille=st.integers(700, 1_000),
+    target_permille=st.integers(1_100, 1_600),
+    cost=st.integers(0, 300),
+)
+def test_what_is_said_to_do_until_some_health_factor_does(
+    revision: int,
+    weth: int,
+    lst: int,
+    owed_permille: int,
+    fall_permille: int,
+    target_permille: int,
+    cost: int,
+) -> None:
+    view = b.view(revision)
+    fallen = {n: (b.PRICES[n] or 0) * fall_permille // 1_000 for n in (b.WETH, b.LST)}
+    later = b.view(revision, prices=fallen)
+    alone = b.holdings(b.collateral(b.WETH, weth), b.collateral(b.LST, lst), b.debt(b.USDC, 10**5))
+    usdc = assessed(view, alone).collateral * owed_permille // 1_000 * 10**6 // 10**8
+    holdings = b.holdings(
+        b.collateral(b.WETH, weth), b.collateral(b.LST, lst), b.debt(b.USDC, usdc)
+    )
+    now, then = assessed(view, holdings), assessed(later, holdings)
+    target = Wad(WAD * target_permille // 1_000)
+    assume(now.debt > 10**10)
+    assume(now.health_factor > then.health_factor > WAD)
+    assume(target > then.health_factor + WAD // 50)
+    debt = next(x for x in then.legs if x.side is Side.DEBT)
+
+    said = most_sold(now, now.legs[0], start=then.health_factor, target=target, cost=Bps(cost))
+    way = later.deleverage_to_reach(holdings, then.legs[0], debt, target, Bps(cost))
+
+    if way is None:
+        assert said == now.legs[0].balance
+        return
+    assert way.sells < said or said == now.legs[0].balance
+    # and not much more than that: least allowance
+    assert said <= way.sells * 104 // 100 + 10**13
+    half = most_sold(
+        now, now.legs[0], start=then.health_factor, target=target, cost=Bps(cost),
+        most=Base(max(1, way.repay * debt.price // 10**6 // 2)),
+    )  # fmt: skip
+    assert half <= said
+    assert half <= way.sells * 53 // 100 + 10**13
+
+
+def test_nothing_needs_to_be_sold_without_debt_or_above_the_target() -> None:
+    view = b.view()
+    rich = assessed(view, b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**8)))
+    free = assessed(view, b.holdings(b.collateral(b.WETH, 10**18)))
+
+    for found, start in ((rich, Wad(UINT256_MAX)), (free, WAD)):
+        assert most_sold(found, found.legs[0], start=start, target=Wad(WAD), cost=Bps(0)) == 0

@@ -15,6 +15,7 @@ from keeper.model import (
     Hash,
     Holdings,
     Log,
+    ReadAccounts,
     Returned,
     Side,
     Touched,
@@ -22,7 +23,7 @@ from keeper.model import (
 from keeper.protocols.aave_v3 import codec, topics
 from keeper.protocols.aave_v3.adapter import AaveV3
 from keeper.protocols.aave_v3.market import Market, Observed
-from keeper.protocols.aave_v3.observe import observe
+from keeper.protocols.aave_v3.observe import observe, observe_accounts
 
 from . import builders as b
 
@@ -123,6 +124,24 @@ def test_a_known_account_costs_one_batch_and_a_stranger_two(chain: Chain) -> Non
     # five reserves at four calls, and the account's bitmap, e-mode and two balances
     assert sizes == [24]
     assert more == [22, 2]
+
+
+def test_accounts_alone_are_read_without_the_market(chain: Chain) -> None:
+    steps = observe_accounts(chain.market, (b.ALICE, b.BOB), knows(ALICE_HOLDS))
+
+    read, sizes = b.drive(steps, chain)
+
+    assert read == ReadAccounts(holdings=(ALICE_HOLDS, b.holdings(account=b.BOB)), unreadable=())
+    assert sizes == [6]
+
+
+def test_a_balance_that_is_expected_to_be_new_needs_no_second_batch(chain: Chain) -> None:
+    expected = b.holdings(b.collateral(b.WETH, 123_456_789), b.debt(b.USDC, 0))
+
+    seen, sizes = read(chain, [b.ALICE], knows(expected))
+
+    assert seen.holdings == (ALICE_HOLDS,)
+    assert len(sizes) == 1
 
 
 def test_a_balance_whose_bit_is_gone_is_left_out(chain: Chain) -> None:
@@ -230,6 +249,11 @@ def test_a_debt_transfer_makes_a_borrower_and_any_transfer_touches_both() -> Non
     assert touched.accounts == {b.ALICE, b.BOB, b.number(0x77)}
     assert touched.borrowers == {b.ALICE}
     assert not touched.parameters
+    assert touched.moved == {
+        b.ALICE: {(2, Side.DEBT)},
+        b.BOB: {(2, Side.COLLATERAL)},
+        b.number(0x77): {(2, Side.COLLATERAL)},
+    }
 
 
 def test_flags_and_e_modes_touch_their_account() -> None:
