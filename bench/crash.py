@@ -1,13 +1,16 @@
 """C8: kill -9 between any two steps and at random instants, and what the chain says afterwards.
 
     python -m bench.crash [--trials 2000] [--seed 1] [--database sqlite|postgres] [--at-once 3]
+                          [--way batches]
 
 A trial is one kill.  In between blocks are mined, the pool is emptied, blocks are reorganised away.
 After some kills a keeper is let live until nothing is left to do.  The checker asks the node, the
 relay and the provider of messages, never the keeper's database: every action ran exactly once on
 the canonical chain, whatever is there of ours is an action or a nonce used up, and of every action
 that ran somebody was told; a relay's transactions were shown to nobody else; and where everything
-reverts, no more was sent than the breaker allows until a person has looked.
+reverts, no more was sent than the breaker allows until a person has looked.  Of transactions that
+carry several liquidations: each account once, by us or by somebody who was faster; of each intent
+what the receipt's events say of it was told and nothing else; and no day's gas was past its cap.
 
 Several worlds are there at once, each in a process of its own: most of a trial is waiting.
 """
@@ -16,34 +19,42 @@ import argparse
 import multiprocessing
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import cycle
 
 from bench.crash_life import Way
-from bench.crash_world import Lot, Tally, inhabit
+from bench.crash_tally import Tally
+from bench.crash_world import Lot, inhabit
 from bench.line import Line, say
 from keeper.devnet.toolchain import ensure
 from tests.postgres import Postgres, Unavailable, postgres_server
 
 KILLS_A_WORLD = 20
-WAYS = (Way.PLAIN, Way.RELAY, Way.TWO_KEYS, Way.REVERTS)
+WAYS = (Way.PLAIN, Way.RELAY, Way.TWO_KEYS, Way.REVERTS, Way.BATCHES)
 AT_ONCE = 3
 REACH = 2_000
 PLANTED = 8
 """Kills with each planted bug, which must be seen."""
+PLANTED_BATCHES = 6
+"""The same where each kill leaves several transactions with several intents."""
 LOOKS = 4
 """A bug is not there at each instant: so many worlds are looked through until it shows."""
 
 
 def campaign(
-    pool: ProcessPoolExecutor, trials: int, seed: int, *, postgres: Postgres | None = None
+    pool: ProcessPoolExecutor,
+    trials: int,
+    seed: int,
+    *,
+    postgres: Postgres | None = None,
+    ways: Sequence[Way] = WAYS,
 ) -> Tally:
     """Kill `trials` times, in some worlds at once."""
     anvil = ensure().anvil
-    kills_each = max(1, min(KILLS_A_WORLD, trials // len(WAYS)))
+    kills_each = max(1, min(KILLS_A_WORLD, trials // len(ways)))
     lots = [
         Lot(
             anvil=anvil,
@@ -52,7 +63,7 @@ def campaign(
             kills=min(kills_each, trials - at),
             way=way,
         )
-        for at, way in zip(range(0, trials, kills_each), cycle(WAYS), strict=False)
+        for at, way in zip(range(0, trials, kills_each), cycle(ways), strict=False)
     ]
     found = Tally()
     for tally in pool.map(inhabit, lots):
@@ -73,11 +84,24 @@ class Bugs:
     """They forget at each start what was still to be told."""
     forgiving: Tally
     """They forgive at each start what reverted."""
+    given_out_again: Tally
+    """They give out at each start what a transaction carries besides its first intent."""
+    left_behind: Tally
+    """They forget at each start that it carries more than that."""
+    spendthrift: Tally
+    """They forget at each start what was paid today."""
 
     @property
     def caught(self) -> bool:
         """Whether each of them showed."""
-        return bool(self.empty.duplicates and self.mute.lost_alerts and self.forgiving.unbridled)
+        return bool(
+            self.empty.duplicates
+            and self.mute.lost_alerts
+            and self.forgiving.unbridled
+            and self.given_out_again.duplicates
+            and self.left_behind.lost_alerts
+            and self.spendthrift.past_caps
+        )
 
     def __str__(self) -> str:
         empty, mute, forgiving = self.empty, self.mute, self.forgiving
@@ -85,7 +109,11 @@ class Bugs:
             f"an empty journal at every start: {empty.duplicates} duplicates in {empty.trials}"
             f" trials; nothing kept of what was to be told: {mute.lost_alerts} lost alerts in"
             f" {mute.trials}; reverts forgiven: {forgiving.unbridled} too many in"
-            f" {forgiving.trials}"
+            f" {forgiving.trials}; carried intents given out again:"
+            f" {self.given_out_again.duplicates} duplicates in {self.given_out_again.trials};"
+            f" left behind: {self.left_behind.lost_alerts} lost alerts in"
+            f" {self.left_behind.trials}; the day's gas forgotten: {self.spendthrift.past_caps}"
+            f" past the cap in {self.spendthrift.trials}"
         )
 
 
@@ -96,6 +124,10 @@ def planted(pool: ProcessPoolExecutor, seed: int) -> Bugs:
         replace(lot, forgetful=True),
         replace(lot, mute=True),
         replace(lot, way=Way.REVERTS, forgiving=True),
+        *(
+            replace(lot, way=Way.BATCHES, planted=bug, kills=PLANTED_BATCHES)
+            for bug in ("given out again", "left behind", "spendthrift")
+        ),
     )
     bugs = Bugs(**dict(zip(_NAMES, pool.map(inhabit, lots), strict=True)))
     for look in range(1, LOOKS):
@@ -107,11 +139,15 @@ def planted(pool: ProcessPoolExecutor, seed: int) -> Bugs:
     return bugs
 
 
-_NAMES = ("empty", "mute", "forgiving")
+_NAMES = tuple(field.name for field in fields(Bugs))
 
 
 def run(
-    trials: int = REACH, seed: int = 1, database: str = "both", at_once: int = AT_ONCE
+    trials: int = REACH,
+    seed: int = 1,
+    database: str = "both",
+    at_once: int = AT_ONCE,
+    ways: Sequence[Way] = WAYS,
 ) -> Iterator[Line]:
     """Run it on SQLite and, where it is installed, on PostgreSQL; half the trials each."""
     spawned = multiprocessing.get_context("spawn")
@@ -130,7 +166,7 @@ def run(
         share = -(-trials // max(len(servers), 1))
         for name, server in servers.items():
             began = time.monotonic()
-            tally = campaign(pool, share, seed, postgres=server)
+            tally = campaign(pool, share, seed, postgres=server, ways=ways)
             took_s = time.monotonic() - began
             yield _line(name, tally, bugs, seed=seed, took_s=took_s, scale=trials)
 
@@ -158,6 +194,11 @@ def _line(name: str, tally: Tally, bugs: Bugs, *, seed: int, took_s: float, scal
             "shown_to_others_than_the_relay": tally.shown,
             "reverts": tally.reverts,
             "reverts_past_the_breaker": tally.unbridled,
+            "transactions_with_several": tally.several,
+            "intents_in_those": tally.carried,
+            "intents_that_others_were_faster_at": tally.failed,
+            "told_other_than_the_events_say": tally.misjudged,
+            "past_the_caps": tally.past_caps,
             "unfinished": tally.unfinished,
             "worlds_with_violations": tally.lots,
             "actions_done": tally.actions,
@@ -180,8 +221,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=("both", "sqlite", "postgres"), default="both")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="worlds at the same time")
+    parser.add_argument("--way", choices=[str(way) for way in WAYS], help="to live; all by default")
     options = parser.parse_args()
-    for line in run(options.trials, options.seed, options.database, max(1, options.at_once)):
+    ways = (Way(options.way),) if options.way else WAYS
+    at_once = max(1, options.at_once)
+    for line in run(options.trials, options.seed, options.database, at_once, ways):
         print(line.json(), flush=True)
 
 

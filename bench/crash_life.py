@@ -4,9 +4,9 @@ Everything between decision and delivered message is the product's own: executor
 What stands in is the market (a contract that counts how often each action ran, so that a second
 time shows), the provider (a file: a line that is there was acknowledged) and the relay.
 
-There are four ways to live: with one key; with a relay that everything goes to first; with a key
-that protects and another that liquidates, under one cap; and in a market where whatever is sent
-reverts, so that the breaker trips.
+There are five ways to live: with one key; with a relay that everything goes to first; with a key
+that protects and another that liquidates, under one cap; in a market where whatever is sent
+reverts, so that the breaker trips; and with several liquidations in one transaction.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from bench import crash_batches
 from keeper import log
 from keeper.chain.provider import Limits
 from keeper.chain.relay import HttpRelay
@@ -29,7 +30,7 @@ from keeper.execution.pair import LIQUIDATING, PairedExecutor
 from keeper.execution.policy import Permission
 from keeper.execution.sending import FAILPOINTS, PrivateRoute
 from keeper.execution.signer import KeystoreSigner
-from keeper.model import AuditEvent, BlockRef, IntentKind, Message, Outcome, Severity
+from keeper.model import Address, AuditEvent, BlockRef, IntentKind, Message, Outcome, Severity
 from keeper.notify.outbox import Outbox
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
@@ -58,6 +59,7 @@ class Way(StrEnum):
     RELAY = "relay"
     TWO_KEYS = "two keys"
     REVERTS = "reverts"
+    BATCHES = "batches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,10 @@ class Place:
     """A person looked at the reverts of what was decided before this chain second."""
     forgiving: bool = False
     """The planted bug of the breaker: each start forgives what reverted before."""
+    liquidator: str = ""
+    """The contract that takes several at once."""
+    gas_cap_wei: int = 10**22
+    """On a day's gas."""
 
 
 class _Doom:
@@ -140,7 +146,7 @@ async def _live(place: Place, fate: Fate, born_at: float) -> None:
     limits = Limits(calls_per_second=100_000)
     async with (
         await Rpc.open([place.node], CHAIN, limits=limits) as rpc,
-        await Database.open(place.database) as database,
+        await Database.open(place.database, failpoint=doom) as database,
         contextlib.AsyncExitStack() as stack,
     ):
         head = await rpc.block("latest")
@@ -173,7 +179,7 @@ async def _hands(
     )
     if place.forgetful:
         settings = replace(settings, adopt_nonce=await rpc.nonce(SIGNER.address, "pending"))
-    caps = policy(max_spend_per_day=Base(10**18), max_gas_per_day_wei=Wei(10**22))
+    caps = policy(max_spend_per_day=Base(10**18), max_gas_per_day_wei=Wei(place.gas_cap_wei))
     wiring: dict[str, Any] = {"failpoint": doom, "on_settled": _told, "settings": settings}
     if place.way is Way.RELAY:
         relay = HttpRelay(place.relay, method="eth_sendPrivateTransaction")
@@ -183,6 +189,10 @@ async def _hands(
             public_after=place.public_after,
         )
     journal = SqlJournal(database, chain_id=CHAIN)
+    if place.way is Way.BATCHES:
+        contract = Address(place.liquidator)
+        wiring |= crash_batches.wiring(rpc, contract, caps, settings)
+        return executor(rpc, journal, **wiring)
     if place.way is not Way.TWO_KEYS:
         return executor(rpc, journal, policy=caps, **wiring)
 
@@ -213,21 +223,27 @@ async def _follow(
         last = head.hash
         if await hands.settle(head):
             outbox.wake()
-        wanted = await _wanted(rpc, place.actions)
+        wanted = await _wanted(place, rpc)
         busy = {int(intent.position.account, 16) for intent in hands.open_intents()}
         idle = not wanted and not busy and until_empty is not None
         if idle and until_empty is not None and not (await until_empty.counts()).pending:
             return
-        free = [n for n in wanted if n not in busy][:AT_ONCE]
+        free = [n for n in wanted if n not in busy]
+        if isinstance(hands, TxExecutor) and place.way is Way.BATCHES:
+            await crash_batches.submit(hands, free, head)
+            continue
+        free = free[:AT_ONCE]
         if place.way is Way.REVERTS and until_empty is None:  # so that reverts can be counted
             free = [] if busy else free[:1]
         for number in free:
             await _submit(place, hands, number, head)
 
 
-async def _wanted(rpc: Rpc, actions: int) -> Sequence[int]:
+async def _wanted(place: Place, rpc: Rpc) -> Sequence[int]:
     """What has not been done yet, by the chain."""
-    counts = await asyncio.gather(*(count(rpc, n) for n in range(1, actions + 1)))
+    if place.way is Way.BATCHES:
+        return await crash_batches.below(rpc, place.actions)
+    counts = await asyncio.gather(*(count(rpc, n) for n in range(1, place.actions + 1)))
     return [n for n, times in enumerate(counts, start=1) if not times]
 
 

@@ -224,7 +224,7 @@ def step_condition(
             return Step(state=replace(state, clear_since=since))
         ended = _at_level(replace(state, clear_since=None), AlertLevel.CLEAR, now)
         return _say(Change.RESOLVED, state, ended, reading, now)
-    kept = replace(state, clear_since=None)
+    kept = state if state.clear_since is None else replace(state, clear_since=None)
     if level > state.level or worse:
         louder = _at_level(kept, max(level, state.level), now)
         return _say(Change.WORSE, state, louder, reading, now)

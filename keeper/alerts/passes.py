@@ -114,10 +114,13 @@ def pass_alerts(
     * `gauges`: what rules measure, of every market that was read in this pass.
     * `speech`: the language of each chat.
     """
+    once = tuple({(watch.chat, watch.account): watch for watch in watches}.values())
     room = Room(
         block=block,
         prices=prices,
-        watches=tuple({(watch.chat, watch.account): watch for watch in watches}.values()),
+        watches=once,
+        watching=_by_account(once),
+        prefixes=tuple(f"{market.name}:" for market in prices),
         operators=tuple(dict.fromkeys(operators)),
         thresholds=thresholds,
         uses=uses or {},
@@ -148,6 +151,13 @@ def pass_alerts(
         now=room.now,
         speech=speech,
     )
+
+
+def _by_account(watches: Iterable[Watch]) -> dict[Address, tuple[Watch, ...]]:
+    found: dict[Address, list[Watch]] = {}
+    for watch in watches:
+        found.setdefault(watch.account, []).append(watch)
+    return {account: tuple(mine) for account, mine in found.items()}
 
 
 def _told(

@@ -88,7 +88,10 @@ class Ledger:
 
     def take(self, key: AlertKey, step: Step) -> None:
         """Keep a step's state, if it differs from the one before."""
-        if step.state is not None and step.state != self.changed.get(key, self.states.get(key)):
+        if step.state is None:
+            return
+        before = self.changed.get(key) or self.states.get(key)
+        if step.state is not before and step.state != before:
             self.changed[key] = step.state
 
     def drop(self, state: AlertState) -> None:
@@ -125,6 +128,10 @@ class Room:
     troubles: tuple[Trouble, ...]
     hushes: Hushes
     interest: Callable[[Assessed], int | None]
+    watching: Mapping[Address, tuple[Watch, ...]]
+    """`watches` by account."""
+    prefixes: tuple[str, ...]
+    """With which the subjects of positions of this pass's markets begin."""
 
     @property
     def now(self) -> int:
@@ -135,11 +142,11 @@ class Room:
 
     def owns(self, key: AlertKey) -> bool:
         """Whether a position's alert is of a market of this pass."""
-        return key.subject.startswith(tuple(f"{market.name}:" for market in self.prices))
+        return key.subject.startswith(self.prefixes)
 
     def watchers(self, position: PositionId) -> tuple[Watch, ...]:
         """Return the watches of a position's account."""
-        return tuple(watch for watch in self.watches if watch.account == position.account)
+        return self.watching.get(position.account, ())
 
     def turn(
         self,

@@ -16,6 +16,7 @@ from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
 from keeper.engine.prices import PriceLog, RoundLog
 from keeper.engine.remedies import remedies
+from keeper.engine.standing import Standing
 from keeper.engine.survey import Surveyor
 from keeper.model import (
     Act,
@@ -105,6 +106,7 @@ class Chronicle:
         self._prices: dict[MarketId, tuple[PriceVerdict, ...]] = {}
         self._price_log = PriceLog()
         self._round_log = RoundLog()
+        self._standing = Standing()
         self._since_checkpoint = 0
 
     async def resume(self, block: BlockRef) -> None:
@@ -155,10 +157,11 @@ class Chronicle:
         )
         self._remember(told.states)
         messages = (*changes.messages, *told.messages, *self._of_stuck(done, watches))
+        history, decisions = self._worth_keeping(done)
         await self._records.record(
             PassRecord(
                 block=done.block,
-                history=done.assessments,
+                history=history,
                 prices=tuple(
                     kept
                     for r in done.readings
@@ -169,7 +172,7 @@ class Chronicle:
                     for r in done.readings
                     for kept in self._round_log.worth_keeping(r.view.market.chain_id, r.feeds)
                 ),
-                decisions=tuple(d for d in done.decisions if isinstance(d, Act | Refuse)),
+                decisions=decisions,
                 alerts=told.states,
                 messages=messages,
                 audit=_audit(done),
@@ -179,8 +182,24 @@ class Chronicle:
                 chain_id=next((m.id.chain_id for m in self._markets.values()), None),
             )
         )
+        self._standing.kept()
         self._since_checkpoint += 1
         return messages
+
+    def _worth_keeping(self, done: Pass) -> tuple[tuple[Assessment, ...], tuple[Act | Refuse, ...]]:
+        if done.orphaned:
+            self._standing.forget()
+        names = (reading.view.market.name for reading in done.readings)
+        return self._standing.worth_keeping(
+            done.block,
+            done.assessments,
+            done.decisions,
+            watched={name: self._markets[name].watched for name in names},
+            acted={
+                *(submission.intent.position for submission in done.submissions),
+                *(outcome.plan.intent.position for outcome in done.outcomes),
+            },
+        )
 
     def _of_stuck(self, done: Pass, watches: tuple[Watch, ...]) -> tuple[Message, ...]:
         """Return what is said of transactions that cannot get on; an intent's first time only."""

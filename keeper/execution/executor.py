@@ -6,8 +6,9 @@ and answers `Rehearsed`.
 
 One lock covers everything from the claim to the send and every pass over open plans, so that in
 one process nonces are signed in the order in which they were claimed.  Nonces, one plan per
-position and the caps of a day hold between processes too, by the transaction that claims.  Caveat:
-what is simulated for one intent does not know what another process with the same key is doing.
+position, the caps of a day and the least balance hold between processes too, by the transaction
+that claims.  Caveat: what is simulated for one intent does not know what another process with the
+same key is doing, nor does what is decided to spend of its tokens.
 
 One class, though it is long: what that lock covers is in one place, and nothing else takes it.
 """
@@ -295,9 +296,10 @@ class TxExecutor:
             return tuple(out)
         if not self._arming.armed:
             weights = [share.gas for share in ready.plan.shares]
-            parts = zip(ready.plan.parts, costs(ready.cost, weights), strict=True)
+            paid = costs(ready.cost, weights)
+            parts = zip(ready.plan.parts, ready.each_health_after, paid, strict=True)
             return (
-                *(Rehearsed(plan=plan, health_after=None, cost=cost) for plan, cost in parts),
+                *(Rehearsed(plan=plan, health_after=h, cost=cost) for plan, h, cost in parts),
                 *out,
             )
         await before.wait()
@@ -312,8 +314,11 @@ class TxExecutor:
             except KeeperError as error:
                 self._preparation.leave(ready)
                 return (*(declined(intent, error) for intent in ready.plan.intents), *out)
-        parts_sent = (replace(sent, plan=plan) for plan in sent.plan.parts)
-        return (*(Submitted(open_plan=part, health_after=None) for part in parts_sent), *out)
+        each = zip(sent.plan.parts, ready.each_health_after, strict=True)
+        return (
+            *(Submitted(open_plan=replace(sent, plan=p), health_after=h) for p, h in each),
+            *out,
+        )
 
     async def _in_turn(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         try:
@@ -394,7 +399,9 @@ class TxExecutor:
             plan,
             address,
             max(ground.nonce, ground.pending_nonce),
-            self._policy.allowance(since=block.timestamp - DAY_S),
+            self._policy.allowance(
+                since=block.timestamp - DAY_S, balance_wei=ground.balance_wei, nonce=ground.nonce
+            ),
         )
         self._ledger.claimed(claim)
         return claim

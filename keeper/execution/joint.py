@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from keeper.errors import (
+    BadAnswer,
     ExecutionError,
     KeeperError,
     PolicyViolation,
@@ -20,9 +21,9 @@ from keeper.execution.liquidator import decode_results
 from keeper.execution.planning import bid, draft, fee_cap
 from keeper.execution.preparing import ZERO, Preparation, Ready, cost_of
 from keeper.execution.trying import Start
-from keeper.model import Address, Intent
+from keeper.model import Address, Call, Intent
 from keeper.ports import MarketView
-from keeper.units import Base, Wei
+from keeper.units import Base, Wad, Wei
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +104,14 @@ class JointPreparation(Preparation):
         block, funded = view.block, tuple(several.funded)
         asked = together.call_of(funded, [together.SIMULATED_GAS] * len(funded))
         simulated, fee = await asyncio.gather(
-            self._simulator.run(sender, asked, None, block, self._in_flight(start.pending)),
+            self._simulator.run(
+                sender,
+                asked,
+                None,
+                block,
+                self._in_flight(start.pending),
+                further=self._health_calls(funded, view),
+            ),
             data_fee(self._node, self._settings.data_fee, asked, self._chain_id, block),
         )
         results = decode_results(simulated.output, len(funded))
@@ -169,8 +177,24 @@ class JointPreparation(Preparation):
             health_after=None,
             cost=cost,
             footing=start.ground,
+            each_health_after=self._healths(simulated.further) or (None,) * len(funded),
         )
         return True
+
+    def _health_calls(self, funded: Sequence[Funded], view: MarketView) -> tuple[Call, ...]:
+        """Return the reads of every one's health; nothing where the market has none."""
+        calls = [self._pricing.health_call(one.intent, view) for one in funded]
+        return tuple(call for call in calls if call is not None)
+
+    def _healths(self, answers: Sequence[bytes | None]) -> tuple[Wad | None, ...]:
+        """Return what they say; None where one says nothing that can be read."""
+        return tuple(None if answer is None else self._health(answer) for answer in answers)
+
+    def _health(self, answer: bytes) -> Wad | None:
+        try:
+            return self._pricing.health(answer)
+        except BadAnswer:  # it is for people to read: no reason to give up the others
+            return None
 
     async def _gas_alone(
         self, funded: Sequence[Funded], sender: Address, view: MarketView, start: Start

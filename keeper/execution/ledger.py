@@ -6,8 +6,8 @@ head to a transaction.  The day that spending is counted over then begins a bloc
 counts a little more than there is.
 
 Caveat: what another process, or another key under the same caps, claims meanwhile is seen one pass
-later.  Nonces, one plan per position and the caps of a day do not depend on it: the claiming
-transaction keeps them.
+later.  Nonces, one plan per position, the caps of a day and the least balance do not depend on it:
+the claiming transaction keeps them.
 """
 
 import asyncio

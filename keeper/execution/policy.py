@@ -3,15 +3,15 @@
 Checked twice: on the plan before anything is journalled, with what was spent, and on the decoded
 bytes right before each signature, bumps and cancellations included.
 
-The caps of a day are said here in words and kept a third time by the transaction that claims, so
-that two processes with one key cannot both take what is left of them.
+The caps of a day and the least balance are said here in words and kept a third time by the
+transaction that claims, so that two processes with one key cannot both take what is left of them.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from keeper.execution.transaction import UnsignedTx, is_cancellation
-from keeper.model import Address, Allowance, IntentKind, OpenPlan, Plan, Spent
+from keeper.model import Address, Allowance, IntentKind, OpenPlan, Plan, Spent, Wallet
 from keeper.units import Base, Wei
 
 APPROVE: Final = bytes.fromhex("095ea7b3")
@@ -77,13 +77,20 @@ class SigningPolicy:
         """Whether it can allow nothing at all."""
         return not (self.chain_id and self.permissions and self.targets and self.max_gas_wei)
 
-    def allowance(self, since: int) -> Allowance:
-        """Return what all plans since `since` may take together: for the claim to reserve."""
+    def allowance(self, since: int, *, balance_wei: Wei | None = None, nonce: int = 0) -> Allowance:
+        """Return what all plans since `since` may take together: for the claim to reserve.
+
+        `balance_wei`, `nonce`: of the signer, read at one block; None: its balance is not kept to.
+        """
+        wallet = None
+        if balance_wei is not None:
+            wallet = Wallet(balance_wei=balance_wei, nonce=nonce, least_wei=self.min_balance_wei)
         return Allowance(
             since=since,
             value=self.max_spend_per_day,
             gas_wei=self.max_gas_per_day_wei,
             together_with=self.together_with,
+            wallet=wallet,
         )
 
     def check(  # noqa: PLR0911 - a list of refusals

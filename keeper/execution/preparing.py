@@ -56,6 +56,8 @@ class Ready:
     cost: Cost
     footing: Footing
     funded: Funded | None = None
+    each_health_after: tuple[Wad | None, ...] = ()
+    """Of a plan that carries several intents, in their order: after all of them."""
 
     @property
     def rehearsed(self) -> Rehearsed:

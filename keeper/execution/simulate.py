@@ -1,13 +1,13 @@
 """What a transaction would do at a pinned block, before anything is journalled or signed.
 
-`eth_simulateV1` runs ``[what is already in flight..., the transaction, a health read]`` on top of
+`eth_simulateV1` runs ``[what is already in flight..., the transaction, health reads]`` on top of
 the block; where a node does not have it, `eth_call` and `eth_estimateGas` at the block's hash
 answer without the health afterwards.  Which of the two is used is decided by trying, never by an
 error's text.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from keeper.errors import BadAnswer, RpcError, SimulationReverted
@@ -36,6 +36,8 @@ class Simulated:
     block_gas_limit: int | None = None
     output: bytes = b""
     """What it answered."""
+    further: tuple[bytes | None, ...] = ()
+    """What the further reads answered after it; None where one failed or the node could not say."""
 
     @property
     def gas_limit(self) -> int:
@@ -120,25 +122,30 @@ class Simulator:
         in_flight: Sequence[Call] = (),
         *,
         state: Hashable = None,
+        further: Sequence[Call] = (),
     ) -> Simulated:
         """Run `call` from `sender` at `block`, after what is `in_flight` from the same sender.
 
-        `state`: what was read at `block`, to be held against what was prepared.
+        `state`: what was read at `block`, to be held against what was prepared.  `further`: reads
+        besides `probe`, in the same request.
         Raises `SimulationReverted` with the reason in words, `RpcError` or `BadAnswer` when the
         node could not say.
         """
-        if not in_flight:
+        if not in_flight and not further:
             known = self.prepared(sender, call, probe, block, state)
             if known is not None:
                 return known
         if self.has_simulate_v1:
             try:
-                return await self._simulate_v1(sender, call, probe, block, in_flight)
+                return await self._simulate_v1(
+                    sender, call, probe, block, in_flight, further=further
+                )
             except RpcError as error:
                 if error.code == METHOD_NOT_FOUND:
                     self.has_simulate_v1 = False
                 # Whatever it was: the older methods either answer or raise the same again.
-        return await self._call_and_estimate(sender, call, block)
+        simulated = await self._call_and_estimate(sender, call, block)
+        return replace(simulated, further=(None,) * len(further))
 
     async def _simulate_v1(
         self,
@@ -150,11 +157,12 @@ class Simulator:
         *,
         after: Sequence[Supposed] = (),
         timestamp: int | None = None,
+        further: Sequence[Call] = (),
     ) -> Simulated:
         others = [{**_message(a.sender, a), "value": quantity(a.value_wei)} for a in after]
         calls = [*others, *(_message(sender, each) for each in (*in_flight, call))]
-        if probe is not None:
-            calls.append(_message(sender, probe))
+        reads = (*(() if probe is None else (probe,)), *further)
+        calls += [_message(sender, read) for read in reads]
         at = {} if timestamp is None else {"blockOverrides": {"time": quantity(timestamp)}}
         answer = await self._node.call(
             "eth_simulateV1",
@@ -167,14 +175,11 @@ class Simulator:
         mine = results[len(after) + len(in_flight)]
         if not _succeeded(mine):
             raise SimulationReverted(f"It would revert: {words(_revert_data(mine))}.")
-        probed = results[-1] if probe is not None else None
+        answers = [_read(result) for result in results[len(calls) - len(reads) :]]
         return Simulated(
             gas_used=parse_quantity(mine.get("gasUsed"), "gasUsed of eth_simulateV1"),
-            probe=(
-                parse_bytes(probed.get("returnData"), "health read of eth_simulateV1")
-                if probed is not None and _succeeded(probed)
-                else None
-            ),
+            probe=None if probe is None else answers.pop(0),
+            further=tuple(answers),
             block_gas_limit=parse_quantity(simulated.get("gasLimit"), "gasLimit of eth_simulateV1"),
             output=_hex_or_nothing(mine.get("returnData")),
         )
@@ -217,6 +222,12 @@ def _succeeded(result: object) -> bool:
     if not isinstance(result, dict):
         raise BadAnswer("eth_simulateV1 answered a call with something that is not an object.")
     return parse_quantity(result.get("status"), "status of eth_simulateV1") == 1
+
+
+def _read(result: Any) -> bytes | None:
+    if not _succeeded(result):
+        return None
+    return parse_bytes(result.get("returnData"), "health read of eth_simulateV1")
 
 
 def _revert_data(result: dict[str, Any]) -> bytes:

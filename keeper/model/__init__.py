@@ -53,6 +53,7 @@ from keeper.model.execution import (
     Submitted,
     TxState,
     Unknown,
+    Wallet,
 )
 from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
 from keeper.model.liquidations import Liquidated, Reckoned, Taken
@@ -200,6 +201,7 @@ __all__ = [
     "TxState",
     "Unassessable",
     "Unknown",
+    "Wallet",
     "Watch",
     "Weights",
     "Why",

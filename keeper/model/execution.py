@@ -80,6 +80,17 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """The chain's coin in the account of a claiming key, as it was read at some block."""
+
+    balance_wei: Wei
+    nonce: int
+    """Transactions of the key mined by then: what those cost is gone from the balance already."""
+    least_wei: Wei
+    """What must be left after the worst case of everything that may still be paid out of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
     """What plans since an instant may take, the one that is being claimed included."""
 
@@ -91,6 +102,8 @@ class Allowance:
     """On the chain of the claim: other chains have other coins."""
     together_with: tuple[Address, ...] = ()
     """Other keys whose plans count as well; the claiming key's always do."""
+    wallet: Wallet | None = None
+    """What gas is paid from: the claiming key's alone.  None: not looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,13 +17,14 @@ class PassRecord:
 
     block: BlockRef
     history: tuple[Assessment, ...] = ()
-    """Watched and endangered positions."""
+    """Watched positions, and those of the endangered that are worth a row of history: see
+    `keeper.engine.standing`."""
     prices: tuple[tuple[MarketId, PriceVerdict], ...] = ()
     """Those worth a row of history: see `keeper.engine.prices`."""
     rounds: tuple[tuple[int, FeedVerdict], ...] = ()
     """Feeds of a chain, by its id, with an answer or a verdict that was not kept yet."""
     decisions: tuple[Decision, ...] = ()
-    """Acts and Refuses; Holds are not kept."""
+    """Acts, and Refuses that say something new; Holds are not kept."""
     alerts: tuple[AlertState, ...] = ()
     """Changed ones; level CLEAR removes."""
     messages: tuple[Message, ...] = ()

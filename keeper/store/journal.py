@@ -26,7 +26,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from keeper.errors import JournalError, PolicyViolation
+from keeper.errors import JournalError
 from keeper.model import (
     Address,
     Allowance,
@@ -58,7 +58,7 @@ from keeper.store.rows import (
     receipt_of,
     rehearsal_row,
 )
-from keeper.store.spending import reverts, spent
+from keeper.store.spending import require_within, reverts, spent
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
@@ -137,7 +137,8 @@ class SqlJournal:
 
         The nonce is the least that was freed and is not below `chain_nonce`, else the greater of
         `chain_nonce` and one past the last nonce in use or used.  `within` is kept to in the same
-        transaction: two processes with one key cannot both take what is left.
+        transaction: two processes with one key cannot both take what is left of a day's cap or of
+        the key's balance.
         """
         unsigned("chain_nonce", chain_nonce, NONCE_MAX)
         intent = plan.intent
@@ -151,10 +152,7 @@ class SqlJournal:
             for each in plan.intents:
                 await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
-                keys = (signer, *within.together_with)
-                _require_within(
-                    plan, within, await spent(session, self._chain_id, keys, within.since)
-                )
+                await require_within(session, plan, signer, self._chain_id, within)
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             await insert_at_once(session, row)
@@ -385,19 +383,6 @@ def _require_own(row: Any) -> None:
             f"{row.intent_id} has no transaction of its own: {row.leader}'s carries it; nothing was"
             " written"
         )
-
-
-def _require_within(plan: Plan, within: Allowance, before: Spent) -> None:
-    gas_wei = plan.most_gas_wei
-    for what, total, most in (
-        ("spending to {} base units", before.value + plan.spends, within.value),
-        ("gas to {} wei", before.gas_wei + gas_wei, within.gas_wei),
-    ):
-        if total > most:
-            raise PolicyViolation(
-                f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
-                " cap: another claim was first; nothing was written"
-            )
 
 
 def _require_step(row: Any, state: TxState) -> None:

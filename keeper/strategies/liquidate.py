@@ -21,7 +21,7 @@ from keeper.model import (
 from keeper.ports import MarketView, Wallet
 from keeper.strategies.intents import intent_id
 from keeper.strategies.text import have, health, need, number, usd
-from keeper.units import UINT256_MAX, WAD, Base, Raw, Rounding
+from keeper.units import BPS, UINT256_MAX, WAD, Base, Raw, Rounding, mul_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Liquidate:
     executor's to say, which knows the exchange."""
     name: str = "liquidate"
 
-    def decide(
+    def decide(  # noqa: PLR0911 - a list of refusals
         self, view: MarketView, holdings: Holdings, assessment: Assessment, wallet: Wallet
     ) -> Decision:
         """Hold from 1 on and for protected accounts; else Act on the best pair, or Refuse.
@@ -69,6 +69,9 @@ class Liquidate:
                 reason=f"health factor {health(assessment.health_factor)} is not below 1",
             )
         start = f"health factor {health(assessment.health_factor)} is below 1"
+        if (most := most_profit(assessment)) < self.min_profit:
+            poor = f"profit of at most {usd(most)} is below the floor of {usd(self.min_profit)}"
+            return Refuse(position=position, reason=f"{start}: {poor}", why=Why.UNPROFITABLE)
         best = self._best(view, holdings, wallet)
         if isinstance(best, str):
             return Refuse(position=position, reason=f"{start}: {best}")
@@ -128,6 +131,18 @@ class Liquidate:
         asset = option.debt.asset
         there = number(limit, asset, Rounding.DOWN)
         return f"needs {need(option.amount, asset)}, {there} {bound_by}"
+
+
+def most_profit(assessed: Assessed) -> Base:
+    """Return more than any liquidation of the account can leave at the market's prices.
+
+    The greatest bonus on all of its debt, and a raw unit of each of its tokens for what rounding
+    gives.  Thousands owe so little that this is below any floor: their pairs need not be sized.
+    """
+    bonus = max((leg.liquidation_bonus for leg in assessed.legs), default=BPS)
+    units = sum(leg.price // 10**leg.asset.decimals + 2 for leg in assessed.legs)
+    whole = mul_div(assessed.debt + units, max(bonus, BPS), BPS, Rounding.UP)
+    return Base(whole - assessed.debt + units)
 
 
 def _merit(option: Liquidation) -> tuple[int, int, int]:

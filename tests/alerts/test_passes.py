@@ -360,6 +360,31 @@ def test_a_refusal_is_told_once_and_again_only_after_hours() -> None:
     assert len(said(much_later)) == 2
 
 
+def test_a_refusal_is_heard_by_all_who_watch_the_account_and_by_nobody_else() -> None:
+    others = (watch("theirs", chat="telegram:99"), watch("yours", chat="telegram:7", account=YOU))
+    house = House(watches=(watch(), *others))
+    refusal = Refusal(position=position(), reason="cap reached", kind=IntentKind.REPAY)
+
+    found = said(house.take(0, refusals=(refusal,)))
+
+    assert {chat for chat, _ in found} == {OPERATOR, CHAT, "telegram:99"}
+    assert [line.split()[3] for chat, line in found if chat == "telegram:99"] == ["theirs"]
+
+
+def test_a_standing_refusal_leaves_nothing_to_keep_and_begins_anew_to_clear() -> None:
+    house = House()
+    refusal = Refusal(position=position(), reason="cap reached", kind=IntentKind.LIQUIDATE)
+    house.take(0, refusals=(refusal,))
+
+    standing = house.take(12, refusals=(refusal,))
+    gone = house.take(24)
+    back = house.take(36, refusals=(refusal,))
+
+    assert standing.states == ()
+    assert [state.clear_since for state in gone.states] == [T0 + 24]
+    assert [state.clear_since for state in back.states] == [None]
+
+
 def test_a_refusal_in_another_market_stands_while_this_one_is_passed() -> None:
     house = House()
     house.take(0, refusals=(Refusal(position=position(), reason="cap reached"),))

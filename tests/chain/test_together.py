@@ -108,6 +108,28 @@ async def test_five_accounts_are_liquidated_by_one_transaction_for_less_gas(
     assert gas * 100 <= single_gas * 80, (gas, single_gas)
 
 
+async def test_the_health_of_each_after_all_of_them_is_said_beforehand(bench: Bench) -> None:
+    intents, view = await bench.wanted()
+    submissions = await bench.executor.submit_together(intents, view)
+    await bench.journal.record_submission(*submissions)
+    await bench.mine(CONFIRMATIONS + 1)
+    data = await bench.devnet.account_data_of([intent.position.account for intent in intents])
+    kept = {
+        a.intent.intent_id: a.simulated_health for a in await SqlActions(bench.database).last(9)
+    }
+
+    found = {one.intent.intent_id: one.health_after for one in sent_of(submissions)}
+    assert len(found) == FIVE
+    for intent, (*_, truth) in zip(intents, data, strict=True):
+        said = found[intent.intent_id]
+        assert said is not None
+        assert said > intent.health_before
+        # some seconds of interest later
+        assert abs(said - truth) <= truth // 10**6
+        assert kept[intent.intent_id] == said
+    assert len(set(found.values())) > 2  # those whose whole debt was repaid are alike
+
+
 async def test_a_whole_storm_goes_in_fewer_transactions_than_accounts(
     devnet: Devnet, tmp_path: Path
 ) -> None:
@@ -296,6 +318,7 @@ async def test_a_rehearsal_shares_the_gas_and_adds_up(bench: Bench) -> None:
 
     rehearsed = [one for one in submissions if isinstance(one, Rehearsed)]
     assert len(rehearsed) == FIVE
+    assert all((one.health_after or 0) > one.intent.health_before for one in rehearsed)
     costs = [one.cost for one in rehearsed if one.cost is not None]
     price = view.block.base_fee_wei + 10**9  # and the node's tip
     assert all(100_000 < cost.gas_used < 600_000 for cost in costs), costs

@@ -93,6 +93,11 @@ class MemoryJournal:
             gas_wei = spent.gas_wei + plan.most_gas_wei
             if spent.value + plan.spends > within.value or gas_wei > within.gas_wei:
                 raise PolicyViolation(f"{plan.intent.intent_id} is over the day's cap")
+            if (wallet := within.wallet) is not None:
+                mine = [p for p in self._open(signer) if p.nonce >= wallet.nonce]
+                reserved = sum(p.plan.most_gas_wei for p in mine) + plan.most_gas_wei
+                if wallet.balance_wei - reserved < wallet.least_wei:
+                    raise PolicyViolation(f"{plan.intent.intent_id} leaves too little")
         if plan.intent.intent_id in self.plans:
             raise JournalError(f"{plan.intent.intent_id} is in the journal already")
         wanted = {intent.position for intent in plan.intents}

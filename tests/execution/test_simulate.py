@@ -28,6 +28,39 @@ async def test_a_simulation_says_gas_and_the_health_afterwards() -> None:
     assert simulated.probe == (1_500_000_000_000_000_000).to_bytes(32, "big")
 
 
+async def test_further_reads_are_answered_in_the_same_request_and_in_their_order() -> None:
+    class Counts(FakeChain):
+        """Each read finds another health, and the second of them fails."""
+
+        async def call(self, method: str, params: list[Any], /) -> Any:
+            answer = await super().call(method, params)
+            for number, read in enumerate(answer[0]["calls"][2:], start=1):
+                read["returnData"] = "0x" + number.to_bytes(32, "big").hex()
+                read["status"] = hex(number != 2)
+            return answer
+
+    chain = Counts()
+    reads = [health_call(intent(n, chain.head), None) for n in (7, 8, 9)]
+
+    simulator = Simulator(chain)
+    both = await simulator.run(SIGNER.address, CALL, reads[0], chain.head, (CALL,), further=reads)
+    only = await simulator.run(SIGNER.address, CALL, None, chain.head, (CALL,), further=reads)
+
+    one, three, four = (n.to_bytes(32, "big") for n in (1, 3, 4))
+    assert (both.probe, both.further) == (one, (None, three, four))
+    assert (only.probe, only.further) == (None, (one, None, three))
+    assert chain.calls == ["eth_simulateV1"] * 2
+
+
+async def test_without_simulate_v1_further_reads_say_nothing() -> None:
+    chain = FakeChain(has_simulate_v1=False)
+    reads = [health_call(intent(n, chain.head), None) for n in (7, 8)]
+
+    simulated = await Simulator(chain).run(SIGNER.address, CALL, None, chain.head, further=reads)
+
+    assert simulated.further == (None, None)
+
+
 async def test_the_gas_limit_never_passes_what_a_transaction_or_a_block_may_have() -> None:
     assert Simulated(gas_used=29_000_000, probe=None).gas_limit == 2**24
     assert Simulated(gas_used=9_000_001, probe=None, block_gas_limit=10_000_000).gas_limit == 10**7
