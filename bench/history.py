@@ -3,7 +3,10 @@
 An Anvil with ``D2_LOGS`` genuine Transfer events of 5,000 accounts: 60,000 by default, a million
 for the long form.  Ours: `keeper.chain.history.backfill` with `Distinct`, in ranges that it finds
 by itself.  Theirs: web3.py's ``get_logs`` of the event over a part of the same history.  Both must
-find the same accounts there.  What the node takes to answer, read and thrown away, is in `context`.
+find the same accounts there.
+
+What the node alone takes is in `context`, by turns with ours: the ranges that ours came to, read
+and thrown away, one after the other and as many at once as ours has on their way.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from bench.decode import TRANSFER_ABI
 from bench.line import RUNS, Line, median, say, spread
-from keeper.chain.history import Distinct, backfill
+from keeper.chain.history import AHEAD, Distinct, backfill
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
 from keeper.model import Address, LogFilter
@@ -29,6 +32,7 @@ A_TRANSACTION = 1_000
 """Logs of one transaction; one to a block."""
 ACCOUNTS = 5_000
 THEIR_LOGS = 3_000
+THEIR_RUNS = 3
 TOKEN = Address("0x" + "70" * 20)
 SENDER = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
 CODE = (
@@ -50,15 +54,21 @@ async def _measure() -> Line:
         first, last = await _made(anvil)
         say(f"D2: {LOGS:,} logs in blocks {first:,} to {last:,}")
         their_last = first + THEIR_LOGS // A_TRANSACTION - 1
-        theirs_us, their_accounts = await _theirs(anvil, first, their_last)
-        same, _ = await _ours(anvil.url, first, their_last)
+        theirs = []
+        for _ in range(THEIR_RUNS):
+            us, their_accounts = await _theirs(anvil, first, their_last)
+            theirs.append(us)
+        theirs_us = median(theirs)
+        same, _ = await _ours(anvil.url, first, their_last, [])
         assert same == their_accounts, "both must find the same accounts"
-        runs = []
+        runs, alone, at_once = [], [], []
         for _ in range(RUNS if LOGS <= 100_000 else 3):
-            accounts, seconds = await _ours(anvil.url, first, last)
+            ranges: list[tuple[int, int]] = []
+            accounts, seconds = await _ours(anvil.url, first, last, ranges)
             assert len(accounts) == min(ACCOUNTS, LOGS), len(accounts)
             runs.append(seconds / LOGS * 1e6)
-        node_us = await _node(anvil, first, last)
+            alone.append(await _node(anvil, ranges, 1))
+            at_once.append(await _node(anvil, ranges, AHEAD))
         before_mb, peak_mb = await _peak_mb(anvil.url, first, last)
     times = [theirs_us / us for us in runs]
     return Line(
@@ -73,8 +83,14 @@ async def _measure() -> Line:
         context={
             "logs": LOGS,
             "ours_us_per_log": median(runs),
-            "node_alone_us_per_log": node_us,
+            "ours_us_per_log_spread": spread(runs),
+            "ranges": len(ranges),
+            "node_alone_us_per_log": median(alone),
+            "node_alone_spread": spread(alone),
+            "node_alone_at_once_us_per_log": median(at_once),
+            "node_alone_at_once_spread": spread(at_once),
             "web3_us_per_log": theirs_us,
+            "web3_spread": spread(theirs),
             "web3_logs": THEIR_LOGS,
             "accounts": min(ACCOUNTS, LOGS),
             "logs_per_s": 1e6 / median(runs),
@@ -96,32 +112,37 @@ async def _made(anvil: Anvil) -> tuple[int, int]:
     return first, await anvil.rpc.block_number()
 
 
-async def _ours(url: str, first: int, last: int) -> tuple[set[str], float]:
+async def _ours(
+    url: str, first: int, last: int, ranges: list[tuple[int, int]]
+) -> tuple[set[str], float]:
+    """Return the accounts and the seconds it took; `ranges` are noted down."""
     limits = Limits(calls_per_second=100_000, timeout_s=60.0)
     accounts: set[str] = set()
     async with await Rpc.open([url], 31337, limits=limits) as rpc:
         began = time.perf_counter()
-        async for _, _, logs in backfill(
+        async for start, end, logs in backfill(
             rpc, WANTED, first, last, select=Distinct(), first_range_blocks=10
         ):
+            ranges.append((start, end))
             accounts.update(log.topics[2] for log in logs)
         return accounts, time.perf_counter() - began
 
 
-async def _node(anvil: Anvil, first: int, last: int) -> float:
-    """What the same requests take of which nothing is decoded."""
-    async with aiohttp.ClientSession() as session:
-        began = time.perf_counter()
-        for start in range(first, last + 1, 10):
-            wanted = {
-                "fromBlock": hex(start),
-                "toBlock": hex(min(last, start + 9)),
-                "address": TOKEN,
-                "topics": [TRANSFER],
-            }
+async def _node(anvil: Anvil, ranges: list[tuple[int, int]], at_once: int) -> float:
+    """What the same requests take of which nothing is decoded, so many at a time."""
+    left = iter(ranges)
+
+    async def asker(session: aiohttp.ClientSession) -> None:
+        for start, end in left:
+            span = {"fromBlock": hex(start), "toBlock": hex(end)}
+            wanted = span | {"address": TOKEN, "topics": [TRANSFER]}
             request = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [wanted]}
             async with session.post(anvil.url, json=request) as response:
                 await response.read()
+
+    async with aiohttp.ClientSession() as session:
+        began = time.perf_counter()
+        await asyncio.gather(*(asker(session) for _ in range(at_once)))
         return (time.perf_counter() - began) / LOGS * 1e6
 
 
@@ -144,7 +165,7 @@ async def _peak_mb(url: str, first: int, last: int) -> tuple[float, float]:
     """Resident memory before one more run, and the most during it."""
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # noqa: ASYNC240 - the kernel answers at once: the peak is from now on
     before = _status_mb("VmRSS")
-    await _ours(url, first, last)
+    await _ours(url, first, last, [])
     return before, _status_mb("VmHWM")
 
 

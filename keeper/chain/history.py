@@ -39,8 +39,12 @@ log = structlog.get_logger(__name__)
 
 FIRST_RANGE_BLOCKS: Final = 2_000
 MOST_RANGE_BLOCKS: Final = 500_000
-MANY_LOGS: Final = 5_000
-"""A range with so many is not grown."""
+MANY_LOGS: Final = 2_000
+"""A range with so many is not grown, and one with more than twice as many is shortened to them.
+
+Greater answers cost more for each log, at the node and here: they leave the processor's caches.
+Several of this size on their way at once fill any line.
+"""
 SLOW_S: Final = 3.0
 """Nor one that took so long."""
 AHEAD: Final = 3
@@ -189,7 +193,7 @@ async def backfill(
             yield first.start, first.end, select(answer)
             if on_progress is not None:
                 on_progress(first.end - from_block + 1, to_block - from_block + 1)
-            pace.went(answer.count, took_s)
+            pace.went(first.end - first.start + 1, answer.count, took_s)
     finally:
         await _give_up(ahead)
 
@@ -231,9 +235,15 @@ class _Pace:
         if isinstance(error, NoAnswer):
             await asyncio.sleep(0.1)
 
-    def went(self, logs: int, took_s: float) -> None:
-        """Ask for more after enough successes that were neither large nor slow."""
+    def went(self, blocks: int, logs: int, took_s: float) -> None:
+        """Ask for more after enough successes that were neither large nor slow.
+
+        `blocks`: how many that range had; of one with too many logs the next ones are shorter.
+        """
         self.ahead = AHEAD
+        if logs > 2 * MANY_LOGS:
+            self.blocks, self._good = min(self.blocks, max(1, blocks * MANY_LOGS // logs)), 0
+            return
         self._good += 1
         if self._good >= self._needed and logs < MANY_LOGS and took_s < SLOW_S:
             self.blocks, self._good = min(self.blocks * 2, MOST_RANGE_BLOCKS), 0

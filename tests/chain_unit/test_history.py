@@ -139,6 +139,20 @@ async def test_the_next_ranges_are_on_their_way_while_one_is_worked_on() -> None
         assert most == AHEAD
 
 
+async def test_ranges_are_short_where_there_are_many_logs_and_long_again_where_few() -> None:
+    dense = dict.fromkeys(range(18), 1_000)  # ten of them have 10,000 logs
+    async with Node(Chain(1)) as node:
+        node.answers["eth_getLogs"] = Archive(dense, most_logs=ENDLESS, most_blocks=ENDLESS)
+        async with await Rpc.open([node.url], 31337, limits=QUICK, attempts=1) as rpc:
+            ranges, logs = await found_by(rpc, 1)
+
+    assert logs == [(number, index) for number in dense for index in range(1_000)]
+    lengths = [(first, last - first + 1) for first, last in ranges]
+    # 2,000 logs are two blocks; those beyond were not on their way when the first had come
+    assert lengths[:4] == [(0, 10), (10, 2), (12, 2), (14, 2)]
+    assert max(length for _, length in lengths[4:]) > 10
+
+
 async def test_a_reader_that_leaves_leaves_no_request_behind() -> None:
     async with Node(Chain(1)) as node:
         node.answers["eth_getLogs"] = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
