@@ -72,7 +72,8 @@ class Standing:
         if self.useless:
             return f"{part}; {self.useless}"
         of = self.permit.permit
-        return f"its permit lets {limit(of.value, self.leg)} be sold, until {instant(of.deadline)}"
+        most, until = limit(of.value, self.leg), instant(of.deadline)
+        return f"its permit lets {most} be sold, to be handed in until {until}"
 
     @property
     def remedy(self) -> str:

@@ -25,6 +25,6 @@ def retry_after_s(value: str | None) -> float | None:
     except ValueError:
         try:
             wanted = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
     return min(max(wanted, 0.0), RETRY_AFTER_CAP_S) if wanted == wanted else None  # noqa: PLR0124 - NaN is not equal to itself

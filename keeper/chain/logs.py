@@ -26,6 +26,7 @@ from keeper.model import BlockRef, Log, LogFilter
 
 log = structlog.get_logger(__name__)
 
+_MAYBE_RECEIPTS: Final[Any] = list[wire.ReceiptLogs] | None
 _NO_SUCH_PARAMETER: Final = frozenset({-32601, -32602})
 
 
@@ -60,25 +61,29 @@ class LogReader:
         A node that takes no hash is asked by number, and every log and the block itself must then
         bear the hash.  Raises BadAnswer for logs of another block, RpcError otherwise.
         """
-        found, why = await self._from_nodes(block)
-        bloom = self._rpc.blooms.of(block.hash)
+        found, few = await self._from_nodes(block)
+        why, bloom = "", self._rpc.blooms.of(block.hash)
         if bloom is not None:
             if wrong := contradiction(bloom, found):
                 raise BadAnswer(f"The logs of block {block.number:,} are not its own: {wrong}.")
-            why = suspicion(bloom, self.wanted, found) or why
-        return await self._looked_up(block, found, why) if why else found
-
-    async def _looked_up(
-        self, block: BlockRef, found: tuple[Log, ...], why: str
-    ) -> tuple[Log, ...]:
-        """Return `found` with whatever receipts or other nodes have besides."""
-        log.info("logs.suspected", number=block.number, reason=why)
-        together = {one.log_index: one for one in found}
+            why = suspicion(bloom, self.wanted, found)
+        if not (why or few):
+            return found
+        log.info("logs.suspected", number=block.number, reason=why or few)
+        if not why:  # at every block while a node is away: nobody is waited for
+            return self._with(block, found, await self._of_receipts_at_once(block))
         try:
             more = await self._of_receipts(block)
         except ObservationError as error:
             log.info("logs.no_receipts", number=block.number, reason=str(error))
             more = [one for answer in await self._of_all_nodes(block) for one in answer]
+        return self._with(block, found, more)
+
+    def _with(
+        self, block: BlockRef, found: tuple[Log, ...], more: Iterable[Log]
+    ) -> tuple[Log, ...]:
+        """Return `found` with whatever receipts or other nodes have besides."""
+        together = {one.log_index: one for one in found}
         for one in more:
             if one.block_hash == block.hash and lets_through(self.wanted, one):
                 together.setdefault(one.log_index, one)
@@ -86,10 +91,18 @@ class LogReader:
             log.warning("logs.incomplete", number=block.number, missing=missing)
         return tuple([together[index] for index in sorted(together)])
 
+    async def _of_receipts_at_once(self, block: BlockRef) -> list[Log]:
+        """Return what the receipts say of each node that is there and has them."""
+
+        def decode(raw: msgspec.Raw) -> list[Log]:
+            receipts = wire.convert(raw, _MAYBE_RECEIPTS, "eth_getBlockReceipts")
+            return [wire.log(one) for receipt in receipts or () for one in receipt.logs]
+
+        answers = await self._rpc.each("eth_getBlockReceipts", [block.hash], decode)
+        return [one for answer in answers if not isinstance(answer, RpcError) for one in answer]
+
     async def _of_receipts(self, block: BlockRef) -> list[Log]:
-        receipts = await self._rpc.call_as(
-            "eth_getBlockReceipts", [block.hash], list[wire.ReceiptLogs] | None
-        )
+        receipts = await self._rpc.call_as("eth_getBlockReceipts", [block.hash], _MAYBE_RECEIPTS)
         if receipts is None:
             raise ObservationError(f"No node has the receipts of block {block.number:,}.")
         return [wire.log(one) for receipt in receipts for one in receipt.logs]

@@ -138,7 +138,11 @@ def _lines(offer: "Offer") -> list[str]:
             f" the deleverager {checksummed(of.spender)}"
         ),
         f"  take            {offer.said}, by the aToken {checksummed(of.token)}",
-        f"  until           {instant(of.deadline)}, once, as number {of.nonce} of its permits",
+        (
+            f"  until           {instant(of.deadline)} it may be handed in, once, as number"
+            f" {of.nonce} of its permits; what is not taken then stays allowed until it is"
+            " approved to 0"
+        ),
         (
             f"  it may need     {need(subject.needs, subject.leg.asset)} now, at a health factor of"
             f" {health(subject.assessed.health_factor)}"

@@ -157,7 +157,7 @@ class Chronicle:
         )
         self._remember(told.states)
         messages = (*changes.messages, *told.messages, *self._of_stuck(done, watches))
-        history, decisions = self._worth_keeping(done)
+        history, decisions = self._worth_keeping(done, orphaned)
         await self._records.record(
             PassRecord(
                 block=done.block,
@@ -186,8 +186,10 @@ class Chronicle:
         self._since_checkpoint += 1
         return messages
 
-    def _worth_keeping(self, done: Pass) -> tuple[tuple[Assessment, ...], tuple[Act | Refuse, ...]]:
-        if done.orphaned:
+    def _worth_keeping(
+        self, done: Pass, orphaned: tuple[Hash, ...]
+    ) -> tuple[tuple[Assessment, ...], tuple[Act | Refuse, ...]]:
+        if orphaned:  # in this pass, or in one before it that was skipped
             self._standing.forget()
         names = (reading.view.market.name for reading in done.readings)
         return self._standing.worth_keeping(

@@ -1,7 +1,8 @@
 """Which of several ways to fund one liquidation is taken: the one that leaves most.  Pure.
 
 What counts is what the contract answered when the whole transaction was simulated at the pinned
-hash, less the gas that took; what anybody offered counts for nothing.
+hash, less the gas that took, and never more than what was offered: a simulation shows that an offer
+comes to pass, and the contract insists on the offer.
 """
 
 from collections.abc import Sequence
@@ -31,12 +32,24 @@ class Tried:
     def profit(self) -> Base:
         """What it leaves before gas, as the contract said; as it was quoted where it did not."""
         assert self.funded is not None
-        if self.funded.worth is not None:
-            try:
-                return self.funded.worth.of(*decode_profit(self.simulated.output))
-            except BadAnswer:
-                pass  # a node that does not hand over what a call answered
-        return self.funded.intent.expected_profit
+        try:
+            return self.simulated_profit
+        except BadAnswer:  # a node that does not hand over what a call answered
+            return self.funded.intent.expected_profit
+
+    @property
+    def simulated_profit(self) -> Base:
+        """The same; never more than what was offered leaves.  Raises `BadAnswer` without answer.
+
+        Whoever is called can tell a simulation from the chain and be generous in the one: what
+        counts is what the contract insists on in the other.
+        """
+        funded = self.funded
+        assert funded is not None
+        if funded.worth is None:
+            return funded.intent.expected_profit
+        left = funded.worth.of(*decode_profit(self.simulated.output))
+        return left if funded.most is None else min(left, funded.most)
 
     def left(self, price_wei: Wei) -> Base:
         """What it leaves after gas."""
@@ -57,7 +70,7 @@ def proved(tried: Tried, price_wei: Wei) -> Way:
     assert funded is not None
     assert funded.worth is not None
     try:
-        profit = funded.worth.of(*decode_profit(tried.simulated.output))
+        profit = tried.simulated_profit
         words = f"{funded.words}, profit {usd(profit)} before gas"
         intent = replace(
             funded.intent,

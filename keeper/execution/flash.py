@@ -64,6 +64,9 @@ class Funded:
     """Who knew the sale."""
     worth: Worth | None = None
     """What the contract's answer to the call is worth; None where it says nothing of the kind."""
+    most: Base | None = None
+    """What it leaves at the price offered, which the contract insists on less the slippage allowed:
+    a simulation that leaves more is not believed beyond it.  None: nobody offered anything."""
     until: int | None = None
     """Chain seconds after which the sale is no longer offered; None: as long as the order is."""
 
@@ -270,6 +273,7 @@ class FlashLoans:
                     words=words,
                     source=offer.source,
                     worth=need.worth,
+                    most=need.most(offer),
                     until=order.deadline,
                 )
             )

@@ -90,6 +90,10 @@ class Need:
             data=offer.data,
         )
 
+    def most(self, offer: Offer) -> Base:
+        """Return what is left at the price offered, before gas."""
+        return self.worth.of(self.intent.seized - self.to_sell, offer.bought - self.owed)
+
     def words(self, offer: Offer) -> str:
         """Return how it is sold, for people."""
         seized, sold = self.intent.seized, Raw(self.to_sell)

@@ -8,12 +8,14 @@ from keeper.errors import (
     KeeperError,
     Unprofitable,
 )
+from keeper.execution.liquidator import LIQUIDATE_OVER
 from keeper.model import (
     Confirmed,
     Declined,
     Intent,
     IntentKind,
     Outcome,
+    Plan,
     Rehearsed,
     Reverted,
     Submission,
@@ -43,15 +45,21 @@ def log_submission(submission: Submission) -> None:
             intent_log.info("intent.submitted", nonce=plan.nonce)
 
 
+def by_others(plan: Plan) -> bool:
+    """Whether somebody else can make it revert: of that nobody of ours is to blame."""
+    return plan.intent.kind is IntentKind.DELEVERAGE or plan.data.startswith(LIQUIDATE_OVER)
+
+
 def went_well(outcomes: Sequence[Outcome]) -> tuple[tuple[bool, int], ...]:
     """Return for each mined transaction whether it did anything, and when it was decided.
 
     One that did what one of its orders was for is no failure, whoever took the others.  A sale of
-    a deleverage can be made to revert by whoever moves the exchange: that must not end top-ups.
+    a deleverage can be made to revert by whoever moves the exchange, one over an aggregator by
+    whoever answers for it: that must not end top-ups.
     """
     by_hash: dict[str, tuple[bool, int]] = {}
     for outcome in outcomes:
-        sale = outcome.plan.intent.kind is IntentKind.DELEVERAGE
+        sale = by_others(outcome.plan)
         if isinstance(outcome, Confirmed) or (isinstance(outcome, Reverted) and not sale):
             mined = outcome.receipt.tx_hash
             before, _ = by_hash.get(mined, (False, 0))

@@ -582,7 +582,9 @@ async def test_check_says_how_it_stands_with_each_collateral(
     assert lines["kept"][2] == ""
     assert lines["soon"][2] == f"it runs out soon: sign another with {ask_}"
     assert "its permit was used up: it is number 0, the token is at 1" in lines["used"][1]
-    assert lines["max"][1].startswith("its permit lets any amount of WETH be sold, until 20")
+    assert lines["max"][1].startswith(
+        "its permit lets any amount of WETH be sold, to be handed in until 20"
+    )
 
 
 async def test_people_hear_before_a_permit_runs_out_and_when_it_was_used_up(

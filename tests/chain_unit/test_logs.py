@@ -286,6 +286,19 @@ async def test_where_too_few_nodes_answer_the_receipts_are_looked_at() -> None:
             assert [log.log_index for log in found] == [0, 1]
 
 
+async def test_where_nobody_has_receipts_each_is_asked_for_them_once() -> None:
+    async with Node(Chain(4)) as first, Node(Chain(4)) as second:
+        first.answers["eth_getLogs"] = lambda _: [wire(3, 0)]
+        second.answers["eth_getLogs"] = _unknown
+        for node in (first, second):
+            node.answers["eth_getBlockReceipts"] = _unknown
+        async with await Rpc.open([first.url, second.url], 31337, limits=QUICK) as rpc:
+            assert len(await LogReader(rpc, WANTED, nodes=2).at(first.chain.head)) == 1
+
+        for node in (first, second):  # once each, and no second round
+            assert [method for method, _ in node.seen].count("eth_getBlockReceipts") == 1
+
+
 def _unknown(_: list[Any]) -> Any:
     raise Refusal(-32000, "unknown block")
 

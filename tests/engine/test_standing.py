@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.engine.standing import EVERY_S, MOST_A_PASS, Standing
-from keeper.errors import JournalError
+from keeper.errors import JournalError, ObservationError
 from keeper.model import (
     Address,
     Assessed,
@@ -228,6 +228,20 @@ async def test_after_a_reorg_everything_is_written_of_the_new_blocks() -> None:
     await story.take(story.chain.mine(), orphaned=orphaned)
 
     assert rows_of(story) == [(0, 0), (1, 1)]
+
+
+async def test_after_a_reorg_whose_pass_was_skipped_everything_is_written_too() -> None:
+    story = Story(otherwise=Choosy())
+    await story.begin({ALICE: DANGEROUS})
+    await story.mine()
+    orphaned = story.chain.drop(1)
+    story.reader.failures.append(ObservationError("the node is away"))
+    assert await story.take(story.chain.mine(), orphaned=orphaned) is None
+    story.records.kept.clear()
+
+    await story.mine()
+
+    assert rows_of(story) == [(1, 1)]
 
 
 async def test_a_pass_that_could_not_be_written_is_written_with_the_next() -> None:

@@ -66,6 +66,19 @@ async def test_all_are_asked_at_once_and_nobody_spoils_anothers_offer() -> None:
     assert len(good.asked) == len(bad.asked) == len(late.asked) == 1
 
 
+async def test_a_source_that_breaks_in_an_unforeseen_way_is_a_refusal() -> None:
+    class Broken(Source):
+        async def offer(self, sought: Sought) -> Offer:
+            raise OverflowError("date value out of range")
+
+    [found] = await Rivals([Broken("odd")]).offers(sought(FakeChain().head))
+
+    assert found == Refused(
+        source="odd",
+        reason="its answer could not be taken (OverflowError: date value out of range)",
+    )
+
+
 async def test_fifty_sales_in_one_block_wait_no_longer_than_one() -> None:
     """Counted in the loop's own time: of fifty one after another only the first one waits."""
     chain = FakeChain()
@@ -159,6 +172,20 @@ def test_the_pools_are_taken_where_another_leaves_the_same() -> None:
     assert best.funded.intent.reason.endswith(
         "; by Uniswap v3, others: 0x leaves 9.00 USD after gas"
     )
+
+
+def test_a_simulation_that_leaves_more_than_was_offered_is_not_believed_beyond_it() -> None:
+    """Whoever is called can be generous in a simulation and to the letter on chain."""
+    boasting = tried("0x", over(1_000_000))
+    assert boasting.funded is not None
+    kept = replace(boasting, funded=replace(boasting.funded, most=Base(9 * 10**8)))
+    way = proved(kept, PRICE)
+    pools = tried("Uniswap v3", word(10 * 10**18 // 2_000))
+
+    assert isinstance(way, Tried)
+    assert way.funded is not None
+    assert way.funded.intent.expected_profit == 9 * 10**8
+    assert choose(pools, [way], PRICE).call == pools.call
 
 
 def test_a_simulation_that_says_nothing_confirms_nothing() -> None:
