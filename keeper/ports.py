@@ -239,6 +239,10 @@ class Observation(Protocol):
 
     @property
     def unreadable(self) -> tuple[tuple[Address, str], ...]: ...
+    @property
+    def unfinished(self) -> tuple[Address, ...]:
+        """Accounts left for a later read of the same block: see `LendingAdapter.observe`."""
+        ...
 
 
 M = TypeVar("M")
@@ -291,8 +295,14 @@ class LendingAdapter(Protocol[M, Obs]):
         market: M,
         accounts: Sequence[Address],
         known: Callable[[Address], Holdings | None],
+        *,
+        whole: bool = True,
     ) -> Steps[Obs]:
-        """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
+        """Read indices, prices and the accounts; one batch unless a bitmap surprises.
+
+        Not `whole`: somebody known whose bitmap surprises is left `unfinished`, for whoever reads
+        again anyhow.
+        """
         ...
 
     def observe_accounts(

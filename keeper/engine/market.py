@@ -54,6 +54,8 @@ REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
 DISCOVER_EVERY_BLOCKS = 1_000
 """Parameters are learnt again now and then although no log spoke of them."""
+FEW_STRANGERS = 8
+"""So many at once are asked for every balance there is."""
 KEPT_AT_ONCE = 200
 """Accounts whose balances are gathered for a checkpoint, or put back, in one go."""
 MOST_KEPT = 250_000
@@ -227,6 +229,7 @@ class WatchedMarket(Generic[M, Obs]):
         """Return those whom the book holds, people watch, or who got debt: they are read again."""
         known = {a for a in touched.accounts if a in self.watched or a in self.book}
         again = known | touched.borrowers
+        self._swept -= again  # of them somebody has spoken after all
         for account in again & touched.moved.keys():
             self._moved[account] = self._moved.get(account, frozenset()) | touched.moved[account]
         return again
@@ -306,25 +309,47 @@ class WatchedMarket(Generic[M, Obs]):
 
     # --- reading ------------------------------------------------------------------------------
 
-    def observe(self) -> Steps[Obs]:
-        """Indices, prices and every account on the list, with the sweep's share of the others."""
+    def observe(self, *, whole: bool = True) -> Steps[Obs]:
+        """Indices, prices and every account on the list, with the sweep's share of the others.
+
+        Not `whole`: ask `left_over` for whom to read besides.
+        """
         for account in tuple(islice(self._backlog, READ_PER_BLOCK)):
             del self._backlog[account]
             self._to_read.add(account)
         self._swept = self._next_swept() - self._to_read
         self._asked = frozenset(self._to_read | self._swept)
-        return self.adapter.observe(self.market, sorted(self._asked), self._expected)
+        asked = sorted(self._asked)
+        return self.adapter.observe(self.market, asked, self._expected, whole=whole)
 
-    @property
-    def to_read_besides(self) -> bool:
-        """Whether anybody was put on the list since `observe`."""
+    def left_over(self, seen: Obs) -> bool:
+        """Put whom `observe` left on the list; whether anybody is there whom it did not read."""
+        self._asked -= frozenset(seen.unfinished)
+        self._to_read.update(seen.unfinished)
         return not self._to_read <= self._asked
 
     def observe_besides(self) -> Steps[ReadAccounts]:
-        """Every account that was put on the list since `observe`, of the same block."""
+        """Every account on the list that `observe` did not read, of the same block.
+
+        Of a few strangers every balance is asked for: what they have is said by their bitmap only.
+        """
         besides = self._to_read - self._asked
         self._asked |= besides
-        return self.adapter.observe_accounts(self.market, sorted(besides), self._expected)
+        strangers = frozenset(account for account in besides if account not in self.book)
+        if len(strangers) > FEW_STRANGERS:
+            strangers = frozenset()
+        every = tuple(
+            Entry(reserve=reserve, side=side, scaled=0)
+            for reserve in self._reserves()
+            for side in Side
+        )
+
+        def expected(account: Address) -> Holdings | None:
+            if account in strangers:
+                return Holdings(account=account, e_mode=0, entries=every)
+            return self._expected(account)
+
+        return self.adapter.observe_accounts(self.market, sorted(besides), expected)
 
     def _expected(self, account: Address) -> Holdings | None:
         """Return which balances to ask of `account`: those of the book and those that moved."""
@@ -356,7 +381,6 @@ class WatchedMarket(Generic[M, Obs]):
         """
         read = (*seen.holdings, *besides.holdings)
         was_restored = self._restored & {h.account for h in read}
-        self._swept -= self._to_read  # what spoke of them was heard after they were asked
         repaired = self._check(read)
         for holdings in read:
             account = holdings.account

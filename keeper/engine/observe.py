@@ -8,7 +8,7 @@ nothing else.  A market that cannot be read costs itself only.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -197,7 +197,7 @@ class Observer:
                 if owner is None
                 else market.adapter.inventory(market.market, owner, head)
             )
-            steps += [market.observe(), market.rounds(), inventory]
+            steps += [market.observe(whole=False), market.rounds(), inventory]
         if not steps:
             return {}
         answers = await self._reader.run_all_settled(steps, head)
@@ -205,10 +205,14 @@ class Observer:
         return dict(zip(known, threes, strict=True))
 
     async def _read_besides(
-        self, markets: Iterable[WatchedMarket[Any, Any]], head: BlockRef
+        self, read: _Answers, head: BlockRef
     ) -> Mapping[WatchedMarket[Any, Any], ReadAccounts | KeeperError]:
-        """Read whom the logs and the watches have put on the lists meanwhile."""
-        some = tuple(market for market in markets if market.to_read_besides)
+        """Read whom the logs and the watches put on the lists meanwhile, and who was left."""
+        some = tuple(
+            market
+            for market, (seen, _, _) in read.items()
+            if not isinstance(seen, KeeperError) and market.left_over(seen)
+        )
         if not some:
             return {}
         answers = await self._reader.run_all_settled([m.observe_besides() for m in some], head)

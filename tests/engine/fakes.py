@@ -254,6 +254,7 @@ class Seen:
     holdings: tuple[Holdings, ...]
     prices: tuple[Base | None, ...]
     unreadable: tuple[tuple[Address, str], ...]
+    unfinished: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +351,12 @@ class Adapter:
     id = MARKET
     anchor = POOL
 
+    def __init__(self) -> None:
+        self.surprising: frozenset[Address] = frozenset()
+        """Whose first read does not do."""
+        self.expected: dict[Address, Holdings | None] = {}
+        """What was expected of those read besides."""
+
     def discover(self) -> Steps[str]:
         yield (_ask("discover"),)
         return "discovered"
@@ -402,13 +409,19 @@ class Adapter:
         market: str,
         accounts: Sequence[Address],
         known: Callable[[Address], Holdings | None],
+        *,
+        whole: bool = True,
     ) -> Steps[Seen]:
         price, *answers = yield (_ask("price"), *(_ask(f"account {a}") for a in accounts))
-        read = _read(accounts, answers)
+        left = () if whole else tuple(a for a in accounts if a in self.surprising)
+        pairs = zip(accounts, answers, strict=True)
+        there = {account: answer for account, answer in pairs if account not in left}
+        read = _read(tuple(there), tuple(there.values()))
         return Seen(
             holdings=read.holdings,
             prices=(Base(_number(price)), Base(1)),
             unreadable=read.unreadable,
+            unfinished=left,
         )
 
     def observe_accounts(
@@ -417,6 +430,7 @@ class Adapter:
         accounts: Sequence[Address],
         known: Callable[[Address], Holdings | None],
     ) -> Steps[ReadAccounts]:
+        self.expected |= {account: known(account) for account in accounts}
         answers = yield tuple(_ask(f"account {account}") for account in accounts)
         return _read(accounts, answers)
 
@@ -743,6 +757,12 @@ class Story:
                 ours=frozenset({OWNER}),
             )
         )
+
+    @property
+    def adapter(self) -> Adapter:
+        there = self.market.adapter
+        assert isinstance(there, Adapter)
+        return there
 
     def _engine(self, hand: Hand) -> Engine:
         return Engine(

@@ -2,8 +2,8 @@
 
 import structlog
 
-from keeper.engine.market import DIFFERED
-from keeper.model import Unassessable
+from keeper.engine.market import DIFFERED, FEW_STRANGERS
+from keeper.model import Address, Side, Unassessable
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, Story, done, holdings, position
 
 HEALTHY = (3, 1_517)
@@ -59,6 +59,45 @@ async def test_an_account_that_was_swept_before_its_log_was_heard_is_not_called_
     assert story.market.holdings(ALICE) == holdings(ALICE, *CHANGED)
     assert passed.readings[0].repaired == ()
     assert passed.readings[0].unreadable == ()
+
+
+async def test_who_has_more_than_was_asked_for_is_read_with_those_the_logs_speak_of() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+    story.adapter.surprising = frozenset({ALICE})
+    reads = len(story.reader.accounts)
+
+    passed = done(await story.mine(moved={ALICE: CHANGED}))
+
+    assert passed.rpc_calls == 3
+    assert story.reader.accounts[reads + 1] == {ALICE}
+    assert story.market.holdings(ALICE) == holdings(ALICE, *CHANGED)
+    assert passed.readings[0].repaired == ()
+
+
+async def test_of_whom_nothing_spoke_though_he_has_more_it_is_said_that_he_was_repaired() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+    story.adapter.surprising = frozenset({ALICE})
+
+    passed = done(await story.mine(moved={ALICE: CHANGED}, silently=True))
+
+    assert story.market.holdings(ALICE) == holdings(ALICE, *CHANGED)
+    assert passed.readings[0].repaired == (ALICE,)
+
+
+async def test_a_few_strangers_are_asked_for_everything_and_many_are_not() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+
+    await story.mine(moved={BOB: HEALTHY})
+    asked = story.adapter.expected[BOB]
+    crowd = [Address(f"0x{0xC0000 + n:040x}") for n in range(FEW_STRANGERS + 1)]
+    await story.mine(moved=dict.fromkeys(crowd, HEALTHY))
+
+    assert asked is not None
+    assert {(e.reserve, e.side) for e in asked.entries} == {(r, s) for r in (0, 1) for s in Side}
+    assert {story.adapter.expected[account] for account in crowd} == {None}
 
 
 async def test_what_the_sweep_finds_is_unknown_until_a_second_read_says_the_same() -> None:

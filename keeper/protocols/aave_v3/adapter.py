@@ -159,9 +159,11 @@ class AaveV3:
         market: Market,
         accounts: Sequence[Address],
         known: Callable[[Address], Holdings | None],
+        *,
+        whole: bool = True,
     ) -> Steps[Observed]:
         """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
-        return observe(market, accounts, known)
+        return observe(market, accounts, known, whole=whole)
 
     def observe_accounts(
         self,

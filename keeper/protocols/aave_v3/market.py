@@ -126,3 +126,5 @@ class Observed:
     holdings: tuple[Holdings, ...]
     unreadable: tuple[tuple[Address, str], ...]
     """Accounts that could not be read, and why."""
+    unfinished: tuple[Address, ...] = ()
+    """Known accounts that have a balance which was not asked for."""

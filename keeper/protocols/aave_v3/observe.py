@@ -42,14 +42,24 @@ Pair = tuple[int, Balance]
 
 
 def observe(
-    market: Market, accounts: Sequence[Address], known: Callable[[Address], Holdings | None]
+    market: Market,
+    accounts: Sequence[Address],
+    known: Callable[[Address], Holdings | None],
+    *,
+    whole: bool = True,
 ) -> Steps[Observed]:
-    """Read the market's state and `accounts`; `known` says which balances to expect."""
+    """Read the market's state and `accounts`; `known` says which balances to expect.
+
+    Not `whole`: whoever is known and has others is left `unfinished`.
+    """
     readers = _readers(market, accounts, known)
     calls = (*_market_calls(market), *_account_calls(market, readers))
     answers = iter((yield calls))
     reserves, prices, e_mode_prices, allowed = _market_answers(market, answers)
-    read = yield from _read(market, readers, answers)
+    for reader in readers:
+        reader.take(answers)
+    left = () if whole else tuple(r for r in readers if r.missing and r.known)
+    read = yield from _finish(market, [r for r in readers if r not in left])
     return Observed(
         reserves=reserves,
         prices=prices,
@@ -57,6 +67,7 @@ def observe(
         liquidations_allowed=allowed,
         holdings=read.holdings,
         unreadable=read.unreadable,
+        unfinished=tuple(reader.account for reader in left),
     )
 
 
@@ -66,7 +77,9 @@ def observe_accounts(
     """Read `accounts` alone, as `observe` does."""
     readers = _readers(market, accounts, known)
     answers = iter((yield tuple(_account_calls(market, readers))))
-    return (yield from _read(market, readers, answers))
+    for reader in readers:
+        reader.take(answers)
+    return (yield from _finish(market, readers))
 
 
 # --- the market -------------------------------------------------------------------------------
@@ -159,10 +172,7 @@ def _readers(
     market: Market, accounts: Sequence[Address], known: Callable[[Address], Holdings | None]
 ) -> tuple["_Reader", ...]:
     listed = {r.id: r for r in market.reserves}
-    return tuple(
-        _Reader(listed, account, _guess(listed, known(account)))
-        for account in dict.fromkeys(accounts)
-    )
+    return tuple(_Reader(listed, account, known(account)) for account in dict.fromkeys(accounts))
 
 
 def _account_calls(market: Market, readers: Sequence["_Reader"]) -> Iterator[Call]:
@@ -173,12 +183,8 @@ def _account_calls(market: Market, readers: Sequence["_Reader"]) -> Iterator[Cal
             yield _balance_call(market, reader.listed, pair, reader.account)
 
 
-def _read(
-    market: Market, readers: Sequence["_Reader"], answers: Iterator[CallResult]
-) -> Steps[ReadAccounts]:
-    """Take the answers of the first batch; ask for what they reveal."""
-    for reader in readers:
-        reader.take(answers)
+def _finish(market: Market, readers: Sequence["_Reader"]) -> Steps[ReadAccounts]:
+    """Ask for what the answers of the first batch revealed."""
     surprises = tuple((r, pair) for r in readers for pair in r.missing)
     if surprises:
         more = yield tuple(
@@ -238,11 +244,12 @@ class _Reader:
     """One account while it is being read."""
 
     def __init__(
-        self, listed: Mapping[int, Reserve], account: Address, guess: tuple[Pair, ...]
+        self, listed: Mapping[int, Reserve], account: Address, expected: Holdings | None
     ) -> None:
         self.account = account
         self.listed = listed
-        self.guess = guess
+        self.known = expected is not None
+        self.guess = _guess(listed, expected)
         """Balances asked for in the first batch."""
         self.balances: dict[Pair, CallResult] = {}
         self.missing: tuple[Pair, ...] = ()

@@ -126,6 +126,19 @@ def test_a_known_account_costs_one_batch_and_a_stranger_two(chain: Chain) -> Non
     assert more == [22, 2]
 
 
+def test_who_has_more_than_was_asked_for_can_be_left_and_a_stranger_is_not(chain: Chain) -> None:
+    partly = b.holdings(b.collateral(b.WETH, 123_456_789))
+    chain.holds(b.BOB, b.WETH, Side.COLLATERAL, 7)
+    steps = observe(chain.market, (b.ALICE, b.BOB), knows(partly), whole=False)
+
+    seen, sizes = b.drive(steps, chain)
+
+    assert seen.unfinished == (b.ALICE,)
+    assert seen.holdings == (b.holdings(b.collateral(b.WETH, 7), account=b.BOB),)
+    assert seen.unreadable == ()
+    assert sizes == [25, 1]  # of the stranger what his bitmap revealed, of the other nothing
+
+
 def test_accounts_alone_are_read_without_the_market(chain: Chain) -> None:
     steps = observe_accounts(chain.market, (b.ALICE, b.BOB), knows(ALICE_HOLDS))
 
