@@ -15,11 +15,11 @@ from keeper.app.consent import sellable
 from keeper.app.deleverage import entry_for
 from keeper.app.hands import asset_named, exchange_of
 from keeper.app.look import held_by, read_accounts
+from keeper.app.permit_domain import domain_of
 from keeper.app.signing import signer_for
 from keeper.app.standing import generous, limit, too_little, wanted
-from keeper.chain.rpc import Rpc
 from keeper.engine.market import WatchedMarket
-from keeper.errors import BadAnswer, ConfigError, ExecutionError, RpcError
+from keeper.errors import ConfigError, ExecutionError, RpcError
 from keeper.execution import deleverager, permits
 from keeper.execution.liquidator import word
 from keeper.execution.permits import Domain
@@ -178,43 +178,6 @@ def _leg(
         if leg.side is Side.COLLATERAL and leg.asset.address == asset.address:
             return leg
     raise ExecutionError(f"{account} has no {symbol(asset)} supplied as collateral.")
-
-
-async def domain_of(rpc: Rpc, token: Address, chain_id: int, block: BlockRef) -> Domain:
-    """Read a token's EIP-712 domain and hold it against its DOMAIN_SEPARATOR.
-
-    Raises ExecutionError for a token that takes no permits as EIP-2612 has them.
-    """
-    none = f"The aToken {token} takes no permits as EIP-2612 has them: let the account approve it."
-    try:
-        name, kind, separator = await asyncio.gather(
-            rpc.eth_call(token, permits.NAME, block),
-            rpc.eth_call(token, permits.PERMIT_TYPEHASH, block),
-            rpc.eth_call(token, permits.DOMAIN_SEPARATOR, block),
-        )
-        domain = Domain(
-            name=permits.decode_text(name, "The aToken's name"),
-            version=await _revision(rpc, token, block),
-            chain_id=chain_id,
-            token=token,
-        )
-    except (RpcError, BadAnswer) as error:
-        if isinstance(error, RpcError) and error.code is None:
-            raise
-        raise ExecutionError(none) from error
-    if kind != permits.PERMIT_TYPE:
-        raise ExecutionError(none)
-    if separator != domain.separator:
-        raise ExecutionError(
-            f"The aToken {token} keeps its signatures apart by another domain than its name says:"
-            " let the account approve it."
-        )
-    return domain
-
-
-async def _revision(rpc: Rpc, token: Address, block: BlockRef) -> str:
-    answer = await rpc.eth_call(token, permits.REVISION, block)
-    return permits.decode_text(answer, "The aToken's EIP712_REVISION")
 
 
 async def ask(

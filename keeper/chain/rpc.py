@@ -9,6 +9,9 @@ for a pause gets it.
 
 Caveat: agreement between nodes is checked by `keeper.chain.quorum`, on heads alone; what is then
 read by a hash that nodes agreed on is believed.
+
+One class, though it is long: every way to ask, one node, each or all in a batch, goes by the same
+turns, so that what one question finds out about a node holds for the next.
 """
 
 import asyncio

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import coincurve
 from eth_utils.crypto import keccak
 
 from keeper.errors import BadAnswer, ConfigError
 from keeper.execution.deleverager import ALLOWANCE
 from keeper.execution.liquidator import WORD, word
+from keeper.execution.recovery import recovered
 from keeper.model import Address, Asset, Call, Permit, SignedPermit
 from keeper.strategies.text import have, need
 from keeper.units import Raw
@@ -167,12 +167,9 @@ def parse_signature(text: str) -> tuple[int, bytes, bytes]:
 def signer_of(hashed: bytes, v: int, r: bytes, s: bytes) -> Address:
     """Return who signed `hashed`.  Raises `ConfigError` where nobody can have."""
     try:
-        key = coincurve.PublicKey.from_signature_and_message(
-            r + s + bytes([v - 27]), hashed, hasher=None
-        )
-    except Exception as error:  # coincurve raises bare Exception for a signature off the curve
+        return recovered(hashed, r + s + bytes([v - 27]))
+    except ValueError as error:
         raise ConfigError("The signature is nobody's: it is damaged, sign again.") from error
-    return Address("0x" + keccak(key.format(compressed=False)[1:])[12:].hex())
 
 
 # --- the token ------------------------------------------------------------------------------

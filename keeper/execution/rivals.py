@@ -62,6 +62,6 @@ class Rivals:
             reason = "this block's time for asking was over"
         except ExecutionError as error:
             reason = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever an outsider makes happen, it is a refusal
+        except Exception as error:  # noqa: BLE001 - the top of its own task: it ends as a refusal
             reason = f"its answer could not be taken ({type(error).__name__}: {str(error)[:80]})"
         return Refused(source=source.name, reason=reason)

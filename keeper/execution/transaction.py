@@ -7,12 +7,12 @@ mistake anywhere before them cannot slip past it.  Source: EIP-2718, EIP-1559.
 from dataclasses import dataclass
 from typing import Final, cast
 
-import coincurve
 import rlp
 from eth_utils.crypto import keccak
 from rlp.exceptions import RLPException
 
 from keeper.errors import ExecutionError
+from keeper.execution.recovery import recovered
 from keeper.model import Address, Fees, Hash, OpenPlan, Plan
 from keeper.units import Wei
 
@@ -134,12 +134,9 @@ def decode_signed(raw: bytes) -> SignedTx:
         raise ExecutionError("A signed transaction carries a signature that cannot be one.")
     signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
     try:
-        key = coincurve.PublicKey.from_signature_and_message(
-            signature, keccak(tx.payload()), hasher=None
-        )
-    except Exception as error:  # coincurve raises bare Exception for a signature off the curve
+        sender = recovered(keccak(tx.payload()), signature)
+    except ValueError as error:
         raise ExecutionError("A signed transaction's sender cannot be recovered.") from error
-    sender = Address("0x" + keccak(key.format(compressed=False)[1:])[12:].hex())
     return SignedTx(tx=tx, sender=sender, tx_hash=Hash("0x" + keccak(raw).hex()))
 
 

@@ -14,6 +14,9 @@ attempts and what may be spent, and is the plan; the others' keep their position
 plan, go with it from state to state in the same transactions, and end when it does, each with an
 outcome and a part of the gas of its own.
 
+One class, though it is long: whoever asks whether something can be done twice reads every step that
+an intent can take in one place.
+
 Caveat: a stale `chain_nonce` cannot make two plans share a nonce, but one that something else
 has used makes a transaction that is never mined: the executor sees that by nonce and receipts.
 """

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from keeper.app.permit import domain_of, parse_given
+from keeper.app.permit import parse_given
+from keeper.app.permit_domain import domain_of
 from keeper.chain.rpc import Rpc
 from keeper.errors import ConfigError, ExecutionError, RpcError
 from keeper.execution import permits

@@ -15,7 +15,8 @@ from eth_utils.crypto import keccak
 
 from keeper.app.chain import open_chain
 from keeper.app.own_faults import faults_of
-from keeper.app.permit import ask, domain_of, subject_of, take
+from keeper.app.permit import ask, subject_of, take
+from keeper.app.permit_domain import domain_of
 from keeper.devnet.anvil import until_mined
 from keeper.devnet.network import Devnet
 from keeper.errors import ConfigError, RpcError
