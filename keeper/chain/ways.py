@@ -4,10 +4,10 @@
     Multicall3    one eth_call, where the contract is: `keeper.chain.fallback`
     call by call  JSON-RPC batches of eth_calls with gas of their own: the same
 
-All of them pinned to the block's hash.  A node starts with the lens.  When it refuses that, twice
-and even without a call in it, while it runs a plain call at the same block, the next way is taken,
-said once, and the lens tried again later.  The results are the same to the byte, but for the words
-of a failure.
+All of them pinned to the block's hash.  A node starts with the lens.  When it refuses that, even
+without a call in it, before and after it runs a plain call at the same block, the next way is
+taken, said once, and the lens tried again later.  The results are the same to the byte, but for
+the words of a failure.
 
 A read whose contract saw another block than the one asked for (`keeper.chain.place`) is made again.
 """
@@ -138,14 +138,20 @@ class Ways:
         return await placed(self._places, node, block, once)
 
     async def _refuses_lens(self, node: Provider, known: _Known, block: BlockRef) -> bool:
-        """Whether it is the lens that the node refuses, and neither its size nor the block."""
+        """Whether it is the lens that the node refuses, and neither its size nor the block.
+
+        Refused before a plain call is run and after it: a balancer's backend that did not have
+        the block, and then one that does, is no reason to read on without a place.
+        """
         if known.doubted == block.hash:
             return False
         known.doubted = block.hash
-        for _ in range(2):
-            if not await refuses(node, empty_lens(block, self._shares)):
-                return False
-        return not await refuses(node, plain_call(block))
+        lens_alone = empty_lens(block, self._shares)
+        return (
+            await refuses(node, lens_alone)
+            and not await refuses(node, plain_call(block))
+            and await refuses(node, lens_alone)
+        )
 
     async def _change(self, node: Provider, known: _Known, block: BlockRef, reason: str) -> None:
         """Take the best of the other ways."""

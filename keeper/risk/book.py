@@ -155,7 +155,7 @@ class Book:
     def by_shape(self, rows: Rows) -> Iterator[tuple[Shape, Rows, Places]]:
         """Yield each shape that occurs, which of `rows` (by position) have it, and their places."""
         numbers = self._shape[rows]
-        for number in np.unique(numbers):
+        for number in np.flatnonzero(np.bincount(numbers)):
             which = np.flatnonzero(numbers == number)
             yield self.shapes[number], which, self._place[rows[which]].astype(np.intp)
 

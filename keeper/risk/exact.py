@@ -4,10 +4,11 @@ Strategies, alerts and people only ever see what comes out here.
 """
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from keeper.model import Address, Assessed, Assessment, Holdings, Unassessable, Weights
 from keeper.risk.book import Book
+from keeper.risk.hot import Hot
 from keeper.risk.screen import Found, Screen, screen
 from keeper.units import Wad
 
@@ -20,10 +21,14 @@ class Assessor(Protocol):
         ...
 
 
-HOT_FROM_ROWS = 10_000
+HOT_FROM_ROWS: Final = 10_000
 """A smaller book is screened whole in less time than it takes to ask whether it must be."""
-EDITED_SHARE = 50
+EDITED_SHARE: Final = 50
 """The hot set is made anew when one in so many rows was edited since."""
+IDLE_MOST: Final = 16
+IDLE_ROWS: Final = 20_000
+"""It is made anew after `IDLE_MOST` uses, and one more for so many rows, that asked somebody apart
+though nobody was edited any more: asking them has then cost as much as making it."""
 
 
 def endangered(book: Book, weights: Weights, threshold: Wad) -> tuple[Address, ...]:
@@ -46,15 +51,18 @@ def candidates(seen: Screen, threshold: Wad, hot_from_rows: int = HOT_FROM_ROWS)
     if book.rows < hot_from_rows:
         return seen.found(threshold)
     hot = book.hot
-    if (
-        hot is None
-        or hot.threshold != threshold
-        or len(book.edited) * EDITED_SHARE > book.rows
-        or not seen.current(hot)
-    ):
+    if hot is None or hot.threshold != threshold or _spent(book, hot) or not seen.current(hot):
         hot = book.hot = seen.heat(threshold)
         book.edited.clear()
     return seen.found_by(hot)
+
+
+def _spent(book: Book, hot: Hot) -> bool:
+    """Note that `hot` is asked; return whether those edited since cost more than a new one."""
+    hot.asked(len(book.edited))
+    return (
+        len(book.edited) * EDITED_SHARE > book.rows or hot.idle > IDLE_MOST + book.rows // IDLE_ROWS
+    )
 
 
 def below(

@@ -264,6 +264,15 @@ class Hot:
     threshold: Wad
     outer: Tier
     inner: Tier
+    edited: int = 0
+    """How many rows had been edited when it was last asked."""
+    idle: int = 0
+    """How often in a row it was asked since with some edited, but nobody anew."""
+
+    def asked(self, edited: int) -> None:
+        """Note that it is asked, so many rows having been edited since it was made."""
+        self.idle = self.idle + 1 if 0 < edited == self.edited else 0
+        self.edited = edited
 
     @property
     def nbytes(self) -> int:

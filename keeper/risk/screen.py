@@ -127,7 +127,7 @@ class Screen:
         if rows.size == 0:
             return rows
         bound = np.nextafter((threshold - 1) / WAD, 0)
-        (collateral, debt), (own_collateral, own_debt) = self.sums(rows), self._own_slack(rows)
+        collateral, debt, own_collateral, own_debt = self._summed(rows)
         excess = (1 + self._gamma) * (1 + self.weights.collateral_excess)
         with np.errstate(invalid="ignore"):
             high = collateral * excess + own_collateral
@@ -137,12 +137,7 @@ class Screen:
 
     def sums(self, rows: Rows) -> tuple[Floats, Floats]:
         """Return collateral (base units times threshold) and debt of `rows` in float64."""
-        collateral, debt = np.zeros(len(rows)), np.zeros(len(rows))
-        for shape, which, places in self.book.by_shape(rows):
-            collateral[which], debt[which] = shape.sums(places, self.by_kind.values)
-        if self.book.great:
-            for at in np.flatnonzero([int(row) in self.book.great for row in rows]):
-                collateral[at], debt[at] = self._great_sums(int(rows[at]))
+        collateral, debt, _, _ = self._summed(rows)
         return collateral, debt
 
     # --- through the hot set --------------------------------------------------------------------
@@ -229,7 +224,7 @@ class Screen:
     def _outer(self, threshold: Wad) -> Tier:
         found = list(self._near(threshold, OUTER_BAND, OUTER_SPARES))
         row = np.concatenate([_NO_ROWS, *(n.rows for n in found)])
-        own_collateral, own_debt = self._own_slack(row)
+        _, _, own_collateral, own_debt = self._summed(row)
         return self._tier(
             threshold,
             OUTER_BAND,
@@ -361,19 +356,23 @@ class Screen:
         if rows.size == 0:
             return Found(below=rows, unknown=rows)
         bound = _bound(threshold)
-        (collateral, debt), (own_collateral, own_debt) = self.sums(rows), self._own_slack(rows)
+        collateral, debt, own_collateral, own_debt = self._summed(rows)
         unknown = np.isnan(collateral) | np.isnan(debt)
         low = collateral * (1 - self._gamma) - own_collateral
         high = debt * (1 + self._gamma) + own_debt
         below = ~(low >= bound * high) & (debt > 0) & ~unknown
         return Found(below=rows[below], unknown=rows[unknown])
 
-    def _own_slack(self, rows: Rows) -> tuple[Floats, Floats]:
-        collateral, debt = np.zeros(len(rows)), np.zeros(len(rows))
+    def _summed(self, rows: Rows) -> Floats:
+        """Return float64[4, rows]: collateral, debt, and no less than the slack of each."""
+        found = np.zeros((4, len(rows)))
         for shape, which, places in self.book.by_shape(rows):
-            collateral[which], debt[which] = shape.counts(places, self.by_kind.slack)
-        widen = 1 + self._gamma
-        return collateral * widen, debt * widen
+            found[:, which] = shape.sums(places, self.by_kind.values, self.by_kind.slack)
+        if self.book.great:
+            for at in np.flatnonzero([int(row) in self.book.great for row in rows]):
+                found[:2, at] = self._great_sums(int(rows[at]))
+        found[2:] *= 1 + self._gamma
+        return found
 
     def _great_sums(self, row: int) -> tuple[float, float]:
         held, book = self.book.great[row], self.book
@@ -421,4 +420,4 @@ def _up(value: float) -> np.float32:
 
 
 def _without(rows: Rows, left_out: Rows) -> Rows:
-    return rows[~np.isin(rows, left_out)]
+    return rows[~np.isin(rows, left_out)] if rows.size else rows

@@ -125,19 +125,21 @@ class Shape:
             self._seen = (self.size, width)
         return self._matrices
 
-    def sums(self, places: Places, weights: Floats) -> tuple[Floats, Floats]:
-        """Return the two sums of `places` in float64, at float64 weights by kind."""
+    def sums(self, places: Places, weights: Floats, slack: Floats) -> Floats:
+        """Return float64[4, places]: collateral, debt, and the slack of each; both by kind.
+
+        Of the weights what the entries are worth, of the slack that of each entry once.
+        """
         kinds = self.kind[places]
         scaled = self.scaled[places].astype(np.float64) * STRETCH + self.rest[places]
-        return self._by_side(weights.take(kinds) * scaled)
-
-    def counts(self, places: Places, each: Floats) -> tuple[Floats, Floats]:
-        """Return what the entries of `places` add up to if each counts once."""
-        return self._by_side(each.take(self.kind[places]))
-
-    def _by_side(self, terms: Floats) -> tuple[Floats, Floats]:
+        values, slacks = weights.take(kinds) * scaled, slack.take(kinds)
         at = self.collaterals
-        return terms[:, :at].sum(axis=1), terms[:, at:].sum(axis=1)
+        found = np.empty((4, len(places)))
+        for out, terms in zip(
+            found, (values[:, :at], values[:, at:], slacks[:, :at], slacks[:, at:]), strict=True
+        ):
+            np.add.reduce(terms, axis=1, out=out)
+        return found
 
 
 def _lengthened(rows: NDArray[T], more: int) -> NDArray[T]:

@@ -17,11 +17,11 @@ from eth_abi.abi import encode as abi_encode
 from structlog.testing import capture_logs
 
 from keeper.app.registry import PROTOCOLS
-from keeper.chain import multicall
+from keeper.chain import fallback, multicall
 from keeper.chain import ways as ways_module
 from keeper.chain.multicall import MULTICALL3
 from keeper.chain.place import Place
-from keeper.chain.provider import Limits
+from keeper.chain.provider import Limits, Provider, Request
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.chain.ways import Way
@@ -165,6 +165,26 @@ async def test_a_block_that_the_node_does_not_have_is_no_reason_to_leave_the_len
         with pytest.raises(RpcError):
             await reader.call(GOOD, gone)
         assert reader.ways == {_name(proxy): Way.LENS}
+
+
+async def test_a_node_that_catches_up_meanwhile_is_read_by_the_lens_as_before(
+    anvil: Anvil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = await anvil.rpc.block()
+
+    async with seen_through(anvil.url, Lies(lag_blocks=1)) as (reader, _, proxy):
+        refuses = fallback.refuses
+
+        async def behind_until_a_plain_call(node: Provider, request: Request) -> bool:
+            if "to" in request[1][0]:
+                proxy.calm()
+            return await refuses(node, request)
+
+        monkeypatch.setattr(ways_module, "refuses", behind_until_a_plain_call)
+        answers = await reader.call(GOOD, head)
+
+    assert answers[0] == Returned((0x4000).to_bytes(32, "big"))
+    assert reader.ways == {_name(proxy): Way.LENS}
 
 
 def nowhere(head: BlockRef) -> BlockRef:

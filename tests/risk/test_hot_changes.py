@@ -19,7 +19,7 @@ from keeper.model import Address, Assessed, Holdings
 from keeper.protocols.aave_v3.market import EMode, Market, Observed
 from keeper.protocols.aave_v3.view import View, bind
 from keeper.risk.book import Book
-from keeper.risk.exact import HOT_FROM_ROWS, candidates, endangered
+from keeper.risk.exact import HOT_FROM_ROWS, IDLE_MOST, candidates, endangered
 from keeper.risk.screen import screen
 from keeper.units import WAD, Base, Bps, Wad
 from tests.protocols.aave_v3 import builders as b
@@ -319,6 +319,25 @@ def test_many_edits_are_a_reason_to_make_it_anew() -> None:
         book.put(b.holdings(b.debt(b.DAI, 10**18), account=Address(f"0x{n + 7:040x}")))
     found_by(book, b.view())
 
+    assert book.hot is not hot
+    assert book.edited == set()
+
+
+def test_few_edits_long_ago_are_a_reason_to_make_it_anew() -> None:
+    book = ladder()
+    before = found_by(book, b.view())
+    hot = book.hot
+    book.put(b.holdings(b.collateral(b.WBTC, 10**7), b.debt(b.DAI, 10**22), account=b.ALICE))
+
+    for _ in range(IDLE_MOST + 1):  # the first of them notices her
+        assert found_by(book, b.view()) == {*before, b.ALICE}
+    assert book.hot is hot
+    book.put(b.holdings(b.debt(b.DAI, 10**18), account=b.BOB))  # somebody anew: from the start
+    for _ in range(IDLE_MOST + 1):
+        assert found_by(book, b.view()) == {*before, b.ALICE, b.BOB}
+    assert book.hot is hot
+
+    assert found_by(book, b.view()) == {*before, b.ALICE, b.BOB}
     assert book.hot is not hot
     assert book.edited == set()
 

@@ -6,6 +6,7 @@ naming both for an answer that failed, is too short, or holds a number outside i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from keeper.errors import BadAnswer
@@ -90,8 +91,9 @@ def encode(selector: bytes, *arguments: Address | int) -> bytes:
     )
 
 
+@lru_cache(maxsize=4_096)
 def call(to: Address, selector: bytes, *arguments: Address | int) -> Call:
-    """Return a static call."""
+    """Return a static call.  Most are made at each block anew: the same one is handed out."""
     return Call(to=to, data=encode(selector, *arguments))
 
 
@@ -163,6 +165,7 @@ def text(data: bytes, cap: int) -> str:
     return said[:cap]
 
 
+@lru_cache(maxsize=1_024)
 def decode_configuration(bitmap: int) -> Configuration:
     """Split a reserve's configuration bitmap."""
 
@@ -204,7 +207,13 @@ class ReserveData:
 
 def decode_reserve_data(result: CallResult, what: str) -> ReserveData:
     """Return one reserve's stored numbers and tokens."""
-    w = words(result, 15, what)
+    return _reserve_data(returned(result, what), what)
+
+
+@lru_cache(maxsize=1_024)
+def _reserve_data(data: bytes, what: str) -> ReserveData:
+    """Decode what `decode_reserve_data` is given: at most blocks most reserves are as before."""
+    w = words(Returned(data), 15, what)
     return ReserveData(
         configuration=decode_configuration(w[0]),
         liquidity_index=_bounded(w[1], 128, f"{what}.liquidityIndex"),
