@@ -129,11 +129,11 @@ async def _ours(house: House, block: BlockRef) -> float:
     market = house.market
     observer = house.engine._observer  # noqa: SLF001 - the parts of a pass, one by one
     began = time.perf_counter()
-    logs, seen = await asyncio.gather(
-        observer._logs.at(block),  # noqa: SLF001 - the steps of a pass are timed one by one
+    seen, logs = await asyncio.gather(
         observer._reader.run(  # noqa: SLF001 - the steps of a pass are timed one by one
             market.adapter.observe(market.market, (), market.book.get), block
         ),
+        observer._logs.at(block),  # noqa: SLF001 - the steps of a pass are timed one by one
     )
     market.adapter.touched(market.market, logs)
     view = market.adapter.view(market.market, seen, block, {})

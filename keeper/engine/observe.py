@@ -140,14 +140,15 @@ class Observer:
         self, head: BlockRef, watching: Awaitable[Mapping[str, frozenset[Address]]]
     ) -> _Answers:
         """Take the logs, read the markets that are known, and take what is watched: all at once."""
-        reading = asyncio.ensure_future(self._read(self.markets, head))
+        reading = asyncio.ensure_future(self._read(self.markets, head))  # the longest: first
+        hearing = asyncio.ensure_future(self._hear())
         watches = asyncio.ensure_future(watching)
         try:
-            await self._hear()
+            await hearing
             watched = await watches
             read = await reading
         finally:
-            await _over(reading, watches)
+            await _over(reading, hearing, watches)
         for market in self.markets:
             market.watch(watched[market.id.name])
         return read

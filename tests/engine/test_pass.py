@@ -43,14 +43,14 @@ CRASH = 500
 TOP_UP = ActBelow(kind=IntentKind.TOP_UP, below=Wad(110 * WAD // 100))
 
 
-async def test_a_pass_hears_reads_submits_settles_and_records_in_this_order() -> None:
+async def test_a_pass_reads_hears_submits_settles_and_records_in_this_order() -> None:
     story = Story()
     await story.begin({ALICE: DANGEROUS})
 
     await story.mine()
 
     # The first block already submitted for ALICE: she is in flight, nothing is submitted now.
-    assert story.order == ["logs", "read", "settle", "record"]
+    assert story.order == ["read", "logs", "settle", "record"]
 
 
 async def test_a_submission_comes_after_the_read_and_before_settling() -> None:
@@ -60,7 +60,7 @@ async def test_a_submission_comes_after_the_read_and_before_settling() -> None:
 
     passed = done(await story.mine(moved={ALICE: DANGEROUS, BOB: HEALTHY}))
 
-    assert story.order == ["logs", "read", "read", "submit liquidate", "settle", "record"]
+    assert story.order == ["read", "logs", "read", "submit liquidate", "settle", "record"]
     assert story.acted_on() == [ALICE]
     assert [type(s) for s in passed.submissions] == [Submitted]
     assert passed.broadcast_s is not None
@@ -140,7 +140,7 @@ async def test_parameters_that_changed_are_learnt_before_the_block_is_read() -> 
     await story.mine(parameters=True)
 
     # What was read beside the logs was read as if nothing had changed: it counts for nothing.
-    assert story.order == ["logs", "read", "discover", "read", "settle", "record"]
+    assert story.order == ["read", "logs", "discover", "read", "settle", "record"]
 
 
 async def test_history_and_decisions_of_a_pass_are_kept_in_one_record() -> None:
@@ -378,7 +378,7 @@ async def test_on_an_old_head_nothing_is_decided_and_everything_else_goes_on() -
 
     passed = done(await story.mine(moved={ALICE: DANGEROUS}))
 
-    assert story.order == ["logs", "read", "read", "settle", "record"]
+    assert story.order == ["read", "logs", "read", "settle", "record"]
     assert passed.decisions == ()
     assert passed.behind_s == 121
     assert [a.position for a in passed.assessments] == [position(ALICE)]

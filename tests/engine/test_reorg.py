@@ -58,7 +58,7 @@ async def test_a_reorg_that_changed_no_parameters_costs_no_discovery() -> None:
 
     await story.take(story.chain.mine(), orphaned=orphaned)
 
-    assert story.order == ["logs", "read", "settle", "record"]
+    assert story.order == ["read", "logs", "settle", "record"]
 
 
 async def test_an_orphaned_block_that_was_never_heard_is_not_asked_for() -> None:
