@@ -40,6 +40,8 @@ class Hand:
         self._process: asyncio.subprocess.Process | None = None
         self._said: IO[bytes] | None = None
         """What it wrote to standard error."""
+        self._files: tempfile.TemporaryDirectory[str] | None = None
+        """All that it puts anywhere: it is killed, and does not tidy up."""
 
     async def trial(self, row: str, seed: int, *, bug: bool = False) -> Result:
         """Run one trial; with `bug`, as many as the planted bug needs to be caught."""
@@ -71,11 +73,15 @@ class Hand:
         await process.communicate()
         if self._said is not None:
             self._said.close()
+        if self._files is not None:
+            self._files.cleanup()
 
     async def _started(self) -> asyncio.subprocess.Process:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._files = tempfile.TemporaryDirectory(prefix="keeper-", ignore_cleanup_errors=True)
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.faults_crew"),
+            env={**os.environ, "TMPDIR": self._files.name},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=self._said,

@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -60,11 +61,16 @@ class AnvilProcess:
 
         Raises `ConfigError` with what Anvil said when it does not start.
         """
+        self._states = tempfile.TemporaryDirectory(
+            prefix="keeper-anvil-", ignore_cleanup_errors=True
+        )
+        """Where it puts the states that it does not keep in memory; else they stay at home."""
         self._process = subprocess.Popen(  # noqa: S603 - the binary the toolchain found
             [
                 *_tied_to_us(),
                 str(binary),
                 *("--port", str(port), "--host", "127.0.0.1", "--chain-id", str(chain_id)),
+                *("--cache-path", self._states.name),
                 *arguments,
             ],
             stdin=subprocess.DEVNULL,
@@ -122,6 +128,7 @@ class AnvilProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._states.cleanup()
         atexit.unregister(self.kill)
 
     def pause(self) -> None:

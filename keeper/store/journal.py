@@ -61,7 +61,7 @@ from keeper.store.rows import (
     receipt_of,
     rehearsal_row,
 )
-from keeper.store.spending import require_within, reverts, spent
+from keeper.store.spending import Spending, reverts
 from keeper.store.tables import OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
@@ -132,6 +132,7 @@ class SqlJournal:
     def __init__(self, database: Database, *, chain_id: int) -> None:
         self._database = database
         self._chain_id = chain_id
+        self._spending = Spending()
 
     async def claim(
         self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
@@ -155,7 +156,7 @@ class SqlJournal:
             for each in plan.intents:
                 await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
-                await require_within(session, plan, signer, self._chain_id, within)
+                await self._spending.require_within(session, plan, signer, self._chain_id, within)
             nonce = await self._next_nonce(session, signer, chain_nonce)
             row = intent_row(plan, signer, nonce, at=self._database.now())
             await insert_at_once(session, row)
@@ -293,7 +294,7 @@ class SqlJournal:
         What was spent counts on all chains, gas on this journal's: another chain's coin is another.
         """
         async with self._database.read("journal.spent_since") as session:
-            return await spent(session, self._chain_id, (signer, *others), since)
+            return await self._spending.spent(session, self._chain_id, (signer, *others), since)
 
     async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
         """The instants at which reverted plans were decided, chain seconds, oldest first.

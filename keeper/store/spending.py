@@ -1,9 +1,15 @@
-"""What the journal's plans spent or may spend, and what of them reverted: columns added up."""
+"""What the journal's plans spent or may spend, and what of them reverted: columns added up.
 
-from collections.abc import Sequence
+Each claim asks for all plans of a day, in the very transaction that claims; in a storm there are
+hundreds.  What one of them may take never changes while it is open, nor what it took once it has
+ended: both are remembered, and only which plans there are, and in what state, is read each time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, bindparam, select
+from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,7 +20,13 @@ from keeper.store.tables import OPEN, IntentRow
 from keeper.store.write import at_once
 from keeper.units import Base, Wei
 
-_KEPT: Final = (
+_THOSE: Final = select(col(IntentRow.intent_id), col(IntentRow.state)).where(
+    col(IntentRow.signer).in_(bindparam("signers", expanding=True)),
+    (col(IntentRow.decided_at) >= bindparam("since")) | col(IntentRow.state).in_(OPEN),
+)
+"""Executed between a decision and its transaction on the wire, as is the next: see `at_once`."""
+_AMOUNTS: Final = select(
+    col(IntentRow.intent_id),
     col(IntentRow.chain_id),
     col(IntentRow.signer),
     col(IntentRow.nonce),
@@ -24,82 +36,125 @@ _KEPT: Final = (
     col(IntentRow.max_fee_wei),
     col(IntentRow.data_fee_wei),
     col(IntentRow.receipt),
-)
-_SPENT: Final = select(*_KEPT).where(
-    col(IntentRow.signer).in_(bindparam("signers", expanding=True)),
-    (col(IntentRow.decided_at) >= bindparam("since")) | col(IntentRow.state).in_(OPEN),
-)
-"""Executed between a decision and its transaction on the wire: see `at_once`."""
+).where(col(IntentRow.intent_id).in_(bindparam("names", expanding=True)))
+AT_ONCE: Final = 500
+"""Names in one statement: databases have a limit."""
+FORGET_FROM: Final = 1_000
+"""So many plans that do not count any more are remembered before they are forgotten."""
 
 
-async def spent(
-    session: AsyncSession, chain_id: int, signers: Sequence[Address], since: int
-) -> Spent:
-    """Return what plans of `signers` took that were decided at or after `since`, or are open.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """What one plan may take, or took."""
 
-    Value on all chains, gas on `chain_id`.
-    """
-    return _spent(await _taken(session, signers, since), chain_id)
-
-
-async def require_within(
-    session: AsyncSession, plan: Plan, signer: Address, chain_id: int, within: Allowance
-) -> None:
-    """Raise `PolicyViolation` where `plan` on top of what others claimed goes beyond `within`."""
-    keys = (signer, *within.together_with)
-    taken = await _taken(session, keys, within.since)
-    before = _spent(taken, chain_id)
-    for what, total, most in (
-        ("spending to {} base units", before.value + plan.spends, within.value),
-        ("gas to {} wei", before.gas_wei + plan.most_gas_wei, within.gas_wei),
-    ):
-        if total > most:
-            raise PolicyViolation(
-                f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is the"
-                " cap: another claim was first; nothing was written"
-            )
-    if (wallet := within.wallet) is not None:
-        reserved = _reserved(taken, chain_id, signer, wallet.nonce)
-        left = wallet.balance_wei - reserved - plan.most_gas_wei
-        if left < wallet.least_wei:
-            raise PolicyViolation(
-                f"{plan.intent.intent_id} may take {plan.most_gas_wei} wei for gas: {signer} held"
-                f" {wallet.balance_wei}, {reserved} of it reserved, and {wallet.least_wei} must be"
-                " left: another claim was first; nothing was written"
-            )
+    chain_id: int
+    signer: str
+    nonce: int
+    open: bool
+    spends: int
+    """Base units; 0 where it ended otherwise than confirmed."""
+    gas_wei: int
+    """Open: the worst case.  Ended: what was paid, with the worst case of a data fee."""
 
 
-async def _taken(
-    session: AsyncSession, signers: Sequence[Address], since: int
-) -> Sequence[Row[Any]]:
-    """Columns, not rows: in a storm there are hundreds of plans, and each claim asks."""
-    found: Sequence[Row[Any]] = await at_once(
-        session, _SPENT, {"signers": list(signers), "since": since}
+class Spending:
+    """What one journal remembers of amounts that do not change."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._known: dict[str, _Taken] = {}
+
+    async def spent(
+        self, session: AsyncSession, chain_id: int, signers: Sequence[Address], since: int
+    ) -> Spent:
+        """Return what plans of `signers` took that were decided at or after `since`, or are open.
+
+        Value on all chains, gas on `chain_id`.
+        """
+        return _spent(await self._taken(session, signers, since), chain_id)
+
+    async def require_within(
+        self, session: AsyncSession, plan: Plan, signer: Address, chain_id: int, within: Allowance
+    ) -> None:
+        """Raise `PolicyViolation` where `plan` on top of what others claimed is beyond `within`."""
+        keys = (signer, *within.together_with)
+        taken = await self._taken(session, keys, within.since)
+        before = _spent(taken, chain_id)
+        for what, total, most in (
+            ("spending to {} base units", before.value + plan.spends, within.value),
+            ("gas to {} wei", before.gas_wei + plan.most_gas_wei, within.gas_wei),
+        ):
+            if total > most:
+                raise PolicyViolation(
+                    f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is"
+                    " the cap: another claim was first; nothing was written"
+                )
+        if (wallet := within.wallet) is not None:
+            reserved = _reserved(taken, chain_id, signer, wallet.nonce)
+            left = wallet.balance_wei - reserved - plan.most_gas_wei
+            if left < wallet.least_wei:
+                raise PolicyViolation(
+                    f"{plan.intent.intent_id} may take {plan.most_gas_wei} wei for gas: {signer}"
+                    f" held {wallet.balance_wei}, {reserved} of it reserved, and"
+                    f" {wallet.least_wei} must be left: another claim was first; nothing was"
+                    " written"
+                )
+
+    async def _taken(
+        self, session: AsyncSession, signers: Sequence[Address], since: int
+    ) -> list[_Taken]:
+        known = self._known
+        those = await at_once(session, _THOSE, {"signers": list(signers), "since": since})
+        news = [name for name, state in those if not _is_known(known.get(name), state)]
+        for start in range(0, len(news), AT_ONCE):
+            some = {"names": news[start : start + AT_ONCE]}
+            for row in await at_once(session, _AMOUNTS, some):
+                known[row.intent_id] = _amounts(row)
+        if len(known) > len(those) + FORGET_FROM:
+            self._known = {name: known[name] for name, _ in those if name in known}
+        return [known[name] for name, _ in those if name in known]
+
+
+def _is_known(taken: _Taken | None, state: str) -> bool:
+    return taken is not None and taken.open == (state in OPEN)
+
+
+def _amounts(row: Any) -> _Taken:
+    is_open = row.state in OPEN
+    counts = is_open or row.state == TxState.CONFIRMED
+    return _Taken(
+        chain_id=row.chain_id,
+        signer=row.signer,
+        nonce=row.nonce,
+        open=is_open,
+        spends=row.spends if counts else 0,
+        gas_wei=_gas_wei(row),
     )
-    return found
 
 
-def _spent(taken: Sequence[Row[Any]], chain_id: int) -> Spent:
-    value = sum(row.spends for row in taken if row.state in OPEN or row.state == TxState.CONFIRMED)
-    gas_wei = sum(_gas_wei(row) for row in taken if row.chain_id == chain_id)
+def _spent(taken: Iterable[_Taken], chain_id: int) -> Spent:
+    value = gas_wei = 0
+    for one in taken:
+        value += one.spends
+        if one.chain_id == chain_id:
+            gas_wei += one.gas_wei
     return Spent(value=Base(value), gas_wei=Wei(gas_wei))
 
 
-def _reserved(taken: Sequence[Row[Any]], chain_id: int, signer: Address, nonce: int) -> int:
+def _reserved(taken: Iterable[_Taken], chain_id: int, signer: Address, nonce: int) -> int:
     """Return what plans of `signer` from `nonce` on may take, or took, of its balance.
 
     Ended ones count too: the balance may have been read before they were mined, by a process that
     is a few blocks behind the one that saw their end.
     """
     return sum(
-        _gas_wei(row)
-        for row in taken
-        if row.chain_id == chain_id and row.signer == signer and row.nonce >= nonce
+        one.gas_wei
+        for one in taken
+        if one.chain_id == chain_id and one.signer == signer and one.nonce >= nonce
     )
 
 
-def _gas_wei(row: Row[Any]) -> int:
-    """Open: the worst case.  Ended: what was paid, with the worst case of a data fee."""
+def _gas_wei(row: Any) -> int:
     if row.state in OPEN:
         return int(row.gas_limit * row.max_fee_wei + row.data_fee_wei)
     receipt = receipt_in(row.receipt)

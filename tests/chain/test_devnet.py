@@ -1,10 +1,12 @@
 """The devnet is what it says: real contracts in the state described, movable and restorable."""
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from decimal import Decimal
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from keeper.devnet.abis import FOLDERS, abi_document
+from keeper.devnet.anvil import Anvil, AnvilProcess
 from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import Devnet, Stage
 from keeper.devnet.toolchain import LENS, ROOT, Toolchain, lens_document
@@ -304,6 +307,24 @@ def test_an_anvil_dies_with_the_process_that_started_it(toolchain: Toolchain) ->
             break
         time.sleep(0.02)
     assert not _runs(pid)
+
+
+def test_an_anvil_leaves_none_of_its_states_behind(
+    toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    with AnvilProcess(toolchain.anvil, "--no-mining") as process:
+        asyncio.run(_mine(process, 3_000))  # more than it keeps in memory
+        written = [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    assert written
+    assert not list(tmp_path.iterdir())
+
+
+async def _mine(process: AnvilProcess, blocks: int) -> None:
+    async with Anvil(process.http_url, process.ws_url) as anvil:
+        await anvil.mine(blocks)
 
 
 def test_a_devnet_kept_up_writes_its_document_and_ends_with_its_input(tmp_path: Path) -> None:

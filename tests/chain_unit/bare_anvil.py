@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -78,6 +79,7 @@ class Anvil:
         self.port = free_port()
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
+        self._states = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.gate = Gate()
         self.rpc: Rpc
 
@@ -99,6 +101,7 @@ class Anvil:
         self._process = await asyncio.create_subprocess_exec(
             str(anvil_path()),
             *("--port", str(self.port), "--chain-id", "31337", "--no-mining", "--silent"),
+            *("--cache-path", self._states.name),
             *self._options,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -124,6 +127,7 @@ class Anvil:
         """End it for good."""
         await self.rpc.close()
         await self.stop_process(signal.SIGKILL)
+        self._states.cleanup()
 
     async def mine(self, count: int = 1) -> None:
         """Mine `count` blocks."""

@@ -22,7 +22,7 @@ from keeper.model import (
     TxState,
 )
 from keeper.ports import Journal
-from keeper.store import rows
+from keeper.store import rows, spending
 from keeper.store.actions import SqlActions
 from keeper.store.audit import trail
 from keeper.store.database import Database
@@ -527,6 +527,43 @@ async def test_keys_with_a_cap_each_have_it_each(journal: SqlJournal) -> None:
     await journal.claim(plan("i-2", 2), address(0x5EC0), 7, within)
     with pytest.raises(PolicyViolation):
         await journal.claim(plan("i-3", 3), SIGNER, 7, within)
+
+
+async def test_what_another_process_did_since_it_was_last_asked_counts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spending, "FORGET_FROM", 0)
+    ours, theirs = (SqlJournal(database, chain_id=MARKET.chain_id) for _ in range(2))
+    await until(theirs, TxState.SENT, "i-1", 1)
+    await theirs.claim(plan("i-2", 2), SIGNER, 7)
+    open_ones = await ours.spent_since(SIGNER, 0)
+
+    await theirs.mined("i-1", receipt(1))
+    await theirs.settle("i-1", TxState.CONFIRMED, receipt(1), (), ())
+    await theirs.settle("i-2", TxState.ABANDONED, None, (), ())
+    await theirs.claim(plan("i-3", 3), SIGNER, 7)
+    of_a_day = await ours.spent_since(SIGNER, 0)
+    of_later = await ours.spent_since(SIGNER, block().timestamp + 1)
+    again = await ours.spent_since(SIGNER, 0)
+
+    paid, worst, value = 311_113 * 18_000_000_011, 431_007 * 60_000_000_007, 293_810_000_009
+    assert (open_ones.value, open_ones.gas_wei) == (2 * value, 2 * worst)
+    assert (of_a_day.value, of_a_day.gas_wei) == (2 * value, paid + worst)
+    assert (of_later.value, of_later.gas_wei) == (value, worst)
+    assert again == of_a_day
+    assert set(ours._spending._known) == {"i-1", "i-2", "i-3"}
+
+
+async def test_many_plans_are_looked_at_a_few_hundred_at_a_time(
+    journal: SqlJournal, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 8):
+        await journal.claim(plan(f"i-{number}", number), SIGNER, 7)
+    monkeypatch.setattr(spending, "AT_ONCE", 3)
+
+    spent = await SqlJournal(database, chain_id=MARKET.chain_id).spent_since(SIGNER, 0)
+
+    assert spent.value == 7 * 293_810_000_009
 
 
 async def test_value_is_counted_on_every_chain_and_gas_on_its_own(database: Database) -> None:
