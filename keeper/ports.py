@@ -465,11 +465,10 @@ class Journal(Protocol):
         """Of these keys' plans whose ``intent.block.timestamp >= since``, and of every open one."""
         ...
 
-    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
-        """The instants at which reverted plans were decided, chain seconds, oldest first.
+    async def reverts(self, signer: Address, since: int) -> tuple[Plan, ...]:
+        """The plans that reverted, by when they were decided, the oldest first.
 
-        Of those decided at or after `since` and ended after the last one that was confirmed;
-        deleverages left out.
+        Of those decided at or after `since` and ended after the last one that was confirmed.
         """
         ...
 

@@ -39,7 +39,7 @@ from keeper.execution.preparing import Ready
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint, PrivateRoute, Sender, no_failpoint
 from keeper.execution.signer import Signer
-from keeper.execution.submitted import declined, log_submission, went_well
+from keeper.execution.submitted import by_others, declined, log_submission, went_well
 from keeper.execution.together import costs
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
@@ -220,6 +220,7 @@ class TxExecutor:
         with contextlib.suppress(JournalError):  # what became of them is known all the same
             await self._ledger.at(block)  # for the next pass, which then need not wait for it
         for outcome in outcomes:
+            self._preparation.note_end(outcome)
             if not isinstance(outcome, Unknown):
                 self._open.pop(outcome.plan.intent.intent_id, None)
         for good, decided_at in went_well(outcomes):
@@ -472,7 +473,9 @@ class TxExecutor:
     async def _recall_reverts(self, address: Address, block: BlockRef) -> None:
         """Disarm for what reverted before a restart: a crash is no person who looked at it."""
         since = self._breaker.since(block.timestamp)
-        if why := self._breaker.recall(await self._journal.reverts(address, since)):
+        reverted = await self._journal.reverts(address, since)
+        ours = [plan.intent.block.timestamp for plan in reverted if not by_others(plan)]
+        if why := self._breaker.recall(ours):
             self._arming.disarm(why)
 
     def _wrong_chain(self, ground: Footing) -> str:

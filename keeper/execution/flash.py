@@ -198,6 +198,11 @@ class FlashLoans:
         """Tell whether anybody besides Uniswap v3's pools is asked."""
         return kind is IntentKind.LIQUIDATE and self._rivals is not None
 
+    def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
+        """Note what became of a sale that `source` offered."""
+        if self._rivals is not None and self.has_rivals(kind):
+            self._rivals.mined(source, succeeded=succeeded)
+
     async def rivals(
         self,
         intent: Intent,

@@ -17,11 +17,11 @@ from keeper.execution.data_fee import data_fee
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import Funded
 from keeper.execution.lenders import Lender
-from keeper.execution.liquidator import decode_results
+from keeper.execution.liquidator import Result, decode_results
 from keeper.execution.planning import bid, draft, fee_cap
 from keeper.execution.preparing import ZERO, Preparation, Ready, cost_of
 from keeper.execution.trying import Start
-from keeper.model import Address, Call, Intent
+from keeper.model import Address, Call, Cost, Intent
 from keeper.ports import MarketView
 from keeper.units import Base, Wad, Wei
 
@@ -55,8 +55,9 @@ class JointPreparation(Preparation):
 
         Each is found a sale behind those before it, and all are simulated together; those that
         fail or are not worth their part of the gas are taken out, with the reason, and the others
-        simulated anew.  Raises `KeeperError` where they cannot go together, as they are; where
-        fewer than two are left there is no plan.
+        simulated anew.  Whose sale others may be asked for is not refused where it is taken out: it
+        goes alone.  Raises `KeeperError` where they cannot go together, as they are; where fewer
+        than two are left there is no plan.
         """
         several = Several()
         try:
@@ -121,17 +122,12 @@ class JointPreparation(Preparation):
         out: list[Funded] = []
         spares: list[Base] = []
         for one, result, part in zip(funded, results, together.costs(cost, weights), strict=True):
-            name = one.intent.intent_id
-            if not result.done:
-                several.refused[name] = SimulationReverted(together.failure(result))
-                out.append(one)
-                continue
             try:
-                one.judge(0, Wei(0), part.wei)
-                spares.append(self._spare(one.intent, part))
-            except Unprofitable as error:
-                several.refused[name] = error
+                spares.append(self._spare_of(one, result, part))
+            except (SimulationReverted, Unprofitable) as error:
                 out.append(one)
+                if not self._trial.asks_others(one.intent, view, start.price):
+                    several.refused[one.intent.intent_id] = error
         if out:
             several.leave(self._flash, out)
             return False
@@ -180,6 +176,13 @@ class JointPreparation(Preparation):
             each_health_after=self._healths(simulated.further) or (None,) * len(funded),
         )
         return True
+
+    def _spare_of(self, one: Funded, result: Result, part: Cost) -> Base:
+        """Return what it leaves above the floor.  Raises `SimulationReverted`, `Unprofitable`."""
+        if not result.done:
+            raise SimulationReverted(together.failure(result))
+        one.judge(0, Wei(0), part.wei)
+        return self._spare(one.intent, part)
 
     def _health_calls(self, funded: Sequence[Funded], view: MarketView) -> tuple[Call, ...]:
         """Return the reads of every one's health; nothing where the market has none."""

@@ -65,6 +65,10 @@ class Rivalled(Protocol):
         """Return the same with the sale that each of them offers, or why nothing came of it."""
         ...
 
+    def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
+        """Note what became of a sale of such an intent that `source` offered."""
+        ...
+
 
 class Lenders:
     """One lender for each kind; itself a lender."""
@@ -97,6 +101,12 @@ class Lenders:
         """Ask the kind's lender; nothing where it asks nobody else."""
         lender = self._by_kind.get(intent.kind)
         return await lender.rivals(intent, view, **how) if isinstance(lender, Rivalled) else ()
+
+    def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
+        """Tell the kind's lender."""
+        lender = self._by_kind.get(kind)
+        if isinstance(lender, Rivalled):
+            lender.mined(kind, source, succeeded=succeeded)
 
     def took(self, intent_id: str, block: BlockRef, sale: Sale) -> None:
         """Tell the lender that funded it."""

@@ -17,7 +17,7 @@ from keeper.execution.choosing import Tried
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import Funded, gas_cost
 from keeper.execution.ledger import Ledger
-from keeper.execution.lenders import Lender
+from keeper.execution.lenders import Lender, Rivalled
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings, bid, draft, fee_cap
 from keeper.execution.policy import SigningPolicy
@@ -26,18 +26,22 @@ from keeper.execution.sending import Failpoint
 from keeper.execution.simulate import Simulator
 from keeper.execution.trying import Case, Start, Trial, assumed
 from keeper.model import (
+    Abandoned,
     Address,
     BlockRef,
     Call,
+    Confirmed,
     Cost,
     Fees,
     Funding,
     Intent,
     IntentKind,
     OpenPlan,
+    Outcome,
     Plan,
     Rehearsed,
     Supposed,
+    Unknown,
 )
 from keeper.ports import MarketView
 from keeper.strategies.text import usd
@@ -94,6 +98,8 @@ class Preparation:
         self._flash = flash
         self._failpoint = failpoint
         self._simulator = Simulator(node)
+        self._offered: dict[str, str] = {}
+        """By intent on its way: who offered its sale, where that was not Uniswap v3."""
         self._trial = Trial(
             node=node,
             simulator=self._simulator,
@@ -304,8 +310,21 @@ class Preparation:
 
     def note_sale(self, ready: Ready) -> None:
         if self._flash is not None and ready.funded is not None:
-            block = ready.footing.block
-            self._flash.took(ready.plan.intent.intent_id, block, ready.funded.sale)
+            block, name = ready.footing.block, ready.plan.intent.intent_id
+            self._flash.took(name, block, ready.funded.sale)
+            if ready.funded.most is not None:
+                self._offered[name] = ready.funded.source
+
+    def note_end(self, outcome: Outcome) -> None:
+        """Tell whoever offered the sale of a mined transaction what became of it."""
+        intent = outcome.plan.intent
+        if isinstance(outcome, Unknown):
+            return
+        source = self._offered.pop(intent.intent_id, None)
+        if source is None or isinstance(outcome, Abandoned):
+            return
+        if isinstance(self._flash, Rivalled):
+            self._flash.mined(intent.kind, source, succeeded=isinstance(outcome, Confirmed))
 
     def _spends(self, intent: Intent, view: MarketView) -> Base:
         if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):

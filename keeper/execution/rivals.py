@@ -3,6 +3,9 @@
 All of them at once, and for one block together no longer than the most patient one needs: the
 deadline is the block's, set when the first sale is asked for, so that many liquidations in one
 block wait no longer than one.  Later ones go without.
+
+Whose sales revert on chain one after the other, though they were simulated, is left alone for a
+while: each of them cost gas.
 """
 
 import asyncio
@@ -11,12 +14,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import structlog
+
 from keeper.errors import ExecutionError
 from keeper.model import Hash, Offer, Sought
 from keeper.ports import RouteSource
 
 GRACE_S: Final = 0.02
 """So that whoever is late says so itself, and is known for it."""
+REVERTS_MOST: Final = 3
+"""In a row; a race that was lost reverts too."""
+REST_S: Final = 600.0
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +53,19 @@ class Rivals:
         self._sources = tuple(sources)
         self._block: Hash | None = None
         self._until = 0.0
+        self._reverts: dict[str, int] = {}
+        """By source: how many of its sales reverted in a row."""
+        self._rests_until: dict[str, float] = {}
+
+    def mined(self, source: str, *, succeeded: bool) -> None:
+        """Note what became of a sale that `source` offered."""
+        if succeeded:
+            self._reverts.pop(source, None)
+            return
+        count = self._reverts[source] = self._reverts.get(source, 0) + 1
+        if count >= REVERTS_MOST:
+            self._rests_until[source] = asyncio.get_running_loop().time() + REST_S
+            log.warning("route.rests", source=source, reverts=count, rest_s=REST_S)
 
     async def offers(self, sought: Sought) -> tuple[Offer | Refused, ...]:
         """Return what each offers in time, or why nothing came of it."""
@@ -55,6 +78,13 @@ class Rivals:
         )
 
     async def _offer(self, source: RouteSource, sought: Sought) -> Offer | Refused:
+        rests_s = self._rests_until.get(source.name, 0.0) - asyncio.get_running_loop().time()
+        if rests_s > 0:
+            reason = (
+                f"its last {self._reverts[source.name]} sales reverted: it is left alone for"
+                f" {rests_s:.0f} s"
+            )
+            return Refused(source=source.name, reason=reason)
         try:
             async with asyncio.timeout_at(self._until):
                 return await source.offer(sought)

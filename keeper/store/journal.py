@@ -296,12 +296,12 @@ class SqlJournal:
         async with self._database.read("journal.spent_since") as session:
             return await self._spending.spent(session, self._chain_id, (signer, *others), since)
 
-    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
-        """The instants at which reverted plans were decided, chain seconds, oldest first.
+    async def reverts(self, signer: Address, since: int) -> tuple[Plan, ...]:
+        """The plans that reverted, by when they were decided, the oldest first.
 
-        Of those decided at or after `since` and ended after the last one that was confirmed;
-        deleverages left out, as whoever moves an exchange can make them revert.  A transaction that
-        carried several intents counts once, and as confirmed where one of them was.
+        Of those decided at or after `since` and ended after the last one that was confirmed.  A
+        transaction that carried several intents counts once, and as confirmed where one of them
+        was.
         """
         async with self._database.read("journal.reverts") as session:
             return await reverts(session, self._of(signer), since)

@@ -93,7 +93,12 @@ def further_rows(plan: Plan, row: IntentRow) -> tuple[IntentRow, ...]:
 
 def plan_of(row: IntentRow) -> Plan:
     """The plan exactly as it was claimed."""
-    return _plan("intents.plan", row.plan)
+    return plan_in(row.plan)
+
+
+def plan_in(stored: Any) -> Plan:
+    """The same from the column alone."""
+    return _plan("intents.plan", stored)
 
 
 def _plan(name: str, value: Any) -> Plan:

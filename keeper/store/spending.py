@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from keeper.errors import PolicyViolation
-from keeper.model import Address, Allowance, IntentKind, Plan, Spent, TxState
-from keeper.store.rows import receipt_in
+from keeper.model import Address, Allowance, Plan, Spent, TxState
+from keeper.store.rows import plan_in, receipt_in
 from keeper.store.tables import OPEN, IntentRow
 from keeper.store.write import at_once
 from keeper.units import Base, Wei
@@ -165,8 +165,8 @@ def _gas_wei(row: Any) -> int:
 
 async def reverts(
     session: AsyncSession, of: Sequence[ColumnElement[bool]], since: int
-) -> tuple[int, ...]:
-    """Return when reverted plans were decided, chain seconds, oldest first: see `ports.Journal`.
+) -> tuple[Plan, ...]:
+    """Return what reverted in a row, oldest decision first: see `ports.Journal`.
 
     A transaction that carried several intents counts once, and as confirmed where one of them was.
 
@@ -174,7 +174,7 @@ async def reverts(
     """
     kept = IntentRow
     statement = (
-        select(col(kept.nonce), col(kept.state), col(kept.kind), col(kept.decided_at))
+        select(col(kept.state), col(kept.leader), col(kept.plan))
         .where(
             *of,
             col(kept.state).in_((TxState.CONFIRMED, TxState.REVERTED)),
@@ -182,10 +182,11 @@ async def reverts(
         )
         .order_by(col(kept.ended_at).desc(), col(kept.nonce).desc(), col(kept.state))
     )  # of one transaction what was confirmed comes first
-    found: dict[int, int] = {}
-    for nonce, state, kind, decided_at in await session.execute(statement):
+    found: list[Plan] = []
+    for state, leader, plan in await session.execute(statement):
         if state == TxState.CONFIRMED:
             break
-        if kind != IntentKind.DELEVERAGE:
-            found[nonce] = decided_at
-    return tuple(sorted(found.values()))
+        if leader is None:  # the transaction's own
+            found.append(plan_in(plan))
+    found.reverse()
+    return tuple(sorted(found, key=lambda plan: plan.intent.block.timestamp))

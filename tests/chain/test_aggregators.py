@@ -6,7 +6,7 @@ The aggregator is a stand-in at the transport; what it offers is really there on
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +20,14 @@ from keeper.devnet import uniswap
 from keeper.devnet.deployment import DeployedUniswap
 from keeper.devnet.network import Devnet
 from keeper.errors import ConfigError
-from keeper.execution.liquidator import LIQUIDATE, LIQUIDATE_EACH, LIQUIDATE_OVER
+from keeper.execution import joint
+from keeper.execution.liquidator import (
+    LIQUIDATE,
+    LIQUIDATE_EACH,
+    LIQUIDATE_OVER,
+    Result,
+    decode_results,
+)
 from keeper.model import (
     Address,
     Confirmed,
@@ -396,6 +403,34 @@ async def test_what_no_pool_sells_goes_alone_over_the_aggregator(
         weth, "TestnetERC20", "allowance", settings.chains["devnet"].liquidator, house.venue.router
     )
     assert int(allowance) == 0
+
+
+async def test_what_would_fail_with_others_is_tried_alone_where_somebody_may_sell_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each joint simulation the last order is said to have failed."""
+    failed = 0
+
+    def all_but_the_last(answer: bytes, count: int) -> tuple[Result, ...]:
+        nonlocal failed
+        results = decode_results(answer, count)
+        if count == 1:  # what it takes by itself
+            return results
+        failed += 1
+        return (*results[:-1], replace(results[-1], done=False, reason=b""))
+
+    monkeypatch.setattr(joint, "decode_results", all_but_the_last)
+    async with watching(house.devnet, house.settings) as here:
+        for _ in range(6):
+            await here.tick()
+        submissions = [s for done in here.passes for s in done.submissions]
+
+    sent = [s for s in submissions if isinstance(s, Submitted)]
+    assert failed >= 3
+    assert len(sent) >= 5
+    assert {s.open_plan.plan.data[:4] for s in sent} <= {LIQUIDATE, LIQUIDATE_OVER}
+    declined = [s.reason for s in submissions if isinstance(s, Declined)]
+    assert not [reason for reason in declined if "would revert" in reason], declined
 
 
 async def test_the_command_shows_what_each_source_would_leave(house: House, typed: Typed) -> None:

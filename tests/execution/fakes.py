@@ -156,17 +156,15 @@ class MemoryJournal:
         held = [p.nonce for p in self.plans.values() if p.signer == signer and _holds(p)]
         return max(held, default=None)
 
-    async def reverts(self, signer: Address, since: int) -> tuple[int, ...]:
-        found: list[int] = []
+    async def reverts(self, signer: Address, since: int) -> tuple[Plan, ...]:
+        found: list[Plan] = []
         for p in self.plans.values():  # in the order of their claims, which is near enough here
             if p.signer == signer and p.plan.intent.block.timestamp >= since:
                 if p.state is TxState.CONFIRMED:
                     found.clear()
-                elif (
-                    p.state is TxState.REVERTED and p.plan.intent.kind is not IntentKind.DELEVERAGE
-                ):
-                    found.append(p.plan.intent.block.timestamp)
-        return tuple(sorted(found))
+                elif p.state is TxState.REVERTED:
+                    found.append(p.plan)
+        return tuple(sorted(found, key=lambda plan: plan.intent.block.timestamp))
 
     async def spent_since(self, signer: Address, since: int, *others: Address) -> Spent:
         value = gas = 0

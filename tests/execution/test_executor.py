@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keeper.errors import BadAnswer, ConfigError, JournalError, RpcError
+from keeper.execution.liquidator import LIQUIDATE_OVER
 from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
 from keeper.execution.transaction import decode_signed, is_cancellation
@@ -711,6 +712,29 @@ async def test_a_restart_does_not_forgive_reverts_until_a_person_says_so() -> No
     rig.chain.mined_ok = True
     await rig.submit(5)
     assert [type(o) for o in await rig.blocks(4)] == [Confirmed]
+    assert rig.executor.armed
+
+
+async def test_a_restart_holds_no_sale_against_anybody_that_others_can_make_revert() -> None:
+    rig = Rig()
+    rig.restart(settings=replace(SETTINGS, most_reverts=1000))
+    rig.chain.mined_ok = False
+    for number in (1, 2):
+        await rig.submit(number)
+        await rig.blocks(4)
+    plans = rig.journal.plans
+    sale, over = plans["intent-1"].plan, plans["intent-2"].plan
+    deleverage = replace(sale.intent, kind=IntentKind.DELEVERAGE)
+    plans["intent-1"] = replace(plans["intent-1"], plan=replace(sale, intent=deleverage))
+    rig.restart(settings=replace(SETTINGS, most_reverts=1))
+    await rig.executor.recover(rig.chain.head)
+    assert not rig.executor.armed  # the other one counts
+
+    over = replace(over, data=LIQUIDATE_OVER + over.data[4:])
+    plans["intent-2"] = replace(plans["intent-2"], plan=over)
+    rig.restart(settings=replace(SETTINGS, most_reverts=1))
+    await rig.executor.recover(rig.chain.head)
+
     assert rig.executor.armed
 
 

@@ -6,17 +6,30 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from keeper.errors import ExecutionError, KeeperError, SimulationReverted, Unprofitable
+from keeper.execution import rivals as rivals_module
 from keeper.execution.choosing import Tried, choose, proved
 from keeper.execution.data_fee import DataFee
 from keeper.execution.flash import Funded
 from keeper.execution.liquidator import word
-from keeper.execution.rivals import Refused, Rivals
+from keeper.execution.rivals import REVERTS_MOST, Refused, Rivals
 from keeper.execution.routes import Sale
 from keeper.execution.simulate import Simulated
 from keeper.execution.worth import Worth
-from keeper.model import Address, Asset, BlockRef, Call, IntentKind, Offer, Sought
+from keeper.model import (
+    Address,
+    Asset,
+    BlockRef,
+    Call,
+    Funding,
+    Intent,
+    IntentKind,
+    Offer,
+    Sought,
+    Submitted,
+)
 from keeper.units import Base, Bps, Raw, Wei
-from tests.execution.fakes import TARGET, USDC, FakeChain, intent
+from tests.execution.fakes import TARGET, USDC, FakeChain, FakeView, intent
+from tests.execution.rig import Rig
 
 ROUTER = Address("0x" + "ab" * 20)
 WETH = Asset(address=Address("0x" + "e1" * 20), symbol="WETH", decimals=18)
@@ -95,6 +108,72 @@ async def test_fifty_sales_in_one_block_wait_no_longer_than_one() -> None:
 
     assert waited == [True] + [False] * 49
     assert len(source.asked) == before + 1  # the next block begins anew
+
+
+async def test_whose_sales_revert_one_after_the_other_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, good = Source("bad"), Source("good")
+    rivals, chain = Rivals([bad, good]), FakeChain()
+    for _ in range(REVERTS_MOST - 1):
+        rivals.mined("bad", succeeded=False)
+    rivals.mined("bad", succeeded=True)  # a race that was lost is no pattern
+    for _ in range(REVERTS_MOST - 1):
+        rivals.mined("bad", succeeded=False)
+    assert all(isinstance(o, Offer) for o in await rivals.offers(sought(chain.head)))
+
+    rivals.mined("bad", succeeded=False)
+    resting, other = await rivals.offers(sought(chain.mine()))
+    assert isinstance(resting, Refused)
+    assert resting.reason == "its last 3 sales reverted: it is left alone for 600 s"
+    assert isinstance(other, Offer)
+    assert len(bad.asked) == 1
+
+    monkeypatch.setattr(rivals_module, "REST_S", 0.0)
+    rivals.mined("bad", succeeded=False)  # the rest is over
+    assert all(isinstance(o, Offer) for o in await rivals.offers(sought(chain.mine())))
+
+
+class Offering:
+    """A lender whose sales are all offered by somebody, or are all its own."""
+
+    def __init__(self, most: Base | None) -> None:
+        self.most = most
+        self.told: list[tuple[str, bool]] = []
+
+    async def fund(self, intent: Intent, view: FakeView, **_: object) -> Funded:
+        to, data = view.encode(intent)
+        call = Call(to=to, data=data)
+        made = funded("other", int(intent.expected_profit))
+        return replace(made, intent=intent, call=call, most=self.most)
+
+    def took(self, *_: object) -> None: ...
+
+    def left(self, *_: object) -> None: ...
+
+    def has_rivals(self, kind: IntentKind) -> bool:
+        return kind is IntentKind.LIQUIDATE
+
+    async def rivals(self, *_: object, **__: object) -> tuple[Funded | Refused, ...]:
+        return ()
+
+    def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
+        assert kind is IntentKind.LIQUIDATE
+        self.told.append((source, succeeded))
+
+
+@pytest.mark.parametrize("offered", [True, False])
+async def test_whoever_offered_a_sale_is_told_what_the_chain_made_of_it(offered: bool) -> None:
+    lender = Offering(Base(10**12) if offered else None)
+    rig = Rig(wiring={"flash": lender})
+    for number, good in enumerate((True, False), 1):
+        rig.chain.mined_ok = good
+        head = rig.chain.head
+        wanted = replace(intent(number, head, IntentKind.LIQUIDATE), funding=Funding.FLASH)
+        assert isinstance(await rig.executor.submit(wanted, FakeView(block=head)), Submitted)
+        await rig.blocks(4)
+
+    assert lender.told == ([("other", True), ("other", False)] if offered else [])
 
 
 def funded(source: str, profit: int = 0, floor: int = 10**8) -> Funded:

@@ -56,6 +56,9 @@ class FakeLender:
             raise self.fault
         return () if self.only_otherwise and how["first"] is not None else self.found
 
+    def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
+        raise AssertionError("nothing is mined here")
+
 
 def way(source: str, data: bytes) -> Funded:
     return replace(funded(source, 20 * 10**8), call=Call(to=TARGET, data=data))

@@ -13,7 +13,6 @@ from keeper.model import (
     Allowance,
     AuditEvent,
     Declined,
-    IntentKind,
     OpenPlan,
     PassRecord,
     Plan,
@@ -593,18 +592,6 @@ async def test_reverts_in_a_row_are_those_since_the_last_success(
         await until(journal, state, f"i-{number}", number)
     decided_at = block().timestamp
 
-    assert await journal.reverts(SIGNER, decided_at) == (decided_at, decided_at)
+    assert await journal.reverts(SIGNER, decided_at) == (plan("i-3", 3), plan("i-5", 5))
     assert await journal.reverts(SIGNER, decided_at + 1) == ()
     assert await journal.reverts(address(9), 0) == ()
-
-
-async def test_a_sale_that_reverted_is_not_held_against_anything(journal: SqlJournal) -> None:
-    sale = plan("i-1", 1)
-    sale = replace(sale, intent=replace(sale.intent, kind=IntentKind.DELEVERAGE))
-    await journal.claim(sale, SIGNER, 7)
-    await journal.signed("i-1", attempt(1))
-    await journal.sent("i-1", 21_034_512)
-    await journal.mined("i-1", receipt(1, succeeded=False))
-    await journal.settle("i-1", TxState.REVERTED, receipt(1, succeeded=False), (), ())
-
-    assert await journal.reverts(SIGNER, 0) == ()
