@@ -90,7 +90,7 @@ async def aggregator_findings(
         failed(
             what,
             f"{chain.liquidator} does not list the {role} {address}",
-            f"let its owner call {setter}({address}, true), or deploy a new one",
+            f"let its owner call {setter}({address}, true): `keeper liquidator` shows the call",
         )
         for address, role, setter in missing
     ]

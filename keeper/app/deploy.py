@@ -17,80 +17,25 @@ from keeper.app.aggregators import listed
 from keeper.app.chain import OpenChain
 from keeper.app.hands import exchange_of
 from keeper.app.look import read_accounts
+from keeper.app.one_call import OneCall
 from keeper.errors import ConfigError, ExecutionError, RpcError
 from keeper.execution import deleverager, liquidator
 from keeper.execution.node import pinned
 from keeper.execution.policy import Permission, Target
 from keeper.model import (
     Address,
-    Assessment,
     Asset,
-    BlockRef,
     Call,
-    Holdings,
     Intent,
     IntentKind,
-    Leg,
-    Liquidation,
-    MarketId,
     PositionId,
 )
-from keeper.ports import MarketView
 from keeper.settings import Settings
 from keeper.strategies.intents import intent_id
 from keeper.units import Base, Raw, Wad
 
 BALANCE_OF: Final = bytes.fromhex("70a08231")
 """balanceOf(address)"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deploying:
-    """A market's view whose one transaction is the deployment."""
-
-    of: MarketView
-    call: Call
-
-    @property
-    def market(self) -> MarketId:
-        """The market whose prices say what gas costs."""
-        return self.of.market
-
-    @property
-    def block(self) -> BlockRef:
-        """As the view's."""
-        return self.of.block
-
-    def assess(self, holdings: Holdings) -> Assessment:
-        """As the view's."""
-        return self.of.assess(holdings)
-
-    def price_of(self, asset: Address) -> Base | None:
-        """As the view's."""
-        return self.of.price_of(asset)
-
-    def supply_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
-        """As the view's."""
-        return self.of.supply_to_reach(holdings, leg, target)
-
-    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
-        """As the view's."""
-        return self.of.repay_to_reach(holdings, leg, target)
-
-    def liquidations(self, holdings: Holdings) -> tuple[Liquidation, ...]:
-        """As the view's."""
-        return self.of.liquidations(holdings)
-
-    def liquidation_at_most(
-        self, holdings: Holdings, of: Liquidation, debt_to_cover: Raw
-    ) -> Liquidation | None:
-        """As the view's."""
-        return self.of.liquidation_at_most(holdings, of, debt_to_cover)
-
-    def encode(self, intent: Intent) -> tuple[Address, bytes]:
-        """Return the deployment, whatever the intent says."""
-        del intent
-        return self.call.to, self.call.data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +167,7 @@ async def _planned(chain: OpenChain, call: Call, contract: Address, symbol: str)
     target = Target(chain_id=chain.config.chain_id, to=liquidator.PROXY, selector=call.data[:4])
     return Planned(
         intent=intent,
-        view=Deploying(of=reading.view, call=call),
+        view=OneCall(of=reading.view, call=call),
         before=None,
         needs=((Permission(market=first.id.name, kind=IntentKind.DEPLOY), target),),
     )

@@ -15,7 +15,7 @@ One class, though it is long: what that lock covers is in one place, and nothing
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,7 +256,8 @@ class TxExecutor:
         """Take several liquidations with borrowed money in one transaction where they can go
         together, in halves and at last one by one where not; in the order given.
 
-        As `submit` otherwise: what was taken out is `Declined` with the reason.
+        As `submit` otherwise: what was taken out is `Declined` with the reason, or goes alone as
+        long as others can be asked for its sale.
         """
         ordered = tuple(intents)
         if len(ordered) < 2:
@@ -264,7 +265,7 @@ class TxExecutor:
         before, done = self._last_turn, asyncio.Event()
         self._last_turn = done
         try:
-            submissions = await self._together(ordered, view, before)
+            submissions, failed = await self._together(ordered, view, before)
         except KeeperError as error:
             log.info("intents.apart", orders=len(ordered), reason=str(error))
             submissions = None
@@ -278,12 +279,26 @@ class TxExecutor:
         for submission in submissions:
             log_submission(submission)
         alone = [intent for intent in ordered if intent.intent_id not in taken]
-        return (*submissions, *[await self.submit(intent, view) for intent in alone])
+        if failed:
+            self._preparation.ask_again(view.block)
+        return (*submissions, *[await self._alone(one, view, failed) for one in alone])
+
+    async def _alone(
+        self, intent: Intent, view: MarketView, failed: Mapping[str, KeeperError]
+    ) -> Submission:
+        """Submit one that was left; not one that failed where nobody else can be asked any more."""
+        error = failed.get(intent.intent_id)
+        if error is None or self._preparation.asks_others(intent, view.block):
+            return await self.submit(intent, view)
+        submission = declined(intent, error)
+        log_submission(submission)
+        return submission
 
     async def _together(
         self, intents: Sequence[Intent], view: MarketView, before: asyncio.Event
-    ) -> tuple[Submission, ...]:
+    ) -> tuple[tuple[Submission, ...], Mapping[str, KeeperError]]:
         """Return what became of those that were sent or taken out; one that is left is not named.
+        And why some of the latter failed, which others may be asked for the sale of.
 
         Raises `KeeperError` as long as nothing was claimed.
         """
@@ -294,15 +309,13 @@ class TxExecutor:
         out = [declined(intent, several.refused[intent.intent_id]) for intent in refused]
         ready = several.ready
         if ready is None:
-            return tuple(out)
+            return tuple(out), several.alone
         if not self._arming.armed:
             weights = [share.gas for share in ready.plan.shares]
             paid = costs(ready.cost, weights)
             parts = zip(ready.plan.parts, ready.each_health_after, paid, strict=True)
-            return (
-                *(Rehearsed(plan=plan, health_after=h, cost=cost) for plan, h, cost in parts),
-                *out,
-            )
+            rehearsed = (Rehearsed(plan=p, health_after=h, cost=cost) for p, h, cost in parts)
+            return (*rehearsed, *out), several.alone
         await before.wait()
         async with self._lock:
             try:
@@ -314,12 +327,11 @@ class TxExecutor:
                 sent = await self._send(claim, ready)
             except KeeperError as error:
                 self._preparation.leave(ready)
-                return (*(declined(intent, error) for intent in ready.plan.intents), *out)
+                lost = (declined(intent, error) for intent in ready.plan.intents)
+                return (*lost, *out), several.alone
         each = zip(sent.plan.parts, ready.each_health_after, strict=True)
-        return (
-            *(Submitted(open_plan=replace(sent, plan=p), health_after=h) for p, h in each),
-            *out,
-        )
+        submitted = (Submitted(open_plan=replace(sent, plan=p), health_after=h) for p, h in each)
+        return (*submitted, *out), several.alone
 
     async def _in_turn(self, intent: Intent, view: MarketView, before: asyncio.Event) -> Submission:
         try:

@@ -198,6 +198,15 @@ class FlashLoans:
         """Tell whether anybody besides Uniswap v3's pools is asked."""
         return kind is IntentKind.LIQUIDATE and self._rivals is not None
 
+    def may_answer(self, kind: IntentKind, block: BlockRef) -> bool:
+        """Whether whoever is asked from now on can still be waited for at `block`."""
+        return self._rivals is not None and self.has_rivals(kind) and self._rivals.may_answer(block)
+
+    def ask_again(self, block: BlockRef) -> None:
+        """Let those be waited for once more who are asked at `block` from now on."""
+        if self._rivals is not None:
+            self._rivals.ask_again(block)
+
     def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
         """Note what became of a sale that `source` offered."""
         if self._rivals is not None and self.has_rivals(kind):
@@ -340,7 +349,8 @@ class FlashLoans:
         for allowed, what in ((caller, f"the caller {sender}"), (market, f"the market {pool}")):
             if not allowed:
                 raise PolicyViolation(
-                    f"The liquidator {self.contract} does not allow {what}: let its owner add it."
+                    f"The liquidator {self.contract} does not allow {what}: let its owner add it,"
+                    " `keeper liquidator` shows the call."
                 )
         self._checked.add((pool, sender))
 

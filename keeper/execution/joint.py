@@ -16,12 +16,12 @@ from keeper.execution import together
 from keeper.execution.data_fee import data_fee
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import Funded
-from keeper.execution.lenders import Lender
+from keeper.execution.lenders import Lender, Rivalled
 from keeper.execution.liquidator import Result, decode_results
 from keeper.execution.planning import bid, draft, fee_cap
 from keeper.execution.preparing import ZERO, Preparation, Ready, cost_of
 from keeper.execution.trying import Start
-from keeper.model import Address, Call, Cost, Intent
+from keeper.model import Address, BlockRef, Call, Cost, Intent
 from keeper.ports import MarketView
 from keeper.units import Base, Wad, Wei
 
@@ -34,6 +34,8 @@ class Several:
     """Of those that can go together; None where fewer than two can."""
     refused: dict[str, KeeperError] = field(default_factory=dict)
     """By intent id: what was taken out, and why."""
+    alone: dict[str, KeeperError] = field(default_factory=dict)
+    """The same of those that others may be asked for the sale of: they go alone."""
     funded: list[Funded] = field(default_factory=list)
     """Still in."""
 
@@ -84,9 +86,11 @@ class JointPreparation(Preparation):
                 )
             except (ExecutionError, PolicyViolation, Unprofitable) as error:
                 alone = start is not None and self._trial.asks_others(intent, view, start.price)
-                if isinstance(error, PolicyViolation) or not alone:
-                    several.refused[intent.intent_id] = error
-                continue  # not refused: it goes alone, where others are asked for its sale
+                out = several.alone if alone else several.refused
+                if isinstance(error, PolicyViolation):
+                    out = several.refused
+                out[intent.intent_id] = error
+                continue
             if funded is None or funded.order is None:
                 raise ExecutionError("It cannot go with others.")
             self._flash.took(intent.intent_id, block, funded.sale)
@@ -126,8 +130,8 @@ class JointPreparation(Preparation):
                 spares.append(self._spare_of(one, result, part))
             except (SimulationReverted, Unprofitable) as error:
                 out.append(one)
-                if not self._trial.asks_others(one.intent, view, start.price):
-                    several.refused[one.intent.intent_id] = error
+                alone = self._trial.asks_others(one.intent, view, start.price)
+                (several.alone if alone else several.refused)[one.intent.intent_id] = error
         if out:
             several.leave(self._flash, out)
             return False
@@ -213,6 +217,15 @@ class JointPreparation(Preparation):
             *(self._simulator.run(sender, call, None, view.block, before) for call in calls)
         )
         return [decode_results(one.output, 1)[0].gas for one in alone]
+
+    def ask_again(self, block: BlockRef) -> None:
+        """Let others be waited for once more, for the sales of those that go alone."""
+        if isinstance(self._flash, Rivalled):
+            self._flash.ask_again(block)
+
+    def asks_others(self, intent: Intent, block: BlockRef) -> bool:
+        """Whether others can still be asked for the sale of one that goes alone."""
+        return isinstance(self._flash, Rivalled) and self._flash.may_answer(intent.kind, block)
 
     def leave(self, ready: Ready) -> None:
         """Forget the sales of what will not be sent after all."""

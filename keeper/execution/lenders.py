@@ -65,6 +65,14 @@ class Rivalled(Protocol):
         """Return the same with the sale that each of them offers, or why nothing came of it."""
         ...
 
+    def may_answer(self, kind: IntentKind, block: BlockRef) -> bool:
+        """Whether whoever is asked about such an intent from now on can still be waited for."""
+        ...
+
+    def ask_again(self, block: BlockRef) -> None:
+        """Let those be waited for once more who are asked at `block` from now on."""
+        ...
+
     def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
         """Note what became of a sale of such an intent that `source` offered."""
         ...
@@ -101,6 +109,17 @@ class Lenders:
         """Ask the kind's lender; nothing where it asks nobody else."""
         lender = self._by_kind.get(intent.kind)
         return await lender.rivals(intent, view, **how) if isinstance(lender, Rivalled) else ()
+
+    def may_answer(self, kind: IntentKind, block: BlockRef) -> bool:
+        """Ask the kind's lender."""
+        lender = self._by_kind.get(kind)
+        return isinstance(lender, Rivalled) and lender.may_answer(kind, block)
+
+    def ask_again(self, block: BlockRef) -> None:
+        """Tell every lender."""
+        for lender in self._by_kind.values():
+            if isinstance(lender, Rivalled):
+                lender.ask_again(block)
 
     def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
         """Tell the kind's lender."""

@@ -46,6 +46,13 @@ CALLERS: Final = _selector("callers(address)")
 POOLS: Final = _selector("pools(address)")
 TARGETS: Final = _selector("targets(address)")
 SPENDERS: Final = _selector("spenders(address)")
+SETTERS: Final = {
+    "caller": ("setCaller", CALLERS, _selector("setCaller(address,bool)")),
+    "market": ("setPool", POOLS, _selector("setPool(address,bool)")),
+    "target": ("setTarget", TARGETS, _selector("setTarget(address,bool)")),
+    "spender": ("setSpender", SPENDERS, _selector("setSpender(address,bool)")),
+}
+"""By role: the name of what lists an address in it, what tells whether it is, what lists it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from keeper.execution.choosing import Tried
 from keeper.execution.fees import AtCap, initial_fees, leave_room
 from keeper.execution.flash import Funded, gas_cost
 from keeper.execution.ledger import Ledger
-from keeper.execution.lenders import Lender, Rivalled
+from keeper.execution.lenders import REMEMBERED, Lender, Rivalled
 from keeper.execution.node import Footing, Ground, Node
 from keeper.execution.planning import ExecutionSettings, bid, draft, fee_cap
 from keeper.execution.policy import SigningPolicy
@@ -314,6 +314,8 @@ class Preparation:
             self._flash.took(name, block, ready.funded.sale)
             if ready.funded.most is not None:
                 self._offered[name] = ready.funded.source
+                while len(self._offered) > REMEMBERED:  # a rehearsal never ends
+                    del self._offered[next(iter(self._offered))]
 
     def note_end(self, outcome: Outcome) -> None:
         """Tell whoever offered the sale of a mined transaction what became of it."""

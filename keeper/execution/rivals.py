@@ -2,7 +2,8 @@
 
 All of them at once, and for one block together no longer than the most patient one needs: the
 deadline is the block's, set when the first sale is asked for, so that many liquidations in one
-block wait no longer than one.  Later ones go without.
+block wait no longer than one.  Later ones go without; those that were taken out of a transaction
+of several are waited for once more, together, for by then the first time is over.
 
 Whose sales revert on chain one after the other, though they were simulated, is left alone for a
 while: each of them cost gas.
@@ -17,7 +18,7 @@ from typing import Final
 import structlog
 
 from keeper.errors import ExecutionError
-from keeper.model import Hash, Offer, Sought
+from keeper.model import BlockRef, Hash, Offer, Sought
 from keeper.ports import RouteSource
 
 GRACE_S: Final = 0.02
@@ -53,6 +54,7 @@ class Rivals:
         self._sources = tuple(sources)
         self._block: Hash | None = None
         self._until = 0.0
+        self._again: Hash | None = None
         self._reverts: dict[str, int] = {}
         """By source: how many of its sales reverted in a row."""
         self._rests_until: dict[str, float] = {}
@@ -61,11 +63,22 @@ class Rivals:
         """Note what became of a sale that `source` offered."""
         if succeeded:
             self._reverts.pop(source, None)
+            self._rests_until.pop(source, None)
             return
         count = self._reverts[source] = self._reverts.get(source, 0) + 1
         if count >= REVERTS_MOST:
             self._rests_until[source] = asyncio.get_running_loop().time() + REST_S
             log.warning("route.rests", source=source, reverts=count, rest_s=REST_S)
+
+    def may_answer(self, block: BlockRef) -> bool:
+        """Whether whoever is asked at `block` from now on can still be waited for."""
+        in_time = asyncio.get_running_loop().time() < self._until
+        return in_time or self._block != block.hash or self._again != block.hash
+
+    def ask_again(self, block: BlockRef) -> None:
+        """Let a second time begin at `block` with the next question, unless there was one."""
+        if self._again != block.hash:
+            self._again, self._block = block.hash, None
 
     async def offers(self, sought: Sought) -> tuple[Offer | Refused, ...]:
         """Return what each offers in time, or why nothing came of it."""
@@ -81,8 +94,8 @@ class Rivals:
         rests_s = self._rests_until.get(source.name, 0.0) - asyncio.get_running_loop().time()
         if rests_s > 0:
             reason = (
-                f"its last {self._reverts[source.name]} sales reverted: it is left alone for"
-                f" {rests_s:.0f} s"
+                f"{self._reverts.get(source.name, 0)} of its sales reverted in a row: it is left"
+                f" alone for {rests_s:.0f} s"
             )
             return Refused(source=source.name, reason=reason)
         try:

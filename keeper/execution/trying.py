@@ -73,11 +73,13 @@ class Trial:
         self._flash = flash
 
     def asks_others(self, intent: Intent, view: MarketView, price_wei: Wei) -> bool:
-        """Tell whether anybody besides Uniswap v3's pools is asked for its sale.
+        """Tell whether anybody besides Uniswap v3's pools could still be asked for its sale.
 
-        Nobody is where a sale that costs nothing would not be worth its gas either.
+        Nobody is where a sale that costs nothing would not be worth its gas either, nor once the
+        block's time for asking is over.
         """
-        return self._lender(intent, view, price_wei) is not None
+        lender = self._lender(intent, view, price_wei)
+        return lender is not None and lender.may_answer(intent.kind, view.block)
 
     async def best(self, case: Case, first: Funded | ExecutionError | None) -> Tried:
         """Return the way that leaves most, simulated.

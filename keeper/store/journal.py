@@ -266,11 +266,10 @@ class SqlJournal:
                     .order_by(col(IntentRow.nonce))
                 )
             ).all()
-            attempts = await _attempts(session, [row.intent_id for row in rows])
-        return tuple(
-            open_plan(row, [item for item in attempts if item.intent_id == row.intent_id])
-            for row in rows
-        )
+            attempts: dict[str, list[AttemptRow]] = {row.intent_id: [] for row in rows}
+            for one in await _attempts(session, list(attempts)):
+                attempts[one.intent_id].append(one)
+        return tuple(open_plan(row, attempts[row.intent_id]) for row in rows)
 
     async def watermark(self, signer: Address) -> int | None:
         """The highest nonce claimed on this chain, ended plans included, freed ones not.

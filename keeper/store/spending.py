@@ -105,18 +105,23 @@ class Spending:
     ) -> list[_Taken]:
         known = self._known
         those = await at_once(session, _THOSE, {"signers": list(signers), "since": since})
-        news = [name for name, state in those if not _is_known(known.get(name), state)]
+        found = {name: one for name, state in those if (one := _known(known.get(name), state))}
+        news = [name for name, _ in those if name not in found]
         for start in range(0, len(news), AT_ONCE):
             some = {"names": news[start : start + AT_ONCE]}
             for row in await at_once(session, _AMOUNTS, some):
-                known[row.intent_id] = _amounts(row)
+                found[row.intent_id] = _amounts(row)
         if len(known) > len(those) + FORGET_FROM:
-            self._known = {name: known[name] for name, _ in those if name in known}
-        return [known[name] for name, _ in those if name in known]
+            known.clear()
+        for name, one in found.items():
+            if one.open < known.get(name, one).open or name not in known:
+                known[name] = one
+        return list(found.values())
 
 
-def _is_known(taken: _Taken | None, state: str) -> bool:
-    return taken is not None and taken.open == (state in OPEN)
+def _known(taken: _Taken | None, state: str) -> _Taken | None:
+    """Return what is known of a plan in this state."""
+    return taken if taken is not None and taken.open == (state in OPEN) else None
 
 
 def _amounts(row: Any) -> _Taken:

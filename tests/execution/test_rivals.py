@@ -110,6 +110,28 @@ async def test_fifty_sales_in_one_block_wait_no_longer_than_one() -> None:
     assert len(source.asked) == before + 1  # the next block begins anew
 
 
+async def test_who_is_taken_out_of_several_is_waited_for_once_more_in_a_block() -> None:
+    chain = FakeChain()
+    rivals, loop = Rivals([Source("slow", takes_s=60)]), asyncio.get_running_loop()
+
+    async def waits() -> bool:
+        began_at = loop.time()
+        await rivals.offers(sought(chain.head))
+        return loop.time() - began_at >= 0.05
+
+    assert rivals.may_answer(chain.head)
+    assert [await waits(), await waits()] == [True, False]
+    assert rivals.may_answer(chain.head)
+    rivals.ask_again(chain.head)
+    assert [await waits(), await waits()] == [True, False]
+    assert not rivals.may_answer(chain.head)
+    rivals.ask_again(chain.head)
+    assert not await waits()
+
+    assert rivals.may_answer(chain.mine())
+    assert await waits()
+
+
 async def test_whose_sales_revert_one_after_the_other_is_left_alone_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -125,9 +147,15 @@ async def test_whose_sales_revert_one_after_the_other_is_left_alone_for_a_while(
     rivals.mined("bad", succeeded=False)
     resting, other = await rivals.offers(sought(chain.mine()))
     assert isinstance(resting, Refused)
-    assert resting.reason == "its last 3 sales reverted: it is left alone for 600 s"
+    assert resting.reason == "3 of its sales reverted in a row: it is left alone for 600 s"
     assert isinstance(other, Offer)
     assert len(bad.asked) == 1
+
+    rivals.mined("bad", succeeded=True)  # the last of those that were on their way did well
+    assert all(isinstance(o, Offer) for o in await rivals.offers(sought(chain.mine())))
+    for _ in range(REVERTS_MOST):
+        rivals.mined("bad", succeeded=False)
+    assert isinstance((await rivals.offers(sought(chain.mine())))[0], Refused)
 
     monkeypatch.setattr(rivals_module, "REST_S", 0.0)
     rivals.mined("bad", succeeded=False)  # the rest is over
@@ -156,6 +184,11 @@ class Offering:
 
     async def rivals(self, *_: object, **__: object) -> tuple[Funded | Refused, ...]:
         return ()
+
+    def may_answer(self, kind: IntentKind, block: BlockRef) -> bool:
+        return True
+
+    def ask_again(self, block: BlockRef) -> None: ...
 
     def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
         assert kind is IntentKind.LIQUIDATE

@@ -13,7 +13,7 @@ from keeper.execution.planning import ExecutionSettings
 from keeper.execution.rivals import Refused
 from keeper.execution.simulate import Simulated
 from keeper.execution.trying import Case, Start, Trial
-from keeper.model import Call, Funding, IntentKind
+from keeper.model import BlockRef, Call, Funding, IntentKind
 from keeper.units import Base, Wei
 from tests.execution.fakes import SIGNER, TARGET, FakeChain, FakeView
 from tests.execution.rig import PRICING
@@ -55,6 +55,11 @@ class FakeLender:
         if self.fault is not None:
             raise self.fault
         return () if self.only_otherwise and how["first"] is not None else self.found
+
+    def may_answer(self, kind: IntentKind, block: BlockRef) -> bool:
+        return True
+
+    def ask_again(self, block: BlockRef) -> None: ...
 
     def mined(self, kind: IntentKind, source: str, *, succeeded: bool) -> None:
         raise AssertionError("nothing is mined here")

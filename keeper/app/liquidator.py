@@ -1,0 +1,153 @@
+"""What a deployed liquidator lists, what the configuration wants of it, and the calls between.
+
+Its owner alone may change the lists; where that is the key, the calls can be sent from here.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keeper.app.act import Planned
+from keeper.app.aggregators import listed
+from keeper.app.chain import OpenChain
+from keeper.app.look import read_accounts
+from keeper.app.one_call import OneCall
+from keeper.errors import ConfigError, RpcError
+from keeper.execution.liquidator import OWNER, SETTERS, SPEAKS, VERSION, word
+from keeper.execution.policy import Permission, Target
+from keeper.model import Address, Asset, Call, Intent, IntentKind, PositionId
+from keeper.strategies.intents import intent_id
+from keeper.units import Base, Raw, Wad
+
+_ADDRESS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One address in one role."""
+
+    role: str
+    """``caller``, ``market``, ``target`` or ``spender``."""
+    address: Address
+    listed: bool
+    """What the contract says."""
+    wanted: bool
+
+    @property
+    def words(self) -> str:
+        """The call that makes it as it is wanted, as one writes it."""
+        return f"{SETTERS[self.role][0]}({self.address}, {str(self.wanted).lower()})"
+
+    def call(self, contract: Address) -> Call:
+        """Return that call."""
+        _, _, selector = SETTERS[self.role]
+        return Call(to=contract, data=selector + word(int(self.address, 16)) + word(self.wanted))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """A deployed liquidator."""
+
+    contract: Address
+    version: int
+    owner: Address
+    listings: tuple[Listing, ...]
+
+    @property
+    def to_do(self) -> tuple[Listing, ...]:
+        """What is not as it is wanted."""
+        return tuple(one for one in self.listings if one.listed is not one.wanted)
+
+
+async def lists_of(chain: OpenChain, caller: Address, revoke: Sequence[Address] = ()) -> Lists:
+    """Return what the chain's liquidator lists of what it should, at the chain's head.
+
+    `revoke`: addresses that should be listed in no role.  Raises ConfigError where there is no
+    liquidator, or one of another version.
+    """
+    contract = chain.config.liquidator
+    if contract is None:
+        raise ConfigError(
+            f"{chain.config.name} names no liquidator: deploy one with `keeper deploy-liquidator`."
+        )
+    if not await chain.rpc.code(contract):
+        raise ConfigError(f"{chain.config.name}: there is no contract at {contract}: correct it.")
+    try:
+        version, owner = (
+            int.from_bytes(answer, "big")
+            for answer in await asyncio.gather(
+                chain.rpc.eth_call(contract, VERSION, chain.head),
+                chain.rpc.eth_call(contract, OWNER, chain.head),
+            )
+        )
+    except RpcError as error:
+        if error.code is None:
+            raise
+        raise ConfigError(
+            f"{chain.config.name}: the contract at {contract} is no liquidator of ours: correct it."
+        ) from error
+    if version != SPEAKS:
+        raise ConfigError(
+            f"The liquidator at {contract} is of version {version} and not {SPEAKS}: deploy a new "
+            "one with `keeper deploy-liquidator`."
+        )
+    wanted = [one for one in _wanted(chain, caller) if one[1] not in revoke]
+    asked = [(*one, True) for one in wanted]
+    asked += [(role, address, False) for address in revoke for role in SETTERS]
+    answers = await asyncio.gather(
+        *(
+            chain.rpc.eth_call(contract, SETTERS[role][1] + word(int(address, 16)), chain.head)
+            for role, address, _ in asked
+        )
+    )
+    found = (
+        Listing(role=role, address=address, wanted=wish, listed=any(answer))
+        for (role, address, wish), answer in zip(asked, answers, strict=True)
+    )
+    return Lists(
+        contract=contract,
+        version=version,
+        owner=Address(f"0x{owner:0{2 * _ADDRESS}x}"),
+        listings=tuple(one for one in found if one.wanted or one.listed),
+    )
+
+
+def _wanted(chain: OpenChain, caller: Address) -> Iterator[tuple[str, Address]]:
+    yield "caller", caller
+    pools = (
+        to
+        for market in chain.markets.values()
+        for kind, to, _ in market.adapter.actions(market.market)
+        if kind is IntentKind.LIQUIDATE
+    )
+    yield from (("market", pool) for pool in dict.fromkeys(pools))
+    targets, spenders = listed(chain.config)
+    yield from (("target", target) for target in targets)
+    yield from (("spender", spender) for spender in spenders)
+
+
+async def plan_listing(chain: OpenChain, lists: Lists, one: Listing) -> Planned:
+    """Plan the call that makes `one` as it is wanted."""
+    market = next(iter(chain.markets.values()))
+    reading = await read_accounts(chain, market, ())
+    call = one.call(lists.contract)
+    position = PositionId(market=market.id, account=lists.contract)
+    intent = Intent(
+        intent_id=intent_id(IntentKind.DEPLOY, position, chain.head),
+        kind=IntentKind.DEPLOY,
+        position=position,
+        block=chain.head,
+        asset=Asset(address=lists.contract, symbol="liquidator", decimals=0),
+        amount=Raw(1),
+        value_at_risk=Base(0),
+        health_before=Wad(0),
+        reason=f"{one.words}, asked for by command",
+    )
+    target = Target(chain_id=chain.config.chain_id, to=call.to, selector=call.data[:4])
+    return Planned(
+        intent=intent,
+        view=OneCall(of=reading.view, call=call),
+        before=None,
+        needs=((Permission(market=market.id.name, kind=IntentKind.DEPLOY), target),),
+    )
