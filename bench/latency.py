@@ -17,6 +17,11 @@ is screened, assessed exactly and refused at each block like anybody else.  The 
 them within the run.
 
 The keeper talks to Anvil through its Unix socket; with ``L1_HTTP=1`` over HTTP.
+
+Beside it, on the same node between the same blocks, what a bot on web3.py takes as it is usually
+written, for one account instead of a million: the head, the account's health from the Pool, a
+transaction built by the library with its estimate and fees, signature, send.  Nothing is simulated,
+journalled or decided there.
 """
 
 import asyncio
@@ -29,6 +34,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+
+from eth_account import Account
+from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from bench.house import House, watched
 from bench.line import Line, median, say, spread
@@ -45,6 +53,7 @@ BORROWERS: Final = 200
 WRITTEN: Final = 2_000
 ACCOUNTS: Final = int(os.environ.get("L1_ACCOUNTS", "1000000"))
 STATED: Final = 1_000_000
+THEIR_RUNS: Final = 20
 STEP: Final = Decimal("0.9998")
 STEPS: Final = 160
 RUNS: Final = int(os.environ.get("L1_RUNS", "100"))
@@ -137,6 +146,7 @@ max_gas_per_day_eth = "500"
                 if len(found) >= RUNS:
                     break
             borrowers = house.borrowers
+            theirs = await _by_web3(house)
     own, wall = [s.own_s * 1e3 for s in found], [s.wall_s * 1e3 for s in found]
     p50, p99 = median(own), _p99(own)
     return Line(
@@ -153,6 +163,9 @@ max_gas_per_day_eth = "500"
             "processor_p50": median(processor),
             "processor_p99": _p99(processor),
             "wall_p50": median(wall),
+            "web3_one_account_wall_p50": median(theirs),
+            "web3_runs": len(theirs),
+            "web3_over_ours": median(theirs) / median(wall),
             "wall_p99": _p99(wall),
             "decision_wall_p50": median(decided),
             "tick_p50": median(whole),
@@ -163,6 +176,36 @@ max_gas_per_day_eth = "500"
             "submissions": sent,
         },
     )
+
+
+async def _by_web3(house: House) -> list[float]:
+    """Milliseconds that a bot on web3.py takes from knowing of a head to a send acknowledged."""
+    there, artifacts = house.devnet.deployment, house.devnet.artifacts
+    w3 = AsyncWeb3(AsyncHTTPProvider(there.rpc_url))
+    bob, asset = there.account("bob"), there.reserve("WETH").asset
+    sender = AsyncWeb3.to_checksum_address(bob.address)
+    watched = AsyncWeb3.to_checksum_address(there.borrowers[0].address)
+    address = AsyncWeb3.to_checksum_address(there.pool)
+    pool = w3.eth.contract(address, abi=artifacts.get("IPool").abi)
+    token = w3.eth.contract(
+        AsyncWeb3.to_checksum_address(asset), abi=artifacts.get("TestnetERC20").abi
+    )
+    key = Account.from_key(bob.private_key)
+    found = []
+    say("L1: the same by web3.py, for one account")
+    for number in range(THEIR_RUNS + 1):
+        await house.tick()
+        began = time.monotonic()
+        head = await w3.eth.get_block("latest")
+        await pool.functions.getUserAccountData(watched).call(block_identifier=head["number"])
+        unsigned = await token.functions.approve(address, number).build_transaction(
+            {"from": sender, "nonce": await w3.eth.get_transaction_count(sender)}
+        )
+        signed = key.sign_transaction(unsigned)
+        await w3.eth.send_raw_transaction(signed.raw_transaction)
+        found.append((time.monotonic() - began) * 1e3)
+    await w3.provider.disconnect()
+    return found[1:]  # the first one opens the connection
 
 
 def _p99(values: list[float]) -> float:
