@@ -17,6 +17,7 @@ import aiohttp
 import structlog
 from asyncio_throttle.throttler import Throttler
 
+from keeper.bodies import TooLong, whole
 from keeper.chain.aggregators import Kind
 from keeper.chain.http import retry_after_s
 from keeper.chain.urls import GuardedResolver, check_url, redact
@@ -178,11 +179,7 @@ class Aggregator:
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """Return the whole body.  Raises `BadAnswer` for one above the cap, without reading on."""
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > BODY_CAP:
-            raise BadAnswer(f"its answer is longer than {BODY_CAP // 1024} KiB.")
-        parts.append(part)
-    return b"".join(parts)
+    try:
+        return await whole(response, BODY_CAP)
+    except TooLong as error:
+        raise BadAnswer(f"its answer is longer than {BODY_CAP // 1024} KiB.") from error

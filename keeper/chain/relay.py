@@ -15,6 +15,7 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
+from keeper.bodies import TooLong, whole
 from keeper.chain.urls import GuardedResolver, check_url, redact
 from keeper.errors import ConfigError, RpcError
 
@@ -88,12 +89,14 @@ class HttpRelay:
             async with self._session.post(
                 self._url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                said = await response.content.read(BODY_CAP)
+                said = await whole(response, BODY_CAP)
+        except TooLong as error:
+            raise RpcError(f"{self.name} answered {error}.") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RpcError(f"{self.name} did not answer ({type(error).__name__}).") from error
         try:
             answer = json.loads(said)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RpcError(f"{self.name} answered something that is not JSON.") from error
         if not isinstance(answer, dict) or not {"result", "error"} & answer.keys():
             raise RpcError(f"{self.name} answered something that is not JSON-RPC.")

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import aiohttp
 
+from keeper.bodies import TooLong, whole
 from keeper.errors import ConfigError, ExecutionError
 from keeper.execution.signer import checked
 from keeper.execution.transaction import UnsignedTx, with_signature
@@ -64,7 +65,7 @@ class RemoteSigner:
         said = await self._post("", request)
         try:
             answer = json.loads(said)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExecutionError(f"{self._shown} answered something that is not JSON.") from error
         if not isinstance(answer, dict) or "result" not in answer:
             error_ = answer.get("error") if isinstance(answer, dict) else None
@@ -80,8 +81,10 @@ class RemoteSigner:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.post(self._url + path, json=body, allow_redirects=False) as response,
             ):
-                said = (await response.content.read(BODY_CAP)).decode("utf-8", errors="replace")
+                said = (await whole(response, BODY_CAP)).decode("utf-8", errors="replace")
                 status = response.status
+        except TooLong as error:
+            raise ExecutionError(f"{self._shown} answered {error}: nothing was signed.") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ExecutionError(
                 f"{self._shown} did not answer ({type(error).__name__}): nothing was signed."

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 import structlog
 
+from keeper.bodies import TooLong, whole
 from keeper.errors import BadAnswer
 from keeper.model import Quote, Silent
 from keeper.reference.exchanges import Exchange, price_in
@@ -123,9 +124,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
         raise BadAnswer("it asks for fewer requests: raise references.every_s")
     if answer.status != OK:
         raise BadAnswer(f"it answered HTTP status {answer.status}")
-    body = b""
-    while more := await answer.content.read(MOST_BYTES):
-        body += more
-        if len(body) > MOST_BYTES:
-            raise BadAnswer(f"it answered more than {MOST_BYTES:,} bytes")
-    return body
+    try:
+        return await whole(answer, MOST_BYTES)
+    except TooLong as error:
+        raise BadAnswer(f"it answered {error}") from error

@@ -83,6 +83,8 @@ async def test_it_is_told_the_bytes_and_the_blocks_by_whom_it_knows(
     [
         (web.json_response({"error": {"message": "nonce\ntoo low"}}), "refused .*nonce\\?too low"),
         (web.Response(text="<html>"), "not JSON"),
+        (web.Response(text="[" * 60_000), "not JSON"),
+        (web.Response(text="1" * 70_000), "more than 65,536 bytes"),
         (web.json_response([1]), "not JSON-RPC"),
         (web.json_response({"id": 1}), "not JSON-RPC"),
         (web.Response(status=302, headers={"Location": "http://127.0.0.1:9/"}), "not JSON"),

@@ -48,8 +48,9 @@ class Web3Signer:
         self.asked: list[Any] = []
         self.spoil: Callable[[str], web.Response] | None = None
         self.delay_s = 0.0
+        self.in_pieces = False
 
-    async def rpc(self, request: web.Request) -> web.Response:
+    async def rpc(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(self.delay_s)
         asked = await request.json()
         self.asked.append(asked)
@@ -57,19 +58,27 @@ class Web3Signer:
         fields = {k: v for k, v in fields.items() if k != "from"}
         fields["to"] = bytes.fromhex(fields["to"][2:])
         raw = Account.from_key(KEY).sign_transaction(fields).raw_transaction
-        return self._answer(json.dumps({"jsonrpc": "2.0", "id": 1, "result": "0x" + raw.hex()}))
+        text = json.dumps({"jsonrpc": "2.0", "id": 1, "result": "0x" + raw.hex()})
+        return await self._answer(request, text)
 
-    async def eth1(self, request: web.Request) -> web.Response:
+    async def eth1(self, request: web.Request) -> web.StreamResponse:
         assert request.match_info["key"] == PUBLIC
         asked = await request.json()
         self.asked.append(asked)
         digest = keccak(bytes.fromhex(asked["data"][2:]))
         signature = PrivateKey(bytes.fromhex(KEY[2:])).sign_msg_hash(digest)
         raw = signature.r.to_bytes(32, "big") + signature.s.to_bytes(32, "big")
-        return self._answer("0x" + (raw + bytes([27 + signature.v])).hex())
+        return await self._answer(request, "0x" + (raw + bytes([27 + signature.v])).hex())
 
-    def _answer(self, text: str) -> web.Response:
-        return web.Response(text=text) if self.spoil is None else self.spoil(text)
+    async def _answer(self, request: web.Request, text: str) -> web.StreamResponse:
+        if not self.in_pieces:
+            return web.Response(text=text) if self.spoil is None else self.spoil(text)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for start in range(0, len(text), 60):  # as a network does, in greater ones
+            await response.write(text[start : start + 60].encode())
+            await asyncio.sleep(0.01)
+        return response
 
 
 @asynccontextmanager
@@ -102,6 +111,15 @@ async def test_it_signs_the_very_transaction_that_the_key_itself_would(way: Way)
 
 
 @pytest.mark.parametrize("way", WAYS)
+async def test_an_answer_that_comes_in_pieces_is_one_answer(way: Way) -> None:
+    async with standing_in() as there:
+        there.in_pieces = True
+        attempt = await signer(there, way).sign(TX)
+
+    assert attempt.raw == (await SIGNER.sign(TX)).raw
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_another_key_than_the_configured_one_is_not_taken(way: Way) -> None:
     async with standing_in() as there:
         with pytest.raises(ExecutionError, match="another transaction"):
@@ -115,6 +133,8 @@ async def test_another_key_than_the_configured_one_is_not_taken(way: Way) -> Non
         (lambda text: web.Response(text=text.replace("0x", "0xzz")), "not hex"),
         (lambda _: web.Response(status=404, text="Public Key not found"), "HTTP 404.*not found"),
         (lambda text: web.Response(text=text[: len(text) // 2]), "not JSON|bytes, a signature"),
+        (lambda _: web.Response(text="[" * 60_000), "not JSON|not hex"),
+        (lambda _: web.Response(text="0" * 300_000), "more than 262,144 bytes: nothing was signed"),
         (lambda _: web.Response(status=302, headers={"Location": "http://127.0.0.1:9"}), "302"),
     ],
 )

@@ -54,6 +54,7 @@ class Fault(StrEnum):
     WRONG_TYPE = "wrong type"
     NO_RESULT = "no result"
     HUGE = "huge"
+    NESTED = "nested"
     REFUSE = "refuse"
 
 
@@ -66,6 +67,7 @@ BROKEN = (
     Fault.WRONG_TYPE,
     Fault.NO_RESULT,
     Fault.HUGE,
+    Fault.NESTED,
 )
 
 
@@ -248,6 +250,9 @@ class Proxy:
                 return web.Response(text=self.chance.choice(("", "null", "{", "\x00\x01", "[1]")))
             case Fault.HUGE:
                 return web.Response(body=b'{"x":"' + b"a" * 3_000_000 + b'"}')
+            case Fault.NESTED:
+                before = self.chance.choice(("", '{"result":', '{"error":{"data":'))
+                return web.Response(text=before + "[" * self.chance.choice((2_000, 60_000)))
         return None
 
     async def _drip(self, request: web.Request, text: str) -> web.StreamResponse:
