@@ -95,7 +95,7 @@ class _Heads:
             self.received_at[advance.adopted[-1].hash] = taken
             return await take(advance)
 
-        house.engine.take = noting  # type: ignore[method-assign]
+        house.engine.take = noting  # type: ignore[method-assign]  # the one door of all heads
 
 
 async def _measure(stage: Stage, timer: OwnTime, ipc: Path | None) -> Line:

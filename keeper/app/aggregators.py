@@ -13,8 +13,6 @@ from keeper.chain.rpc import Rpc
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, KeeperError
 from keeper.execution import liquidator
-from keeper.execution.liquidator import WORD
-from keeper.execution.node import pinned
 from keeper.log import hide
 from keeper.model import Address, Asset, BlockRef, Sought
 from keeper.settings import Chain, Settings
@@ -130,20 +128,23 @@ async def _asked(
     return ok(what, f"{aggregator.shown} offers {bought} for {sold}, in {took_ms:.0f} ms")
 
 
+async def is_listed(
+    rpc: Rpc, contract: Address, role: str, address: Address, block: BlockRef
+) -> bool:
+    """Return whether a liquidator lists `address` as a ``target``, or in another of its roles."""
+    _, listing, _ = liquidator.SETTERS[role]
+    return any(await rpc.eth_call(contract, listing + liquidator.word(address), block))
+
+
 async def _missing(
     chain: Chain, contract: Address, rpc: Rpc, head: BlockRef
 ) -> list[tuple[Address, str, str]]:
     """Return what the liquidator does not list, as what, and how it is listed."""
     targets, spenders = listed(chain)
-    asked = [
-        *((address, "target", "setTarget", liquidator.TARGETS) for address in targets),
-        *((address, "spender", "setSpender", liquidator.SPENDERS) for address in spenders),
+    asked = [(address, "target") for address in targets]
+    asked += [(address, "spender") for address in spenders]
+    return [
+        (address, role, liquidator.SETTERS[role][0])
+        for address, role in asked
+        if not await is_listed(rpc, contract, role, address, head)
     ]
-    missing = []
-    for address, role, setter, selector in asked:
-        data = selector + int(address, 16).to_bytes(WORD, "big")
-        message = {"to": contract, "data": "0x" + data.hex()}
-        answer = await rpc.call("eth_call", [message, pinned(head)])
-        if not isinstance(answer, str) or not int(answer.removeprefix("0x") or "0", 16):
-            missing.append((address, role, setter))
-    return missing

@@ -16,23 +16,12 @@ from keeper.app.act import Planned
 from keeper.app.aggregators import listed
 from keeper.app.chain import OpenChain
 from keeper.app.hands import exchange_of
-from keeper.app.look import read_accounts
-from keeper.app.one_call import OneCall
+from keeper.app.one_call import plan_call
 from keeper.errors import ConfigError, ExecutionError, RpcError
 from keeper.execution import deleverager, liquidator
 from keeper.execution.node import pinned
-from keeper.execution.policy import Permission, Target
-from keeper.model import (
-    Address,
-    Asset,
-    Call,
-    Intent,
-    IntentKind,
-    PositionId,
-)
+from keeper.model import Address, IntentKind
 from keeper.settings import Settings
-from keeper.strategies.intents import intent_id
-from keeper.units import Base, Raw, Wad
 
 BALANCE_OF: Final = bytes.fromhex("70a08231")
 """balanceOf(address)"""
@@ -80,7 +69,7 @@ async def plan_deployment(settings: Settings, chain: OpenChain, caller: Address)
     )
     await _possible(chain, contract, exchange.factory, f"The liquidator of {owner}", "liquidator")
     return Deployment(
-        planned=await _planned(chain, call, contract, "liquidator"),
+        planned=await plan_call(chain, call, contract, "liquidator"),
         name="liquidator",
         version=liquidator.SPEAKS,
         code_hash="0x" + keccak(liquidator.creation_code()).hex(),
@@ -103,7 +92,7 @@ async def plan_deleverager(chain: OpenChain) -> Deployment:
     call, contract = deleverager.deployment(factory)
     await _possible(chain, contract, factory, "The deleverager", "deleverager")
     return Deployment(
-        planned=await _planned(chain, call, contract, "deleverager"),
+        planned=await plan_call(chain, call, contract, "deleverager"),
         name="deleverager",
         version=deleverager.SPEAKS,
         code_hash="0x" + keccak(deleverager.creation_code()).hex(),
@@ -146,28 +135,3 @@ async def _possible(
         raise ExecutionError(f"{what} is at {contract} already: set {key} of the chain.")
     if not await chain.rpc.code(factory):
         raise ConfigError(f"{chain.config.name} has no contract at {factory}: set uniswap_factory.")
-
-
-async def _planned(chain: OpenChain, call: Call, contract: Address, symbol: str) -> Planned:
-    first = next(iter(chain.markets.values()))
-    reading = await read_accounts(chain, first, ())
-    position = PositionId(market=first.id, account=contract)
-    intent = Intent(
-        intent_id=intent_id(IntentKind.DEPLOY, position, chain.head),
-        kind=IntentKind.DEPLOY,
-        position=position,
-        block=chain.head,
-        asset=Asset(address=contract, symbol=symbol, decimals=0),
-        amount=Raw(1),
-        value_at_risk=Base(0),
-        health_before=Wad(0),
-        reason="asked for by command",
-    )
-    # the proxy takes no selector: what a policy sees as one is the beginning of the salt
-    target = Target(chain_id=chain.config.chain_id, to=liquidator.PROXY, selector=call.data[:4])
-    return Planned(
-        intent=intent,
-        view=OneCall(of=reading.view, call=call),
-        before=None,
-        needs=((Permission(market=first.id.name, kind=IntentKind.DEPLOY), target),),
-    )

@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from keeper.app.act import Planned
-from keeper.app.aggregators import listed
+from keeper.app.aggregators import is_listed, listed
 from keeper.app.chain import OpenChain
-from keeper.app.look import read_accounts
-from keeper.app.one_call import OneCall
+from keeper.app.one_call import plan_call
 from keeper.errors import ConfigError, RpcError
 from keeper.execution.liquidator import OWNER, SETTERS, SPEAKS, VERSION, word
-from keeper.execution.policy import Permission, Target
-from keeper.model import Address, Asset, Call, Intent, IntentKind, PositionId
-from keeper.strategies.intents import intent_id
-from keeper.units import Base, Raw, Wad
+from keeper.model import Address, Call, IntentKind
 
 _ADDRESS: Final = 20
 
@@ -42,7 +38,7 @@ class Listing:
     def call(self, contract: Address) -> Call:
         """Return that call."""
         _, _, selector = SETTERS[self.role]
-        return Call(to=contract, data=selector + word(int(self.address, 16)) + word(self.wanted))
+        return Call(to=contract, data=selector + word(self.address) + word(self.wanted))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +90,12 @@ async def lists_of(chain: OpenChain, caller: Address, revoke: Sequence[Address] 
         )
     wanted = [one for one in _wanted(chain, caller) if one[1] not in revoke]
     asked = [(*one, True) for one in wanted]
-    asked += [(role, address, False) for address in revoke for role in SETTERS]
+    asked += [(role, address, False) for address in dict.fromkeys(revoke) for role in SETTERS]
     answers = await asyncio.gather(
-        *(
-            chain.rpc.eth_call(contract, SETTERS[role][1] + word(int(address, 16)), chain.head)
-            for role, address, _ in asked
-        )
+        *(is_listed(chain.rpc, contract, role, address, chain.head) for role, address, _ in asked)
     )
     found = (
-        Listing(role=role, address=address, wanted=wish, listed=any(answer))
+        Listing(role=role, address=address, wanted=wish, listed=answer)
         for (role, address, wish), answer in zip(asked, answers, strict=True)
     )
     return Lists(
@@ -129,25 +122,4 @@ def _wanted(chain: OpenChain, caller: Address) -> Iterator[tuple[str, Address]]:
 
 async def plan_listing(chain: OpenChain, lists: Lists, one: Listing) -> Planned:
     """Plan the call that makes `one` as it is wanted."""
-    market = next(iter(chain.markets.values()))
-    reading = await read_accounts(chain, market, ())
-    call = one.call(lists.contract)
-    position = PositionId(market=market.id, account=lists.contract)
-    intent = Intent(
-        intent_id=intent_id(IntentKind.DEPLOY, position, chain.head),
-        kind=IntentKind.DEPLOY,
-        position=position,
-        block=chain.head,
-        asset=Asset(address=lists.contract, symbol="liquidator", decimals=0),
-        amount=Raw(1),
-        value_at_risk=Base(0),
-        health_before=Wad(0),
-        reason=f"{one.words}, asked for by command",
-    )
-    target = Target(chain_id=chain.config.chain_id, to=call.to, selector=call.data[:4])
-    return Planned(
-        intent=intent,
-        view=OneCall(of=reading.view, call=call),
-        before=None,
-        needs=((Permission(market=market.id.name, kind=IntentKind.DEPLOY), target),),
-    )
+    return await plan_call(chain, one.call(lists.contract), lists.contract, "liquidator", one.words)

@@ -2,18 +2,26 @@
 
 from dataclasses import dataclass
 
+from keeper.app.act import Planned
+from keeper.app.chain import OpenChain
+from keeper.app.look import read_accounts
+from keeper.execution.policy import Permission, Target
 from keeper.model import (
     Address,
     Assessment,
+    Asset,
     BlockRef,
     Call,
     Holdings,
     Intent,
+    IntentKind,
     Leg,
     Liquidation,
     MarketId,
+    PositionId,
 )
 from keeper.ports import MarketView
+from keeper.strategies.intents import intent_id
 from keeper.units import Base, Raw, Wad
 
 
@@ -64,3 +72,34 @@ class OneCall:
         """Return the call, whatever the intent says."""
         del intent
         return self.call.to, self.call.data
+
+
+async def plan_call(
+    chain: OpenChain, call: Call, contract: Address, symbol: str, words: str = ""
+) -> Planned:
+    """Plan `call`, which makes or changes `contract`; the policy is widened by it and no more.
+
+    `symbol` names the contract, `words` the call, both for people.
+    """
+    first = next(iter(chain.markets.values()))
+    reading = await read_accounts(chain, first, ())
+    position = PositionId(market=first.id, account=contract)
+    intent = Intent(
+        intent_id=intent_id(IntentKind.DEPLOY, position, chain.head),
+        kind=IntentKind.DEPLOY,
+        position=position,
+        block=chain.head,
+        asset=Asset(address=contract, symbol=symbol, decimals=0),
+        amount=Raw(1),
+        value_at_risk=Base(0),
+        health_before=Wad(0),
+        reason=f"{words}, asked for by command" if words else "asked for by command",
+    )
+    # a deployment's proxy takes no selector: what a policy sees as one is the salt's beginning
+    target = Target(chain_id=chain.config.chain_id, to=call.to, selector=call.data[:4])
+    return Planned(
+        intent=intent,
+        view=OneCall(of=reading.view, call=call),
+        before=None,
+        needs=((Permission(market=first.id.name, kind=IntentKind.DEPLOY), target),),
+    )

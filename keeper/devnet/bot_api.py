@@ -4,6 +4,8 @@ It stands in for what cannot run here: Telegram's servers.  It speaks as much of
 as python-telegram-bot needs, on loopback, and keeps a transcript.  What it does not do: check
 rights, filter updates by ``allowed_updates`` (a listener must cope), or keep anything on disk.
 It can be told to misbehave the ways the real one does.
+
+One file, though it is long: one server, a short method for each of the real one's.
 """
 
 import asyncio
