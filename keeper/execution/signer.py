@@ -8,14 +8,16 @@ import re
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
+from coincurve import PrivateKey
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 
 from keeper.errors import ConfigError, ExecutionError, PolicyViolation
 from keeper.execution.keystore import DEVNET, read_key, read_passphrase
 from keeper.execution.permits import Domain, digest, parse_signature, signer_of, typed_data
 from keeper.execution.policy import Denied, SigningPolicy
-from keeper.execution.transaction import UnsignedTx, decode_signed, decode_unsigned
+from keeper.execution.transaction import UnsignedTx, decode_signed, decode_unsigned, with_signature
 from keeper.model import Address, Attempt, OpenPlan, Permit, SignedPermit
 
 PLAIN_KEY: Final = re.compile(r"(0x)?[0-9a-fA-F]{64}")
@@ -59,11 +61,12 @@ class GuardedSigner:
 class KeystoreSigner:
     """A key in this process's memory, from a keystore v3 file."""
 
-    __slots__ = ("_account", "address")
+    __slots__ = ("_account", "_key", "address")
 
     def __init__(self, account: LocalAccount) -> None:
         """Use `open` or `plain`."""
         self._account = account
+        self._key = PrivateKey(bytes(account.key))
         self.address = Address(account.address.lower())
 
     @classmethod
@@ -91,21 +94,11 @@ class KeystoreSigner:
             raise ConfigError("The private key is not a valid secp256k1 key.") from None
 
     async def sign(self, tx: UnsignedTx) -> Attempt:
-        """Sign `tx`; the bytes are decoded and compared before they are returned."""
-        signed = self._account.sign_transaction(
-            {
-                "type": 2,
-                "chainId": tx.chain_id,
-                "nonce": tx.nonce,
-                "to": bytes.fromhex(tx.to[2:]),
-                "value": tx.value_wei,
-                "data": tx.data,
-                "gas": tx.gas_limit,
-                "maxFeePerGas": tx.fees.max_fee_wei,
-                "maxPriorityFeePerGas": tx.fees.priority_fee_wei,
-            }
-        )
-        return checked(bytes(signed.raw_transaction), tx, self.address)
+        """Sign the very bytes that were judged; what comes of it is decoded and compared before it
+        is returned.  The signature is deterministic (RFC 6979), with the lower s (EIP-2).
+        """
+        signature = self._key.sign_recoverable(keccak(tx.payload()), hasher=None)
+        return checked(with_signature(tx, signature), tx, self.address)
 
     def sign_permit(self, permit: Permit, domain: Domain) -> SignedPermit:
         """Sign what lets `permit.spender` take tokens of this key's own account, and only that.

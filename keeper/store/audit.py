@@ -22,7 +22,7 @@ from keeper.store.documents import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Damaged, Unfit, canonical
 from keeper.store.whole import whole
-from keeper.store.write import at_once, table_of
+from keeper.store.write import Writing, at_once, table_of
 
 GENESIS: Final = Hash(f"0x{'0' * 64}")
 """What the first row has for the hash before it."""
@@ -69,7 +69,7 @@ class Audited:
 
 
 async def append(
-    session: AsyncSession, events: Iterable[AuditEvent], *, at: float, pass_hash: Hash | None = None
+    session: Writing, events: Iterable[AuditEvent], *, at: float, pass_hash: Hash | None = None
 ) -> None:
     """Chain `events` to the trail in the caller's `Database.write` transaction.
 
@@ -109,7 +109,7 @@ async def append(
         await at_once(session, _APPEND, rows)
 
 
-async def head(session: AsyncSession) -> Anchor:
+async def head(session: Writing) -> Anchor:
     """The last row's number and hash."""
     for count_, hash_ in await at_once(session, _LAST, {}):
         return Anchor(count=count_, head=Hash(hash_))
@@ -231,11 +231,10 @@ def _key(pass_hash: Hash | None, event: AuditEvent) -> str | None:
     return digest([pass_hash, event.event, encode_fields(event)]) if pass_hash else None
 
 
-async def _known(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+async def _known(session: Writing, keys: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for start in range(0, len(keys), _PAGE):
         some = keys[start : start + _PAGE]
-        found.update(
-            await session.scalars(select(col(AuditRow.key)).where(col(AuditRow.key).in_(some)))
-        )
+        statement = select(col(AuditRow.key)).where(col(AuditRow.key).in_(some))
+        found.update(row.key for row in await at_once(session, statement, {}))
     return found

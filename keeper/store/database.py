@@ -11,18 +11,19 @@ writer gets a `JournalError` and must act as if nothing was written; recovery fi
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import structlog
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, Executable, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from keeper.errors import ConfigError, JournalError
+from keeper.store.direct import Direct, Given, Line, PostgresLine, SqliteLine
 from keeper.store.files import prepare
 from keeper.store.location import DEFAULT, Location, PostgresServer, SqliteFile, location
 from keeper.store.migrate import migrate
@@ -40,19 +41,13 @@ WRITER_LOCK: Final = 0x6B656570
 """Key of PostgreSQL's advisory lock."""
 _OPEN_S: Final = 60
 _SLOW_S: Final = 1.0
-_BRIEF: Final = frozenset(
-    (
-        "records.watches",
-        "journal.open_plans",
-        "journal.spent_since",
-        "journal.watermark",
-        "journal.claim",
-        "journal.signed",
-        "journal.sent",
-    )
+_FAILURES: Final = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
 )
-"""Transactions between a head and a transaction on the wire: see `keeper.store.one_hop`."""
-_FAILURES: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 Failpoint = Callable[[str], None]
 
@@ -73,6 +68,7 @@ class Database:
         *,
         engine: AsyncEngine,
         where: Location,
+        wait_s: int,
         now: Callable[[], float] = time.time,
         failpoint: Failpoint = _no_failpoint,
     ) -> None:
@@ -83,6 +79,8 @@ class Database:
         self._writer = engine.execution_options(keeper_writes=True)
         self._failpoint = failpoint
         self._turn = asyncio.Lock()
+        self._direct = Direct(engine.dialect, _line(where, wait_s))
+        self._looking = Direct(engine.dialect, _line(where, wait_s))
 
     @classmethod
     async def open(
@@ -102,7 +100,9 @@ class Database:
         where = location(url)
         if isinstance(where, SqliteFile):
             await asyncio.to_thread(prepare, where.path)
-        database = cls(engine=_engine(where, wait_s), where=where, now=now, failpoint=failpoint)
+        database = cls(
+            engine=_engine(where, wait_s), where=where, wait_s=wait_s, now=now, failpoint=failpoint
+        )
         try:
             await database._start()
         except BaseException:
@@ -112,6 +112,8 @@ class Database:
 
     async def close(self) -> None:
         """Give back every connection."""
+        await self._direct.line.close()
+        await self._looking.line.close()
         await self.engine.dispose()
 
     async def __aenter__(self) -> Self:
@@ -144,19 +146,42 @@ class Database:
         `name` is ``noun.verb`` and names the failpoints ``<name>.before_commit`` and
         ``<name>.after_commit``.  Raises `JournalError` when the database does not take it.
         """
+        async with (
+            self._alone(name),
+            AsyncSession(self._writer, expire_on_commit=False) as session,
+        ):
+            async with session.begin():
+                if self.dialect == "postgresql":
+                    await session.execute(
+                        text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK}
+                    )
+                yield session
+                await session.flush()
+                self._failpoint(f"{name}.before_commit")
+            self._failpoint(f"{name}.after_commit")
+
+    @asynccontextmanager
+    async def write_directly(self, name: str) -> AsyncIterator[Direct]:
+        """The same for those that somebody waits for while others race: `keeper.store.direct`."""
+        async with self._alone(name):
+            line = self._direct.line
+            try:
+                await line.begin()
+                yield self._direct
+                self._failpoint(f"{name}.before_commit")
+                await line.commit()
+            except BaseException:
+                await line.rollback()
+                raise
+            self._failpoint(f"{name}.after_commit")
+
+    @asynccontextmanager
+    async def _alone(self, name: str) -> AsyncIterator[None]:
+        """One writer of this process at a time."""
         async with self._turn:
             began_at = time.monotonic()
             with self._plain_errors(name):
-                async with AsyncSession(_as(self._writer, name), expire_on_commit=False) as session:
-                    async with session.begin():
-                        if self.dialect == "postgresql":
-                            await session.execute(
-                                text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK}
-                            )
-                        yield session
-                        await session.flush()
-                        self._failpoint(f"{name}.before_commit")
-                    self._failpoint(f"{name}.after_commit")
+                yield
             took_s = time.monotonic() - began_at
             if took_s > _SLOW_S:
                 log.warning("store.slow", transaction=name, took_s=round(took_s, 3))
@@ -165,8 +190,13 @@ class Database:
     async def read(self, name: str) -> AsyncIterator[AsyncSession]:
         """One consistent look; never waits for a writer.  Raises `JournalError`."""
         with self._plain_errors(name):
-            async with AsyncSession(_as(self.engine, name), expire_on_commit=False) as session:
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
                 yield session
+
+    async def look(self, name: str, statement: Executable, values: Given) -> Sequence[Any]:
+        """The rows of one statement, at once.  Never waits for a writer.  Raises `JournalError`."""
+        with self._plain_errors(name):
+            return await self._looking.run(statement, values)
 
     @contextmanager
     def _plain_errors(self, name: str) -> "Iterator[None]":
@@ -239,27 +269,37 @@ def _engine(where: Location, wait_s: int) -> AsyncEngine:
             event.listen(engine.sync_engine, "connect", _set_up)
             event.listen(engine.sync_engine, "begin", _begin)
             return engine
-        case PostgresServer(dsn=dsn):
-
-            async def connect() -> Any:
-                return await asyncpg.connect(
-                    dsn,
-                    timeout=wait_s,
-                    command_timeout=3 * wait_s,
-                    server_settings={
-                        "application_name": "keeper",
-                        "synchronous_commit": "on",
-                        "lock_timeout": f"{wait_s}s",
-                        "idle_in_transaction_session_timeout": f"{6 * wait_s}s",
-                    },
-                )
-
+        case PostgresServer() as server:
             return create_async_engine(
-                "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True
+                "postgresql+asyncpg://",
+                async_creator=lambda: _connect(server, wait_s),
+                pool_pre_ping=True,
             )
 
 
-def _set_up(connection: Any, _: object) -> None:
+def _line(where: Location, wait_s: int) -> Line:
+    match where:
+        case SqliteFile(path=path):
+            return SqliteLine(str(path), wait_s, _set_up)
+        case PostgresServer() as server:
+            return PostgresLine(lambda: _connect(server, wait_s), WRITER_LOCK)
+
+
+async def _connect(server: PostgresServer, wait_s: int) -> Any:
+    return await asyncpg.connect(
+        server.dsn,
+        timeout=wait_s,
+        command_timeout=3 * wait_s,
+        server_settings={
+            "application_name": "keeper",
+            "synchronous_commit": "on",
+            "lock_timeout": f"{wait_s}s",
+            "idle_in_transaction_session_timeout": f"{6 * wait_s}s",
+        },
+    )
+
+
+def _set_up(connection: Any, _: object = None) -> None:
     connection.isolation_level = None  # the driver begins nothing: `_begin` does
     cursor = connection.cursor()
     _switch_to_wal(cursor)
@@ -286,13 +326,6 @@ def _switch_to_wal(cursor: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
 
 
-def _as(engine: AsyncEngine, name: str) -> AsyncEngine:
-    return engine.execution_options(keeper_brief=True) if name in _BRIEF else engine
-
-
 def _begin(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    there: Any = connection.connection.dbapi_connection
-    there.brief = False
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("keeper_writes") else "BEGIN")
-    there.brief = options.get("keeper_brief", False)
+    writes = connection.get_execution_options().get("keeper_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -62,10 +62,10 @@ from keeper.store.rows import (
     rehearsal_row,
 )
 from keeper.store.spending import Spending, reverts
-from keeper.store.tables import OPEN, AttemptRow, IntentRow
+from keeper.store.tables import IS_OPEN, OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
-from keeper.store.write import at_once, insert_at_once, insert_missing, table_of
+from keeper.store.write import Writing, at_once, insert_at_once, insert_missing, table_of
 from keeper.units import UINT256_MAX
 
 NONCE_MAX: Final = 2**63 - 2
@@ -81,7 +81,7 @@ _FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
 }
 """Which states a state may follow; `SqlJournal.unmined` alone goes back."""
 
-# Built once, executed between a decision and its transaction on the wire: see `at_once`.
+# Built once, executed between a decision and its transaction on the wire: see `store.direct`.
 _OURS: Final = (
     col(IntentRow.chain_id) == bindparam("chain_id"),
     col(IntentRow.signer) == bindparam("signer"),
@@ -93,7 +93,7 @@ _SAME: Final = select(col(IntentRow.intent_id)).where(
             col(IntentRow.chain_id) == bindparam("chain_id"),
             col(IntentRow.market) == bindparam("market"),
             col(IntentRow.account) == bindparam("account"),
-            col(IntentRow.state).in_(OPEN),
+            IS_OPEN,
         ),
     )
 )
@@ -152,7 +152,7 @@ class SqlJournal:
                 f"is for chain {self._chain_id}; nothing was written"
             )
         require_distinct(plan)
-        async with self._database.write("journal.claim") as session:
+        async with self._database.write_directly("journal.claim") as session:
             for each in plan.intents:
                 await self._refuse_second(session, each.intent_id, each.position)
             if within is not None:
@@ -168,7 +168,7 @@ class SqlJournal:
 
     async def signed(self, intent_id: str, attempt: Attempt) -> None:
         """Append an attempt; state SIGNED.  Its bytes are durable when this returns."""
-        async with self._database.write("journal.signed") as session:
+        async with self._database.write_directly("journal.signed") as session:
             row = await self._found(session, intent_id)
             attempts = await at_once(session, _ATTEMPTS, {"intent_id": intent_id})
             for known in attempts:
@@ -188,7 +188,7 @@ class SqlJournal:
 
     async def sent(self, intent_id: str, at_block: int) -> None:
         """State SENT; again after a re-broadcast, with the new block."""
-        async with self._database.write("journal.sent") as session:
+        async with self._database.write_directly("journal.sent") as session:
             _require_step(await self._found(session, intent_id), TxState.SENT)
             await at_once(session, _SENT, {"of": intent_id, "at_block": at_block})
 
@@ -332,7 +332,7 @@ class SqlJournal:
         row: IntentRow = self._own(intent_id, await session.get(IntentRow, intent_id))
         return row
 
-    async def _found(self, session: AsyncSession, intent_id: str) -> Any:
+    async def _found(self, session: Writing, intent_id: str) -> Any:
         """Return the columns that a step needs, without the plan."""
         found = await at_once(session, _STEP, {"intent_id": intent_id})
         return self._own(intent_id, found[0] if found else None)
@@ -343,9 +343,7 @@ class SqlJournal:
         _require_own(row)
         return row
 
-    async def _refuse_second(
-        self, session: AsyncSession, intent_id: str, position: PositionId
-    ) -> None:
+    async def _refuse_second(self, session: Writing, intent_id: str, position: PositionId) -> None:
         given = {
             "intent_id": intent_id,
             "chain_id": self._chain_id,
@@ -358,7 +356,7 @@ class SqlJournal:
         if others:
             raise JournalError(f"{position} has an open plan, {others[0]}; nothing was written")
 
-    async def _next_nonce(self, session: AsyncSession, signer: Address, chain_nonce: int) -> int:
+    async def _next_nonce(self, session: Writing, signer: Address, chain_nonce: int) -> int:
         given = {"chain_id": self._chain_id, "signer": signer, "nonce": chain_nonce}
         claimed = await at_once(session, _NONCES, given)
         held = {nonce for nonce, holds in claimed if holds}
@@ -367,7 +365,7 @@ class SqlJournal:
         return min(freed, default=following)
 
     async def _audit(
-        self, session: AsyncSession, event: str, row: Any, **fields: str | int | None
+        self, session: Writing, event: str, row: Any, **fields: str | int | None
     ) -> None:
         told: dict[str, str | int | None] = {
             "intent": row.intent_id,

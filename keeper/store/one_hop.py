@@ -4,11 +4,6 @@ aiosqlite runs everything in a thread of its own, and SQLAlchemy asks it for a c
 to fetch and to close, one after the other; each costs a change of threads there and back, which is
 more than SQLite needs for a statement.  Here all four are one piece of work for that thread.
 
-A transaction that is *brief* - a few rows by their keys, between a decision and its transaction on
-the wire - changes threads only where SQLite may have to wait: to begin (another process may be
-writing) and to commit (the disk).  What comes between is done where the caller is, some twenty
-microseconds each.  SQLite is built so that a connection may be used by several threads in turn.
-
 What is written and when it is durable does not change: the statements are the same, in the same
 order.
 """
@@ -86,10 +81,7 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
 
         adapted: Any = self._adapt_connection
         async with adapted._execute_mutex:  # noqa: SLF001 - as its parent does
-            if adapted.brief:
-                found = work()
-            else:
-                found = await there._execute(work)  # noqa: SLF001 - aiosqlite's way into its thread
+            found = await there._execute(work)  # noqa: SLF001 - aiosqlite's way into its thread
         self._description, self._rowcount, self._lastrowid, rows = found
         self._rows = deque(rows)
 
@@ -97,14 +89,8 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
 class Connection(AsyncAdapt_aiosqlite_connection):
     """A connection that hands such cursors out."""
 
-    __slots__ = ("brief",)
+    __slots__ = ()
     _cursor_cls = Cursor
-
-    def __init__(self, dbapi: Any, connection: Any) -> None:
-        """Nothing is brief until somebody says so."""
-        super().__init__(dbapi, connection)
-        self.brief = False
-        """Whether statements are executed where the caller is; said after each begin."""
 
 
 class Driver(AsyncAdapt_aiosqlite_dbapi):

@@ -41,7 +41,7 @@ from keeper.store.tables import (
 )
 from keeper.store.types import Damaged
 from keeper.store.whole import whole_class
-from keeper.store.write import at_once, insert_missing, insert_or_replace, table_of
+from keeper.store.write import insert_missing, insert_or_replace, table_of
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +68,7 @@ class SqlRecords:
 
     async def watches(self) -> tuple[Watch, ...]:
         """All watches of all chats that are not disabled, oldest first."""
-        async with self._database.read("records.watches") as session:
-            return tuple(map(watch, await at_once(session, _WATCHES, {})))
+        return tuple(map(watch, await self._database.look("records.watches", _WATCHES, {})))
 
     async def alert_states(self) -> tuple[AlertState, ...]:
         """Every alert that is not clear, as it was left."""

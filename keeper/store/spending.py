@@ -7,38 +7,51 @@ ended: both are remembered, and only which plans there are, and in what state, i
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, select
+from sqlalchemy import ColumnElement, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from keeper.errors import PolicyViolation
 from keeper.model import Address, Allowance, Plan, Spent, TxState
 from keeper.store.rows import plan_in, receipt_in
-from keeper.store.tables import OPEN, IntentRow
-from keeper.store.write import at_once
+from keeper.store.tables import IS_OPEN, OPEN, IntentRow
+from keeper.store.write import Writing, at_once
 from keeper.units import Base, Wei
 
-_THOSE: Final = select(col(IntentRow.intent_id), col(IntentRow.state)).where(
-    col(IntentRow.signer).in_(bindparam("signers", expanding=True)),
-    (col(IntentRow.decided_at) >= bindparam("since")) | col(IntentRow.state).in_(OPEN),
-)
-"""Executed between a decision and its transaction on the wire, as is the next: see `at_once`."""
-_AMOUNTS: Final = select(
-    col(IntentRow.intent_id),
-    col(IntentRow.chain_id),
-    col(IntentRow.signer),
-    col(IntentRow.nonce),
-    col(IntentRow.state),
-    col(IntentRow.spends),
-    col(IntentRow.gas_limit),
-    col(IntentRow.max_fee_wei),
-    col(IntentRow.data_fee_wei),
-    col(IntentRow.receipt),
-).where(col(IntentRow.intent_id).in_(bindparam("names", expanding=True)))
-AT_ONCE: Final = 500
-"""Names in one statement: databases have a limit."""
+# Executed between a decision and its transaction on the wire: see `store.direct`.
+
+
+@cache
+def _those(signers: int) -> Select[str, str]:
+    """Which plans there are of so many signers: ``signer_0`` and on, since ``since`` or open."""
+    return select(col(IntentRow.intent_id), col(IntentRow.state)).where(
+        col(IntentRow.signer).in_([bindparam(f"signer_{n}") for n in range(signers)]),
+        (col(IntentRow.decided_at) >= bindparam("since")) | IS_OPEN,
+    )
+
+
+@cache
+def _amounts_of(plans: int) -> Select[Any]:
+    """What so many plans may take, or took: ``name_0`` and on."""
+    return select(
+        col(IntentRow.intent_id),
+        col(IntentRow.chain_id),
+        col(IntentRow.signer),
+        col(IntentRow.nonce),
+        col(IntentRow.state),
+        col(IntentRow.spends),
+        col(IntentRow.gas_limit),
+        col(IntentRow.max_fee_wei),
+        col(IntentRow.data_fee_wei),
+        col(IntentRow.receipt),
+    ).where(col(IntentRow.intent_id).in_([bindparam(f"name_{n}") for n in range(plans)]))
+
+
+LOTS: Final = (1, 8, 64, 512)
+"""Plans in one statement: few sizes, so that few statements are built."""
 FORGET_FROM: Final = 1_000
 """So many plans that do not count any more are remembered before they are forgotten."""
 
@@ -65,7 +78,7 @@ class Spending:
         self._known: dict[str, _Taken] = {}
 
     async def spent(
-        self, session: AsyncSession, chain_id: int, signers: Sequence[Address], since: int
+        self, session: Writing, chain_id: int, signers: Sequence[Address], since: int
     ) -> Spent:
         """Return what plans of `signers` took that were decided at or after `since`, or are open.
 
@@ -74,7 +87,7 @@ class Spending:
         return _spent(await self._taken(session, signers, since), chain_id)
 
     async def require_within(
-        self, session: AsyncSession, plan: Plan, signer: Address, chain_id: int, within: Allowance
+        self, session: Writing, plan: Plan, signer: Address, chain_id: int, within: Allowance
     ) -> None:
         """Raise `PolicyViolation` where `plan` on top of what others claimed is beyond `within`."""
         keys = (signer, *within.together_with)
@@ -101,15 +114,19 @@ class Spending:
                 )
 
     async def _taken(
-        self, session: AsyncSession, signers: Sequence[Address], since: int
+        self, session: Writing, signers: Sequence[Address], since: int
     ) -> list[_Taken]:
         known = self._known
-        those = await at_once(session, _THOSE, {"signers": list(signers), "since": since})
+        keys = {f"signer_{n}": signer for n, signer in enumerate(signers)}
+        those = await at_once(session, _those(len(keys)), {**keys, "since": since})
         found = {name: one for name, state in those if (one := _known(known.get(name), state))}
         news = [name for name, _ in those if name not in found]
-        for start in range(0, len(news), AT_ONCE):
-            some = {"names": news[start : start + AT_ONCE]}
-            for row in await at_once(session, _AMOUNTS, some):
+        while news:
+            lot = next((size for size in LOTS if size >= len(news)), LOTS[-1])
+            some, news = news[:lot], news[lot:]
+            padded = [*some, *[some[0]] * (lot - len(some))]
+            names = {f"name_{n}": name for n, name in enumerate(padded)}
+            for row in await at_once(session, _amounts_of(lot), names):
                 found[row.intent_id] = _amounts(row)
         if len(known) > len(those) + FORGET_FROM:
             known.clear()

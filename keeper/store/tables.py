@@ -21,9 +21,10 @@ from sqlalchemy import (
     Integer,
     MetaData,
     UniqueConstraint,
+    or_,
 )
 from sqlalchemy import text as sql
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 from keeper.model import TxState
 from keeper.store.types import DIGITS, Blob, Document, Hex, Uint63, Uint256, Words
@@ -115,6 +116,10 @@ class IntentRow(Table, table=True):
         Index("intents_by_time", "decided_at"),
         Index("intents_by_leader", "leader"),
     )
+
+
+IS_OPEN: Final = or_(*(col(IntentRow.state) == str(state) for state in OPEN))
+"""Written out: what is IN a list becomes SQL only when it is executed."""
 
 
 class AttemptRow(Table, table=True):

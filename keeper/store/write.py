@@ -1,20 +1,24 @@
 """Ways of writing that both databases share.
 
-`at_once` is for the few statements between a decision and its transaction on the wire: built once,
-with named parameters, and executed below the ORM, they take a fifth of the time.  Nothing that the
-session holds is flushed before them.
+`at_once` executes a statement that was built once, with named parameters: in a session's
+transaction below the ORM, or by a `Direct` connection.  Nothing that the session holds is flushed
+before it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Executable, insert
+from sqlalchemy import Executable, Insert, insert
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
+from keeper.store.direct import Direct, Given
+
+Writing = AsyncSession | Direct
 Inserts = type[postgresql.Insert] | type[sqlite.Insert]
 _INSERT: Final[dict[str, Inserts]] = {
     "postgresql": postgresql.Insert,
@@ -23,9 +27,11 @@ _INSERT: Final[dict[str, Inserts]] = {
 
 
 async def at_once(
-    session: AsyncSession, statement: Executable, values: Mapping[str, Any] | list[dict[str, Any]]
+    session: Writing, statement: Executable, values: Given | list[dict[str, Any]]
 ) -> Sequence[Any]:
     """Execute a statement that was built beforehand; return its rows, if it has any."""
+    if isinstance(session, Direct):
+        return await session.run(statement, values)
 
     def execute(within: Session) -> Sequence[Any]:
         done = within.connection().execute(statement, values)
@@ -34,10 +40,15 @@ async def at_once(
     return await session.run_sync(execute)
 
 
-async def insert_at_once(session: AsyncSession, row: SQLModel) -> None:
+async def insert_at_once(session: Writing, row: SQLModel) -> None:
     """Insert a row of which nothing is there yet."""
     [values] = _values([row])
-    await at_once(session, insert(_table([row])), values)
+    await at_once(session, _plain_insert(_table([row])), values)
+
+
+@cache
+def _plain_insert(table: SqlTable) -> Insert:
+    return insert(table).inline()  # nobody asks for the number that it was given
 
 
 async def insert_missing(

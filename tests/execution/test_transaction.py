@@ -1,7 +1,10 @@
 """The bytes that are signed: eth-account is the reference."""
 
+import asyncio
+
 import pytest
 from eth_account import Account
+from eth_account.datastructures import SignedTransaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +43,22 @@ def test_what_is_decoded_from_a_signing_payload_is_what_went_in(tx: UnsignedTx) 
 
 @given(transactions)
 def test_a_transaction_signed_by_eth_account_decodes_to_the_same(tx: UnsignedTx) -> None:
-    signed = Account.sign_transaction(
+    signed = _by_eth_account(tx)
+
+    decoded = decode_signed(bytes(signed.raw_transaction))
+
+    assert decoded.tx == tx
+    assert decoded.sender == SIGNER.address
+    assert decoded.tx_hash == "0x" + signed.hash.hex().removeprefix("0x")
+
+
+@given(transactions)
+def test_ours_signs_to_the_very_bytes_of_eth_account(tx: UnsignedTx) -> None:
+    assert asyncio.run(SIGNER.sign(tx)).raw == bytes(_by_eth_account(tx).raw_transaction)
+
+
+def _by_eth_account(tx: UnsignedTx) -> SignedTransaction:
+    return Account.sign_transaction(
         {
             "type": 2,
             "chainId": tx.chain_id,
@@ -54,12 +72,6 @@ def test_a_transaction_signed_by_eth_account_decodes_to_the_same(tx: UnsignedTx)
         },
         KEY,
     )
-
-    decoded = decode_signed(bytes(signed.raw_transaction))
-
-    assert decoded.tx == tx
-    assert decoded.sender == SIGNER.address
-    assert decoded.tx_hash == "0x" + signed.hash.hex().removeprefix("0x")
 
 
 @pytest.mark.parametrize(

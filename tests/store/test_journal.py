@@ -558,7 +558,7 @@ async def test_many_plans_are_looked_at_a_few_hundred_at_a_time(
 ) -> None:
     for number in range(1, 8):
         await journal.claim(plan(f"i-{number}", number), SIGNER, 7)
-    monkeypatch.setattr(spending, "AT_ONCE", 3)
+    monkeypatch.setattr(spending, "LOTS", (1, 3))
 
     spent = await SqlJournal(database, chain_id=MARKET.chain_id).spent_since(SIGNER, 0)
 

@@ -1,7 +1,6 @@
 """SQLite behind one change of threads a statement: the same answers as by the library's own way."""
 
 import sqlite3
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from keeper.errors import JournalError
 from keeper.store.database import Database
-from keeper.store.one_hop import Connection
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ async def test_rows_names_and_counts_are_those_of_the_statement(database: Databa
 
 async def test_an_error_is_the_same_and_leaves_nothing_written(database: Database) -> None:
     async def wrong() -> None:
-        async with database.write("journal.claim") as session:
+        async with database.write("test.wrote") as session:
             await session.execute(text("insert into notes values (1, 'a')"))
             await session.execute(text("insert into notes values (1, 'b')"))
 
@@ -53,44 +51,10 @@ async def test_an_error_is_the_same_and_leaves_nothing_written(database: Databas
         assert (await session.execute(text("select count(*) from notes"))).scalar() == 0
 
 
-@pytest.mark.parametrize(("name", "here"), [("journal.claim", True), ("records.record", False)])
-async def test_only_what_is_between_begin_and_commit_of_a_brief_one_is_executed_by_the_caller(
-    database: Database, name: str, *, here: bool
-) -> None:
-    threads: dict[str, int] = {}
-
-    async def write(what: str) -> None:
-        async with database.write(name) as session:
-            connection = await session.connection()
-            there = (await connection.get_raw_connection()).dbapi_connection
-            assert isinstance(there, Connection)
-            await there._connection.set_trace_callback(
-                lambda sql: threads.update({sql.split()[0]: threading.get_ident()})
-            )
-            await session.execute(text(f"insert into notes (what) values ('{what}')"))
-
-    await write("first")
-    await write("again")  # on the same connection, which was brief before
-
-    mine = threading.get_ident()
-    assert (threads["insert"] == mine) is here
-    assert threads["BEGIN"] != mine
-    assert threads["COMMIT"] != mine
-
-
-async def test_a_connection_is_not_brief_for_whom_it_serves_next(database: Database) -> None:
-    for name, brief in (("journal.claim", True), ("records.record", False)):
-        async with database.write(name) as session:
-            connection = await session.connection()
-            there = (await connection.get_raw_connection()).dbapi_connection
-            assert isinstance(there, Connection)
-            assert there.brief is brief
-
-
-async def test_what_a_brief_transaction_committed_is_there_for_another_program(
+async def test_what_was_committed_is_there_for_another_program(
     database: Database, tmp_path: Path
 ) -> None:
-    async with database.write("journal.signed") as session:
+    async with database.write("test.wrote") as session:
         await session.execute(text("insert into notes values (7, 'kept')"))
 
     other = sqlite3.connect(tmp_path / "one.sqlite3")
