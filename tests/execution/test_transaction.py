@@ -58,7 +58,7 @@ def test_ours_signs_to_the_very_bytes_of_eth_account(tx: UnsignedTx) -> None:
 
 
 def _by_eth_account(tx: UnsignedTx) -> SignedTransaction:
-    return Account.sign_transaction(
+    signed: SignedTransaction = Account.sign_transaction(
         {
             "type": 2,
             "chainId": tx.chain_id,
@@ -72,6 +72,7 @@ def _by_eth_account(tx: UnsignedTx) -> SignedTransaction:
         },
         KEY,
     )
+    return signed
 
 
 @pytest.mark.parametrize(
