@@ -404,9 +404,16 @@ class Journal(Protocol):
     """Rows written before the key is touched.  Each method is one durable transaction."""
 
     async def claim(
-        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+        self,
+        plan: Plan,
+        signer: Address,
+        chain_nonce: int,
+        within: Allowance | None = None,
+        healths: Sequence[Wad | None] = (),
     ) -> OpenPlan:
         """Take a nonce and write the plan as CLAIMED.
+
+        `healths`: the health factor after it of each intent that it carries, as simulated.
 
         `within`: what is reserved in the same transaction; raises `PolicyViolation` where this plan
         would go beyond it, whoever else claimed what is gone.

@@ -415,6 +415,7 @@ class TxExecutor:
             self._policy.allowance(
                 since=block.timestamp - DAY_S, balance_wei=ground.balance_wei, nonce=ground.nonce
             ),
+            ready.healths,
         )
         self._ledger.claimed(claim)
         return claim

@@ -64,6 +64,11 @@ class Ready:
     """Of a plan that carries several intents, in their order: after all of them."""
 
     @property
+    def healths(self) -> tuple[Wad | None, ...]:
+        """After it, of each intent that the plan carries."""
+        return self.each_health_after or (self.health_after,)
+
+    @property
     def rehearsed(self) -> Rehearsed:
         """What is said of it where nothing is sent."""
         return Rehearsed(plan=self.plan, health_after=self.health_after, cost=self.cost)

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import structlog
@@ -61,11 +62,13 @@ OnSettled = Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]]
 
 SELLING: Final = frozenset({IntentKind.LIQUIDATE, IntentKind.DELEVERAGE})
 """What is outdated when somebody else was faster or an exchange moved."""
+AT_ONCE: Final = 32
+"""Plans that the node is asked about side by side."""
 MOST_STEPS: Final = 6
 """Per plan and head: unmine, mark, settle and one send; more would be a loop."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Pass:
     """What all plans of one pass share."""
 
@@ -73,15 +76,24 @@ class Pass:
     plans: tuple[OpenPlan, ...]
     recovering: bool
 
-    @property
+    @cached_property
     def lowest_open(self) -> int:
         """Lowest nonce of all open plans."""
         return min(plan.nonce for plan in self.plans)
 
-    @property
+    @cached_property
     def highest_signed(self) -> int | None:
         """Highest nonce of those that were signed."""
         return max((plan.nonce for plan in self.plans if plan.attempts), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the chain says of one plan at this head."""
+
+    receipts: tuple[Receipt, ...]
+    deep_nonce: int | None
+    """Of the signer some blocks ago, where the nonce is used and nothing of ours used it."""
 
 
 class Tracker:
@@ -123,8 +135,15 @@ class Tracker:
     async def run(self, shared: Pass) -> tuple[Outcome, ...]:
         """Take every plan as far as this head allows; what ended, and what newly is unclear."""
         self.forget_all_but({plan.plan.intent.intent_id for plan in shared.plans})
-        outcomes = [await self._follow(plan, shared) for plan in shared.plans]
-        return tuple(outcome for of_plan in outcomes for outcome in of_plan)
+        outcomes: list[Outcome] = []
+        for start in range(0, len(shared.plans), AT_ONCE):
+            some = shared.plans[start : start + AT_ONCE]
+            seen = await asyncio.gather(
+                *(self._seen(plan, shared) for plan in some), return_exceptions=True
+            )
+            for plan, answer in zip(some, seen, strict=True):
+                outcomes += await self._follow(plan, answer, shared)
+        return tuple(outcomes)
 
     def forget_all_but(self, known: AbstractSet[str]) -> None:
         """Drop what is remembered of intents that are not open any more."""
@@ -132,11 +151,15 @@ class Tracker:
         self._told = {k: v for k, v in self._told.items() if k in known}
         self.dead_claims &= known
 
-    async def _follow(self, plan: OpenPlan, shared: Pass) -> tuple[Outcome, ...]:
+    async def _follow(
+        self, plan: OpenPlan, seen: Seen | BaseException, shared: Pass
+    ) -> tuple[Outcome, ...]:
         """Return the outcome of each intent that ended, or that newly is not known."""
         intent_id = plan.plan.intent.intent_id
         try:
-            outcome = await self._steps(plan, shared)
+            if isinstance(seen, BaseException):
+                raise seen
+            outcome = await self._steps(plan, self._situation(plan, seen, shared), shared)
         except KeeperError as error:
             log.warning("plan.unfollowed", intent=intent_id, nonce=plan.nonce, reason=str(error))
             outcome = Unknown(plan=plan.plan, reason=str(error))
@@ -149,11 +172,10 @@ class Tracker:
         return (outcome,)
 
     async def _steps(  # noqa: C901, PLR0911, PLR0912 - one arm per step
-        self, plan: OpenPlan, shared: Pass
+        self, plan: OpenPlan, situation: Situation, shared: Pass
     ) -> tuple[Outcome, ...] | Unknown:
         """Apply steps until there is nothing more to do at this head."""
         intent_id, block = plan.plan.intent.intent_id, shared.footing.block
-        situation = await self._situation(plan, shared)
         for _ in range(MOST_STEPS):
             step = next_step(plan, situation, self._rules)
             if not isinstance(step, (NonceStolen, NonceHole)):
@@ -219,7 +241,7 @@ class Tracker:
             return False
         return True
 
-    async def _situation(self, plan: OpenPlan, shared: Pass) -> Situation:
+    async def _seen(self, plan: OpenPlan, shared: Pass) -> Seen:
         """Ask for receipts only where the nonce says that there must be one."""
         footing, deep = shared.footing, None
         receipts: tuple[Receipt, ...] = ()
@@ -231,14 +253,17 @@ class Tracker:
             if not receipts:
                 depth = footing.block.number - self._rules.confirmations + 1
                 deep = await nonce_at_height(self._node, plan.signer, depth)
-        intent_id = plan.plan.intent.intent_id
+        return Seen(receipts=receipts, deep_nonce=deep)
+
+    def _situation(self, plan: OpenPlan, seen: Seen, shared: Pass) -> Situation:
+        footing, intent_id = shared.footing, plan.plan.intent.intent_id
         return Situation(
             block=footing.block,
             nonce=footing.nonce,
             pending_nonce=footing.pending_nonce,
             tip_wei=footing.tip_wei,
-            receipts=receipts,
-            deep_nonce=deep,
+            receipts=seen.receipts,
+            deep_nonce=seen.deep_nonce,
             cancelling=cancelling(plan),
             lowest_open=shared.lowest_open,
             highest_signed=shared.highest_signed,

@@ -5,6 +5,7 @@ mistake anywhere before them cannot slip past it.  Source: EIP-2718, EIP-1559.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, cast
 
 import rlp
@@ -20,6 +21,8 @@ TYPE_2: Final = 0x02
 UNSIGNED_FIELDS: Final = 9
 SIGNED_FIELDS: Final = 12
 UINT256: Final = 2**256
+REMEMBERED: Final = 1_024
+"""Signed transactions that are not read anew: those on their way are looked at at each head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,7 @@ def decode_unsigned(payload: bytes) -> UnsignedTx:
     return _unsigned(_fields(payload, UNSIGNED_FIELDS))
 
 
+@lru_cache(maxsize=REMEMBERED)
 def decode_signed(raw: bytes) -> SignedTx:
     """Read a signed transaction and recover its sender.  Raises `ExecutionError`."""
     fields = _fields(raw, SIGNED_FIELDS)

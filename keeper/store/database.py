@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from keeper.errors import ConfigError, JournalError
-from keeper.store.direct import Direct, Given, Line, PostgresLine, SqliteLine
+from keeper.store.direct import DRIVER_ERRORS, Direct, Given, Line, PostgresLine, SqliteLine
 from keeper.store.files import prepare
 from keeper.store.location import DEFAULT, Location, PostgresServer, SqliteFile, location
 from keeper.store.migrate import migrate
@@ -41,13 +41,7 @@ WRITER_LOCK: Final = 0x6B656570
 """Key of PostgreSQL's advisory lock."""
 _OPEN_S: Final = 60
 _SLOW_S: Final = 1.0
-_FAILURES: Final = (
-    SQLAlchemyError,
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    OSError,
-)
+_FAILURES: Final = (SQLAlchemyError, sqlite3.Error, *DRIVER_ERRORS)
 
 Failpoint = Callable[[str], None]
 

@@ -29,7 +29,13 @@ Given = Mapping[str, Any]
 
 _PRIMARY_CODE: Final = 0xFF
 """Of SQLite's extended result codes."""
-_GONE: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""What asyncpg raises.  The third, where the server's farewell comes as it begins to ask."""
 
 
 class Line(Protocol):
@@ -242,7 +248,7 @@ class PostgresLine:
             return
         try:
             await self._connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, *_GONE):
+        except DRIVER_ERRORS:
             self._connection.terminate()
 
     async def execute(self, sql: str, values: Sequence[Any]) -> Sequence[Any]:
@@ -256,7 +262,7 @@ class PostgresLine:
     async def close(self) -> None:
         """End the connection."""
         if self._connection is not None and not self._connection.is_closed():
-            with suppress(asyncpg.PostgresError, *_GONE):
+            with suppress(*DRIVER_ERRORS):
                 await self._connection.close()
         self._connection = None
 
@@ -265,7 +271,9 @@ class PostgresLine:
         if self._connection is not None and not self._connection.is_closed():
             try:
                 return await work(self._connection)
-            except (asyncpg.PostgresError, *_GONE):
+            except asyncpg.InternalClientError:
+                self._connection.terminate()
+            except DRIVER_ERRORS:
                 if not self._connection.is_closed():
                     raise
         self._connection = await self._connect()

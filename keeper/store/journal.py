@@ -25,8 +25,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from keeper.errors import JournalError
@@ -35,14 +36,12 @@ from keeper.model import (
     Allowance,
     Attempt,
     AuditEvent,
-    Declined,
     Ended,
     Message,
     OpenPlan,
     Plan,
     PositionId,
     Receipt,
-    Rehearsed,
     Spent,
     Submission,
     Submitted,
@@ -66,7 +65,7 @@ from keeper.store.tables import IS_OPEN, OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
 from keeper.store.write import Writing, at_once, insert_at_once, insert_missing, table_of
-from keeper.units import UINT256_MAX
+from keeper.units import UINT256_MAX, Wad
 
 NONCE_MAX: Final = 2**63 - 2
 """Half of what EIP-2681 allows; no account comes near."""
@@ -97,9 +96,23 @@ _SAME: Final = select(col(IntentRow.intent_id)).where(
         ),
     )
 )
-_NONCES: Final = select(col(IntentRow.nonce), col(IntentRow.holds_nonce)).where(
-    *_OURS, col(IntentRow.nonce) >= bindparam("nonce")
+_LAST_NONCE: Final = select(func.max(col(IntentRow.nonce)).label("nonce")).where(
+    *_OURS, col(IntentRow.holds_nonce).is_(True), col(IntentRow.nonce) >= bindparam("nonce")
 )
+_GIVEN: Final = aliased(IntentRow)
+_FREED_NONCE: Final = select(func.min(col(IntentRow.nonce)).label("nonce")).where(
+    *_OURS,
+    col(IntentRow.holds_nonce).is_(False),
+    col(IntentRow.leader).is_(None),
+    col(IntentRow.nonce) >= bindparam("nonce"),
+    ~exists().where(
+        col(_GIVEN.chain_id) == bindparam("chain_id"),
+        col(_GIVEN.signer) == bindparam("signer"),
+        col(_GIVEN.nonce) == col(IntentRow.nonce),
+        col(_GIVEN.holds_nonce).is_(True),
+    ),
+)
+"""The least that was freed and not given out again."""
 _STEP: Final = select(
     col(IntentRow.intent_id),
     col(IntentRow.chain_id),
@@ -118,6 +131,12 @@ _WHOLE: Final = or_(
 )
 """An intent and what else its transaction carries."""
 _SIGNED: Final = update(table_of(IntentRow)).where(_WHOLE).values(state=str(TxState.SIGNED))
+_MINED: Final = update(table_of(IntentRow)).where(_WHOLE).values(state=str(TxState.MINED))
+_RECEIPT: Final = (
+    update(table_of(IntentRow))
+    .where(col(IntentRow.intent_id) == bindparam("intent"))
+    .values(receipt=bindparam("found"))
+)
 _SENT: Final = (
     update(table_of(IntentRow))
     .where(_WHOLE)
@@ -135,14 +154,19 @@ class SqlJournal:
         self._spending = Spending()
 
     async def claim(
-        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+        self,
+        plan: Plan,
+        signer: Address,
+        chain_nonce: int,
+        within: Allowance | None = None,
+        healths: Sequence[Wad | None] = (),
     ) -> OpenPlan:
         """Take a nonce and write the plan as CLAIMED, in one exclusive transaction.
 
         The nonce is the least that was freed and is not below `chain_nonce`, else the greater of
         `chain_nonce` and one past the last nonce in use or used.  `within` is kept to in the same
         transaction: two processes with one key cannot both take what is left of a day's cap or of
-        the key's balance.
+        the key's balance.  `healths`: of each intent that it carries, as simulated; or none.
         """
         unsigned("chain_nonce", chain_nonce, NONCE_MAX)
         intent = plan.intent
@@ -158,10 +182,12 @@ class SqlJournal:
             if within is not None:
                 await self._spending.require_within(session, plan, signer, self._chain_id, within)
             nonce = await self._next_nonce(session, signer, chain_nonce)
-            row = intent_row(plan, signer, nonce, at=self._database.now())
+            first, *others = healths or (None,) * len(plan.intents)
+            at = self._database.now()
+            row = intent_row(plan, signer, nonce, at=at, health_after=first)
             await insert_at_once(session, row)
             await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
-            for other in further_rows(plan, row):
+            for other in further_rows(plan, row, others):
                 await insert_at_once(session, other)
                 await self._audit(session, "plan.claimed", other, to=plan.to, leader=row.intent_id)
         return open_plan(row, ())
@@ -194,12 +220,14 @@ class SqlJournal:
 
     async def mined(self, intent_id: str, receipt: Receipt) -> None:
         """State MINED: in a block that may still be orphaned."""
-        async with self._database.write("journal.mined") as session:
-            row = await self._row(session, intent_id)
-            await _require_attempt(session, row, receipt)
-            _advance(row, TxState.MINED)
-            await take_along(session, row)
-            row.receipt = receipt_document(receipt)
+        async with self._database.write_directly("journal.mined") as session:
+            row = await self._found(session, intent_id)
+            attempts = await at_once(session, _ATTEMPTS, {"intent_id": intent_id})
+            _require_signed(row, [attempt.tx_hash for attempt in attempts], receipt)
+            _require_step(row, TxState.MINED)
+            await at_once(session, _MINED, {"of": intent_id})
+            kept = receipt_document(receipt)
+            await at_once(session, _RECEIPT, {"intent": intent_id, "found": kept})
 
     async def unmined(self, intent_id: str) -> None:
         """Back to SENT: the block with the receipt is gone."""
@@ -306,24 +334,12 @@ class SqlJournal:
             return await reverts(session, self._of(signer), since)
 
     async def record_submission(self, *submissions: Submission) -> None:
-        """Keep what became of intents: rehearsals and refusals too, for ``keeper actions``."""
-        if not submissions:
-            return
-        async with self._database.write("journal.record_submission") as session:
-            for submission in submissions:
-                await self._record(session, submission)
-
-    async def _record(self, session: AsyncSession, submission: Submission) -> None:
-        match submission:
-            case Submitted(open_plan=sent, health_after=health_after):
-                await session.execute(
-                    update(IntentRow)
-                    .where(col(IntentRow.intent_id) == sent.plan.intent.intent_id)
-                    .values(health_after=health_after)
-                )
-            case Rehearsed() | Declined():
-                row = rehearsal_row(submission, at=self._database.now())
-                await insert_missing(session, [row], ("intent_id", "outcome"))
+        """Keep rehearsals and refusals, for ``keeper actions``; what was sent is a plan already."""
+        at = self._database.now()
+        rows = [rehearsal_row(s, at=at) for s in submissions if not isinstance(s, Submitted)]
+        if rows:
+            async with self._database.write("journal.record_submission") as session:
+                await insert_missing(session, rows, ("intent_id", "outcome"))
 
     def _of(self, signer: Address) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return (col(IntentRow.chain_id) == self._chain_id, col(IntentRow.signer) == signer)
@@ -358,11 +374,10 @@ class SqlJournal:
 
     async def _next_nonce(self, session: Writing, signer: Address, chain_nonce: int) -> int:
         given = {"chain_id": self._chain_id, "signer": signer, "nonce": chain_nonce}
-        claimed = await at_once(session, _NONCES, given)
-        held = {nonce for nonce, holds in claimed if holds}
-        following = max(held, default=chain_nonce - 1) + 1
-        freed = {nonce for nonce, _ in claimed if nonce < following} - held
-        return min(freed, default=following)
+        [last] = await at_once(session, _LAST_NONCE, given)
+        [freed] = await at_once(session, _FREED_NONCE, given)
+        following = chain_nonce if last.nonce is None else int(last.nonce) + 1
+        return following if freed.nonce is None else min(int(freed.nonce), following)
 
     async def _audit(
         self, session: Writing, event: str, row: Any, **fields: str | int | None
@@ -409,7 +424,11 @@ async def _attempts(session: AsyncSession, intent_ids: Sequence[str]) -> Sequenc
 
 async def _require_attempt(session: AsyncSession, row: IntentRow, receipt: Receipt) -> None:
     attempts = await _attempts(session, [row.intent_id])
-    if receipt.tx_hash not in {item.tx_hash for item in attempts}:
+    _require_signed(row, [attempt.tx_hash for attempt in attempts], receipt)
+
+
+def _require_signed(row: Any, signed: Sequence[str], receipt: Receipt) -> None:
+    if receipt.tx_hash not in signed:
         raise JournalError(
             f"{row.intent_id} never signed {receipt.tx_hash}, so its receipt belongs to something "
             "else; nothing was written"

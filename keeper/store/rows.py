@@ -48,7 +48,9 @@ from keeper.units import Base, Wad, Wei
 _ADDRESS_BYTES: Final = 20
 
 
-def intent_row(plan: Plan, signer: Address, nonce: int, *, at: float) -> IntentRow:
+def intent_row(
+    plan: Plan, signer: Address, nonce: int, *, at: float, health_after: Wad | None = None
+) -> IntentRow:
     """The row of a plan that is being claimed."""
     intent = plan.intent
     hex_text("intents.plan.to", plan.to, _ADDRESS_BYTES)
@@ -69,6 +71,7 @@ def intent_row(plan: Plan, signer: Address, nonce: int, *, at: float) -> IntentR
         max_fee_wei=plan.max_fee_wei,
         data_fee_wei=plan.data_fee_wei,
         health_before=intent.health_before,
+        health_after=health_after,
         plan=document(plan),
         claimed_at=at,
     )
@@ -80,11 +83,15 @@ def intent_row(plan: Plan, signer: Address, nonce: int, *, at: float) -> IntentR
     return row
 
 
-def further_rows(plan: Plan, row: IntentRow) -> tuple[IntentRow, ...]:
+def further_rows(
+    plan: Plan, row: IntentRow, healths: Sequence[Wad | None]
+) -> tuple[IntentRow, ...]:
     """The rows of what else the transaction of `row` carries: its nonce, held by `row` alone."""
     further = []
-    for part in plan.parts[1:]:
-        other = intent_row(part, Address(row.signer), row.nonce, at=row.claimed_at)
+    for part, health_after in zip(plan.parts[1:], healths, strict=True):
+        other = intent_row(
+            part, Address(row.signer), row.nonce, at=row.claimed_at, health_after=health_after
+        )
         other.holds_nonce = False
         other.leader = row.intent_id
         further.append(other)

@@ -13,7 +13,6 @@ from keeper.model import (
     IntentKind,
     Plan,
     Rehearsed,
-    Submitted,
     TxState,
 )
 from keeper.store.database import Database
@@ -32,11 +31,10 @@ def journal(tmp_path: Path) -> None:
     async def write() -> None:
         async with await Database.open(str(tmp_path / "keeper.sqlite3")) as database:
             journal = SqlJournal(database, chain_id=31337)
-            claimed = await journal.claim(plan(CONFIRMED), SIGNER, 7)
+            after = Wad(1_204_999_999_999_999_999)
+            await journal.claim(plan(CONFIRMED), SIGNER, 7, healths=[after])
             await journal.signed(CONFIRMED, attempt())
             await journal.sent(CONFIRMED, 21_034_511)
-            after = Wad(1_204_999_999_999_999_999)
-            await journal.record_submission(Submitted(open_plan=claimed, health_after=after))
             await journal.settle(CONFIRMED, TxState.CONFIRMED, receipt(), (), ())
             await journal.record_submission(Rehearsed(plan=plan(REHEARSED, 2), health_after=after))
             await journal.record_submission(

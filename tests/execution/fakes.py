@@ -85,9 +85,15 @@ class MemoryJournal:
         """Raised once by the method of that name, before it does anything."""
 
     async def claim(
-        self, plan: Plan, signer: Address, chain_nonce: int, within: Allowance | None = None
+        self,
+        plan: Plan,
+        signer: Address,
+        chain_nonce: int,
+        within: Allowance | None = None,
+        healths: Sequence[Wad | None] = (),
     ) -> OpenPlan:
         self._maybe_fail("claim")
+        assert not healths or len(healths) == len(plan.intents)
         if within is not None:
             spent = await self.spent_since(signer, within.since, *within.together_with)
             gas_wei = spent.gas_wei + plan.most_gas_wei

@@ -400,8 +400,9 @@ async def test_what_was_spent_counts_open_plans_at_their_worst(journal: SqlJourn
 async def test_actions_show_what_was_done_rehearsed_and_declined(
     journal: SqlJournal, database: Database, clock: Clock
 ) -> None:
-    sent = await journal.claim(plan("i-1", 1), SIGNER, 7)
-    await journal.record_submission(Submitted(open_plan=sent, health_after=Wad(1_502 * 10**15)))
+    expected = Wad(1_502 * 10**15)
+    sent = await journal.claim(plan("i-1", 1), SIGNER, 7, healths=[expected])
+    await journal.record_submission(Submitted(open_plan=sent, health_after=expected))
     await journal.signed("i-1", attempt(1))
     await journal.settle("i-1", TxState.CONFIRMED, receipt(1), (), ())
     dry = plan("i-2", 2, intent=intent("i-2", 2, block=block(21_034_520)))
