@@ -5,16 +5,10 @@ their positions are taken; it ends only together with all of them.
 """
 
 from collections.abc import Sequence
-from typing import Final
-
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
+from typing import Any, Final
 
 from keeper.errors import JournalError
 from keeper.model import Ended, Plan, Receipt, TxState
-from keeper.store.rows import receipt_document
-from keeper.store.tables import IntentRow
 
 ENDS: Final = (TxState.CONFIRMED, TxState.REVERTED, TxState.ABANDONED)
 
@@ -31,39 +25,23 @@ def require_distinct(plan: Plan) -> None:
         )
 
 
-async def _further(session: AsyncSession, row: IntentRow) -> Sequence[IntentRow]:
-    """What else the transaction of `row` carries: asked for only where there is something."""
-    if not row.plan.get("shares"):
-        return ()
-    found = await session.scalars(select(IntentRow).where(col(IntentRow.leader) == row.intent_id))
-    return found.all()
-
-
-async def take_along(session: AsyncSession, row: IntentRow) -> None:
-    """Bring what else the transaction carries to the state of `row`."""
-    for other in await _further(session, row):
-        other.state = row.state
-        other.sent_at_block = row.sent_at_block
-
-
-async def end_along(
-    session: AsyncSession,
-    row: IntentRow,
+def require_ends(
+    row: Any,
+    others: Sequence[str],
     state: TxState,
     *,
     whole: Receipt | None,
     receipt: Receipt | None,
     further: Sequence[Ended],
-) -> Sequence[IntentRow]:
-    """End what else the transaction carried, and check that nothing of it is left out."""
-    others = await _further(session, row)
+) -> Sequence[Ended]:
+    """Return the ends of `others`, what else the transaction of `row` carried: none is left out.
+
+    `whole`: the receipt of all of them as it was kept, if it was.
+    """
     ends = {end.intent_id: end for end in further}
     if state is TxState.ABANDONED and not ends:
-        ends = {
-            other.intent_id: Ended(intent_id=other.intent_id, state=state, receipt=None)
-            for other in others
-        }
-    if ends.keys() != {other.intent_id for other in others}:
+        ends = {name: Ended(intent_id=name, state=state, receipt=None) for name in others}
+    if ends.keys() != set(others):
         raise JournalError(
             f"{row.intent_id}: its transaction carries {len(others)} more intents and other ones"
             " were ended; nothing was written"
@@ -76,16 +54,12 @@ async def end_along(
                 f"{row.intent_id}: the parts of its gas are {paid}, it used {whole.gas_used};"
                 " nothing was written"
             )
-    for other in others:
-        end = ends[other.intent_id]
-        _require_part(other, end, receipt)
-        other.state = str(end.state)
-        other.receipt = receipt_document(end.receipt)
-        other.ended_at = row.ended_at
-    return others
+    for end in ends.values():
+        _require_part(end, receipt)
+    return tuple(ends[name] for name in others)
 
 
-def _require_part(row: IntentRow, end: Ended, receipt: Receipt | None) -> None:
+def _require_part(end: Ended, receipt: Receipt | None) -> None:
     """Raise unless what is said of a further intent fits the transaction that carried it."""
     mined = end.state in (TxState.CONFIRMED, TxState.REVERTED)
     part = end.receipt
@@ -97,6 +71,6 @@ def _require_part(row: IntentRow, end: Ended, receipt: Receipt | None) -> None:
     )
     if not fits:
         raise JournalError(
-            f"{row.intent_id} cannot be {end.state} by the receipt that came with it; nothing was"
+            f"{end.intent_id} cannot be {end.state} by the receipt that came with it; nothing was"
             " written"
         )

@@ -71,6 +71,11 @@ class Direct:
         self._prepared: dict[Executable, _Prepared] = {}
         self.line = line
 
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._dialect.name
+
     async def run(self, statement: Executable, values: Given | Sequence[Given]) -> Sequence[Any]:
         """Execute a statement that was built once, for each of `values`; return the last rows.
 

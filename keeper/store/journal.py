@@ -49,7 +49,7 @@ from keeper.model import (
 )
 from keeper.store import outbox
 from keeper.store.audit import append
-from keeper.store.carried import ENDS, end_along, require_distinct, take_along
+from keeper.store.carried import ENDS, require_distinct, require_ends
 from keeper.store.database import Database
 from keeper.store.rows import (
     attempt_row,
@@ -57,7 +57,7 @@ from keeper.store.rows import (
     intent_row,
     open_plan,
     receipt_document,
-    receipt_of,
+    receipt_in,
     rehearsal_row,
 )
 from keeper.store.spending import Spending, reverts
@@ -122,6 +122,7 @@ _STEP: Final = select(
     col(IntentRow.nonce),
     col(IntentRow.state),
     col(IntentRow.leader),
+    col(IntentRow.receipt),
 ).where(col(IntentRow.intent_id) == bindparam("intent_id"))
 _ATTEMPTS: Final = select(col(AttemptRow.tx_hash), col(AttemptRow.raw)).where(
     col(AttemptRow.intent_id) == bindparam("intent_id")
@@ -136,6 +137,26 @@ _RECEIPT: Final = (
     update(table_of(IntentRow))
     .where(col(IntentRow.intent_id) == bindparam("intent"))
     .values(receipt=bindparam("found"))
+)
+_UNMINED: Final = update(table_of(IntentRow)).where(_WHOLE).values(state=str(TxState.SENT))
+_CARRIED: Final = select(
+    col(IntentRow.intent_id),
+    col(IntentRow.chain_id),
+    col(IntentRow.market),
+    col(IntentRow.account),
+    col(IntentRow.signer),
+    col(IntentRow.nonce),
+).where(col(IntentRow.leader) == bindparam("of"))
+"""What else the transaction of an intent carries."""
+_END: Final = (
+    update(table_of(IntentRow))
+    .where(col(IntentRow.intent_id) == bindparam("intent"))
+    .values(state=bindparam("as_state"), receipt=bindparam("found"), ended_at=bindparam("at"))
+)
+_FREE: Final = (
+    update(table_of(IntentRow))
+    .where(col(IntentRow.intent_id) == bindparam("of"))
+    .values(holds_nonce=False)
 )
 _SENT: Final = (
     update(table_of(IntentRow))
@@ -186,10 +207,11 @@ class SqlJournal:
             at = self._database.now()
             row = intent_row(plan, signer, nonce, at=at, health_after=first)
             await insert_at_once(session, row)
-            await self._audit(session, "plan.claimed", row, to=plan.to, spends=plan.spends)
+            facts = [_fact("plan.claimed", row, to=plan.to, spends=plan.spends)]
             for other in further_rows(plan, row, others):
                 await insert_at_once(session, other)
-                await self._audit(session, "plan.claimed", other, to=plan.to, leader=row.intent_id)
+                facts.append(_fact("plan.claimed", other, to=plan.to, leader=row.intent_id))
+            await append(session, facts, at=at)
         return open_plan(row, ())
 
     async def signed(self, intent_id: str, attempt: Attempt) -> None:
@@ -210,7 +232,7 @@ class SqlJournal:
             put = attempt_row(row, attempt, ordinal=len(attempts), at=at)
             await insert_at_once(session, put)
             await at_once(session, _SIGNED, {"of": intent_id})
-            await self._audit(session, "plan.signed", row, tx=attempt.tx_hash)
+            await append(session, [_fact("plan.signed", row, tx=attempt.tx_hash)], at=at)
 
     async def sent(self, intent_id: str, at_block: int) -> None:
         """State SENT; again after a re-broadcast, with the new block."""
@@ -231,13 +253,12 @@ class SqlJournal:
 
     async def unmined(self, intent_id: str) -> None:
         """Back to SENT: the block with the receipt is gone."""
-        async with self._database.write("journal.unmined") as session:
-            row = await self._row(session, intent_id)
+        async with self._database.write_directly("journal.unmined") as session:
+            row = await self._found(session, intent_id)
             if row.state not in {TxState.MINED, TxState.SENT}:
                 raise JournalError(f"{intent_id} is {row.state}: it has no receipt to take back")
-            row.state = str(TxState.SENT)
-            row.receipt = None
-            await take_along(session, row)
+            await at_once(session, _UNMINED, {"of": intent_id})
+            await at_once(session, _RECEIPT, {"intent": intent_id, "found": None})
 
     async def settle(
         self,
@@ -257,28 +278,36 @@ class SqlJournal:
         """
         if state not in ENDS:
             raise JournalError(f"{intent_id}: {state} is not an end; nothing was written")
-        async with self._database.write("journal.settle") as session:
-            row = await self._row(session, intent_id)
-            kept = None if receipt is None else replace(receipt, logs=())
-            if row.state == state and receipt_of(row) == kept:
+        async with self._database.write_directly("journal.settle") as session:
+            row = await self._found(session, intent_id)
+            whole = receipt_in(row.receipt)
+            if row.state == state and whole == (receipt and replace(receipt, logs=())):
                 return
-            whole = receipt_of(row)
-            _advance(row, state)
-            await _require_end(session, row, state, receipt)
-            now = self._database.now()
-            row.receipt = receipt_document(receipt)
-            row.ended_at = now
-            if state is TxState.ABANDONED and not await _attempts(session, [intent_id]):
-                row.holds_nonce = False
-            ended = await end_along(
-                session, row, state, whole=whole, receipt=receipt, further=further
+            _require_step(row, state)
+            attempts = await at_once(session, _ATTEMPTS, {"intent_id": intent_id})
+            _require_end(row, state, receipt, [attempt.tx_hash for attempt in attempts])
+            others = await at_once(session, _CARRIED, {"of": intent_id})
+            ends = require_ends(
+                row,
+                [other.intent_id for other in others],
+                state,
+                whole=whole,
+                receipt=receipt,
+                further=further,
             )
+            now = self._database.now()
+            all_ends = (Ended(intent_id=intent_id, state=state, receipt=receipt), *ends)
+            for end in all_ends:
+                await at_once(session, _END, _end(end, now))
+            if state is TxState.ABANDONED and not attempts:
+                await at_once(session, _FREE, {"of": intent_id})
             await outbox.put(session, messages, at=now)
             tx = receipt.tx_hash if receipt else None
-            await self._audit(session, f"plan.{state}", row, tx=tx)
-            for other in ended:
-                await self._audit(session, f"plan.{other.state}", other, tx=tx)
-            await append(session, audit, at=now)
+            facts = (
+                _fact(f"plan.{end.state}", of, tx=tx)
+                for end, of in zip(all_ends, (row, *others), strict=True)
+            )
+            await append(session, (*facts, *audit), at=now)
 
     async def open_plans(self, signer: Address) -> tuple[OpenPlan, ...]:
         """All of this signer on this chain that are not ended, by nonce."""
@@ -344,10 +373,6 @@ class SqlJournal:
     def _of(self, signer: Address) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return (col(IntentRow.chain_id) == self._chain_id, col(IntentRow.signer) == signer)
 
-    async def _row(self, session: AsyncSession, intent_id: str) -> IntentRow:
-        row: IntentRow = self._own(intent_id, await session.get(IntentRow, intent_id))
-        return row
-
     async def _found(self, session: Writing, intent_id: str) -> Any:
         """Return the columns that a step needs, without the plan."""
         found = await at_once(session, _STEP, {"intent_id": intent_id})
@@ -379,18 +404,25 @@ class SqlJournal:
         following = chain_nonce if last.nonce is None else int(last.nonce) + 1
         return following if freed.nonce is None else min(int(freed.nonce), following)
 
-    async def _audit(
-        self, session: Writing, event: str, row: Any, **fields: str | int | None
-    ) -> None:
-        told: dict[str, str | int | None] = {
-            "intent": row.intent_id,
-            "chain": row.chain_id,
-            "position": f"{row.market}:{row.account}",
-            "signer": row.signer,
-            "nonce": row.nonce,
-        }
-        facts = AuditEvent(event=event, fields={**told, **fields})
-        await append(session, [facts], at=self._database.now())
+
+def _fact(event: str, row: Any, **fields: str | int | None) -> AuditEvent:
+    told: dict[str, str | int | None] = {
+        "intent": row.intent_id,
+        "chain": row.chain_id,
+        "position": f"{row.market}:{row.account}",
+        "signer": row.signer,
+        "nonce": row.nonce,
+    }
+    return AuditEvent(event=event, fields={**told, **fields})
+
+
+def _end(end: Ended, at: float) -> dict[str, Any]:
+    return {
+        "intent": end.intent_id,
+        "as_state": str(end.state),
+        "found": receipt_document(end.receipt),
+        "at": at,
+    }
 
 
 def _require_own(row: Any) -> None:
@@ -406,11 +438,6 @@ def _require_step(row: Any, state: TxState) -> None:
         raise JournalError(f"{row.intent_id} is {row.state}: it cannot become {state}")
 
 
-def _advance(row: IntentRow, state: TxState) -> None:
-    _require_step(row, state)
-    row.state = str(state)
-
-
 async def _attempts(session: AsyncSession, intent_ids: Sequence[str]) -> Sequence[AttemptRow]:
     if not intent_ids:
         return ()
@@ -420,11 +447,6 @@ async def _attempts(session: AsyncSession, intent_ids: Sequence[str]) -> Sequenc
         .order_by(col(AttemptRow.intent_id), col(AttemptRow.ordinal))
     )
     return found.all()
-
-
-async def _require_attempt(session: AsyncSession, row: IntentRow, receipt: Receipt) -> None:
-    attempts = await _attempts(session, [row.intent_id])
-    _require_signed(row, [attempt.tx_hash for attempt in attempts], receipt)
 
 
 def _require_signed(row: Any, signed: Sequence[str], receipt: Receipt) -> None:
@@ -437,11 +459,9 @@ def _require_signed(row: Any, signed: Sequence[str], receipt: Receipt) -> None:
     unsigned("receipt.effective_gas_price_wei", receipt.effective_gas_price_wei, UINT256_MAX)
 
 
-async def _require_end(
-    session: AsyncSession, row: IntentRow, state: TxState, receipt: Receipt | None
-) -> None:
+def _require_end(row: Any, state: TxState, receipt: Receipt | None, signed: Sequence[str]) -> None:
     if receipt is not None:
-        await _require_attempt(session, row, receipt)
+        _require_signed(row, signed, receipt)
     if state is TxState.ABANDONED:
         return
     succeeded = state is TxState.CONFIRMED

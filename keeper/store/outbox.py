@@ -8,10 +8,11 @@ One process drains an outbox: two would both deliver what is due.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import structlog
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -22,13 +23,12 @@ from keeper.store.people_rows import message as message_of
 from keeper.store.people_rows import outbox_row
 from keeper.store.tables import ChatRow, OutboxRow
 from keeper.store.whole import whole_class
-from keeper.store.write import insert_missing, insert_or_replace
+from keeper.store.write import Writing, at_once, in_lots, insert_missing, insert_or_replace, named
 
 log = structlog.get_logger(__name__)
 
 PER_CHAT: Final = 20
 """At most so many of one chat are handed out at once, so that one chat cannot crowd out others."""
-_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +46,18 @@ class OutboxCounts:
     """When the oldest of `pending` was written, machine seconds."""
 
 
-async def put(session: AsyncSession, messages: Iterable[Message], *, at: float) -> None:
-    """Write `messages` in the caller's `Database.write` transaction, due at once."""
+@cache
+def _known(keys: int) -> Select[str, str, str]:
+    return select(col(OutboxRow.key), col(OutboxRow.chat), col(OutboxRow.text)).where(
+        col(OutboxRow.key).in_(named("key", keys))
+    )
+
+
+async def put(session: Writing, messages: Iterable[Message], *, at: float) -> None:
+    """Write `messages` in the transaction of the caller, due at once."""
     fresh = {message.key: message for message in reversed(tuple(messages))}
-    keys = list(fresh)
-    for start in range(0, len(keys), _PAGE):
-        some = keys[start : start + _PAGE]
-        known = await session.execute(
-            select(col(OutboxRow.key), col(OutboxRow.chat), col(OutboxRow.text)).where(
-                col(OutboxRow.key).in_(some)
-            )
-        )
-        for key, chat, text in known:
+    for lot, keys in in_lots("key", list(fresh)):
+        for key, chat, text in await at_once(session, _known(lot), keys):
             repeated = fresh.pop(key)
             if (repeated.chat, repeated.text) != (chat, text):
                 log.warning("outbox.key_reused", key=key, chat=repeated.chat)

@@ -18,7 +18,7 @@ from keeper.errors import PolicyViolation
 from keeper.model import Address, Allowance, Plan, Spent, TxState
 from keeper.store.rows import plan_in, receipt_in
 from keeper.store.tables import IS_OPEN, OPEN, IntentRow
-from keeper.store.write import Writing, at_once
+from keeper.store.write import Writing, at_once, in_lots, named
 from keeper.units import Base, Wei
 
 # Executed between a decision and its transaction on the wire: see `store.direct`.
@@ -28,7 +28,7 @@ from keeper.units import Base, Wei
 def _those(signers: int) -> Select[str, str]:
     """Which plans there are of so many signers: ``signer_0`` and on, since ``since`` or open."""
     return select(col(IntentRow.intent_id), col(IntentRow.state)).where(
-        col(IntentRow.signer).in_([bindparam(f"signer_{n}") for n in range(signers)]),
+        col(IntentRow.signer).in_(named("signer", signers)),
         (col(IntentRow.decided_at) >= bindparam("since")) | IS_OPEN,
     )
 
@@ -47,11 +47,9 @@ def _amounts_of(plans: int) -> Select[Any]:
         col(IntentRow.max_fee_wei),
         col(IntentRow.data_fee_wei),
         col(IntentRow.receipt),
-    ).where(col(IntentRow.intent_id).in_([bindparam(f"name_{n}") for n in range(plans)]))
+    ).where(col(IntentRow.intent_id).in_(named("name", plans)))
 
 
-LOTS: Final = (1, 8, 64, 512)
-"""Plans in one statement: few sizes, so that few statements are built."""
 FORGET_FROM: Final = 1_000
 """So many plans that do not count any more are remembered before they are forgotten."""
 
@@ -121,11 +119,7 @@ class Spending:
         those = await at_once(session, _those(len(keys)), {**keys, "since": since})
         found = {name: one for name, state in those if (one := _known(known.get(name), state))}
         news = [name for name, _ in those if name not in found]
-        while news:
-            lot = next((size for size in LOTS if size >= len(news)), LOTS[-1])
-            some, news = news[:lot], news[lot:]
-            padded = [*some, *[some[0]] * (lot - len(some))]
-            names = {f"name_{n}": name for n, name in enumerate(padded)}
+        for lot, names in in_lots("name", news):
             for row in await at_once(session, _amounts_of(lot), names):
                 found[row.intent_id] = _amounts(row)
         if len(known) > len(those) + FORGET_FROM:

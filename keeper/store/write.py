@@ -5,11 +5,11 @@ transaction below the ORM, or by a `Direct` connection.  Nothing that the sessio
 before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Executable, Insert, insert
+from sqlalchemy import BindParameter, Executable, Insert, bindparam, insert
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +19,7 @@ from sqlmodel import SQLModel
 from keeper.store.direct import Direct, Given
 
 Writing = AsyncSession | Direct
+LOTS: Final = (1, 8, 64, 512)
 Inserts = type[postgresql.Insert] | type[sqlite.Insert]
 _INSERT: Final[dict[str, Inserts]] = {
     "postgresql": postgresql.Insert,
@@ -52,12 +53,30 @@ def _plain_insert(table: SqlTable) -> Insert:
 
 
 async def insert_missing(
-    session: AsyncSession, rows: Sequence[SQLModel], unique: tuple[str, ...]
+    session: Writing, rows: Sequence[SQLModel], unique: tuple[str, ...]
 ) -> None:
     """Insert those whose `unique` columns are not there; the rest is left as it is."""
     if rows:
-        statement = _insert(session, rows).on_conflict_do_nothing(index_elements=unique)
-        await session.execute(statement, _values(rows))
+        statement = _missing_insert(_dialect(session), _table(rows), unique)
+        await at_once(session, statement, _values(rows))
+
+
+def in_lots(name: str, values: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield `values` some at a time, for statements that ask for so many: ``name_0`` and on.
+
+    In few sizes, so that few statements are built; what is left over repeats the first.
+    """
+    left = list(values)
+    while left:
+        size = next((size for size in LOTS if size >= len(left)), LOTS[-1])
+        some, left = left[:size], left[size:]
+        some += some[:1] * (size - len(some))
+        yield size, {f"{name}_{n}": value for n, value in enumerate(some)}
+
+
+def named(name: str, count: int) -> list[BindParameter[Any]]:
+    """Return what stands for `in_lots` in a statement."""
+    return [bindparam(f"{name}_{n}") for n in range(count)]
 
 
 async def insert_or_replace(
@@ -76,7 +95,16 @@ async def insert_or_replace(
 
 
 def _insert(session: AsyncSession, rows: Sequence[SQLModel]) -> Any:
-    return _INSERT[session.get_bind().dialect.name](_table(rows))
+    return _INSERT[_dialect(session)](_table(rows))
+
+
+@cache
+def _missing_insert(dialect: str, table: SqlTable, unique: tuple[str, ...]) -> Any:
+    return _INSERT[dialect](table).inline().on_conflict_do_nothing(index_elements=unique)
+
+
+def _dialect(session: Writing) -> str:
+    return session.dialect if isinstance(session, Direct) else session.get_bind().dialect.name
 
 
 def table_of(kind: type[SQLModel]) -> SqlTable:

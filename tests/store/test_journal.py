@@ -21,7 +21,7 @@ from keeper.model import (
     TxState,
 )
 from keeper.ports import Journal
-from keeper.store import rows, spending
+from keeper.store import rows, spending, write
 from keeper.store.actions import SqlActions
 from keeper.store.audit import trail
 from keeper.store.database import Database
@@ -559,7 +559,7 @@ async def test_many_plans_are_looked_at_a_few_hundred_at_a_time(
 ) -> None:
     for number in range(1, 8):
         await journal.claim(plan(f"i-{number}", number), SIGNER, 7)
-    monkeypatch.setattr(spending, "LOTS", (1, 3))
+    monkeypatch.setattr(write, "LOTS", (1, 3))
 
     spent = await SqlJournal(database, chain_id=MARKET.chain_id).spent_since(SIGNER, 0)
 
