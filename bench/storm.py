@@ -92,7 +92,11 @@ async def flood(stage: Stage, blocks: int = BLOCKS) -> Line:
         passes: list[Pass] = [await house.tick()]
         first_s = time.monotonic() - began
         fallen = set(await below_one(house))
-        passes += [await house.tick() for _ in range(blocks)]
+        following_s = []
+        for _ in range(blocks):
+            began = time.monotonic()
+            passes.append(await house.tick())
+            following_s.append(time.monotonic() - began)
     poor = {
         d.position.account
         for done in passes
@@ -136,6 +140,7 @@ async def flood(stage: Stage, blocks: int = BLOCKS) -> Line:
             "block_gas_limit": BLOCK_GAS,
             "first_sent_s": passes[0].broadcast_s,
             "pass_s": first_s,
+            "following_passes_s": following_s,
         },
     )
 
