@@ -1,5 +1,6 @@
 """Stories of one executor over a strict fake chain."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from keeper.errors import BadAnswer, ConfigError, JournalError, RpcError
+from keeper.execution import tracking
 from keeper.execution.liquidator import LIQUIDATE_OVER
 from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
@@ -16,7 +18,9 @@ from keeper.model import (
     BlockRef,
     Confirmed,
     Declined,
+    Hash,
     IntentKind,
+    Receipt,
     Rehearsed,
     Reverted,
     Submission,
@@ -465,6 +469,56 @@ async def test_receipts_that_come_late_are_not_a_theft() -> None:
     assert [type(o) for o in first] == [Unknown]
     assert [type(o) for o in rest] == [Confirmed]
     assert rig.executor.armed
+
+
+async def test_receipts_of_many_plans_are_asked_for_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig, under_way, most = Rig(), 0, 0
+    answer = rig.chain.receipt
+
+    async def slowly(tx_hash: Hash) -> Receipt | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return await answer(tx_hash)
+
+    monkeypatch.setattr(rig.chain, "receipt", slowly)
+    monkeypatch.setattr(tracking, "AT_ONCE", 3)
+    for number in range(1, 6):
+        await rig.submit(number)
+    outcomes = [*await rig.block(), *await rig.blocks(2)]
+
+    assert most == 3
+    assert [o.plan.intent.intent_id for o in outcomes] == [f"intent-{n}" for n in range(1, 6)]
+    assert {type(o) for o in outcomes} == {Confirmed}
+
+
+async def test_a_receipt_that_cannot_be_had_costs_its_own_plan_one_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig()
+    answer = rig.chain.receipt
+    for number in (1, 2, 3):
+        await rig.submit(number)
+    second = rig.chain.sent[1].tx_hash
+
+    async def not_the_second(tx_hash: Hash) -> Receipt | None:
+        if tx_hash == second:
+            raise RpcError("the node is busy", code=-32000)
+        return await answer(tx_hash)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(rig.chain, "receipt", not_the_second)
+        first = await rig.block()
+    states = [rig.journal.plans[f"intent-{n}"].state for n in (1, 2, 3)]
+    rest = await rig.blocks(3)
+
+    assert [(type(o), o.plan.intent.intent_id) for o in first] == [(Unknown, "intent-2")]
+    assert states == [TxState.MINED, TxState.SENT, TxState.MINED]
+    assert {type(o) for o in rest} == {Confirmed}
 
 
 async def test_a_nonce_that_the_journal_does_not_know_disarms_before_a_signature() -> None:

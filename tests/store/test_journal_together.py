@@ -10,6 +10,7 @@ from keeper.store.actions import SqlActions
 from keeper.store.audit import trail
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
+from keeper.units import Wad
 from tests.store.builders import MARKET, SIGNER, attempt, intent, plan, receipt
 from tests.store.test_journal import until
 
@@ -50,6 +51,29 @@ async def test_several_intents_are_one_open_plan_that_keeps_every_position(
             await journal.claim(plan("i-9", n), SIGNER, 7)
     # the nonce is taken once
     assert (await journal.claim(plan("i-4", 4), SIGNER, 7)).nonce == 8
+
+
+async def test_each_of_them_is_claimed_with_the_health_that_was_simulated(
+    journal: SqlJournal, database: Database
+) -> None:
+    simulated = [Wad(1_101 * 10**15), None, Wad(1_303 * 10**15)]
+
+    await journal.claim(together(), SIGNER, 7, healths=simulated)
+    await journal.claim(plan("i-4", 4), SIGNER, 7)
+
+    found = {a.intent.intent_id: a.simulated_health for a in await SqlActions(database).last(10)}
+    assert found == {**dict(zip(("i-1", "i-2", "i-3"), simulated, strict=True)), "i-4": None}
+
+
+async def test_a_nonce_that_a_batch_uses_is_not_one_that_was_freed(journal: SqlJournal) -> None:
+    await journal.claim(together(), SIGNER, 7)
+    await journal.claim(plan("i-8", 8), SIGNER, 7)
+    await journal.settle("i-8", TxState.ABANDONED, None, (), ())  # 8 is free, 7 is not
+
+    again = await journal.claim(plan("i-9", 9), SIGNER, 7)
+
+    assert again.nonce == 8
+    assert (await journal.claim(plan("i-10", 10), SIGNER, 7)).nonce == 9
 
 
 @pytest.mark.parametrize("taken", [1, 2, 3])
