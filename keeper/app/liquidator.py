@@ -56,9 +56,12 @@ class Lists:
         return tuple(one for one in self.listings if one.listed is not one.wanted)
 
 
-async def lists_of(chain: OpenChain, caller: Address, revoke: Sequence[Address] = ()) -> Lists:
+async def lists_of(
+    chain: OpenChain, caller: Address | None, revoke: Sequence[Address] = ()
+) -> Lists:
     """Return what the chain's liquidator lists of what it should, at the chain's head.
 
+    `caller`: who should give it orders; None: that is not known here.
     `revoke`: addresses that should be listed in no role.  Raises ConfigError where there is no
     liquidator, or one of another version.
     """
@@ -106,8 +109,9 @@ async def lists_of(chain: OpenChain, caller: Address, revoke: Sequence[Address] 
     )
 
 
-def _wanted(chain: OpenChain, caller: Address) -> Iterator[tuple[str, Address]]:
-    yield "caller", caller
+def _wanted(chain: OpenChain, caller: Address | None) -> Iterator[tuple[str, Address]]:
+    if caller is not None:
+        yield "caller", caller
     pools = (
         to
         for market in chain.markets.values()

@@ -49,7 +49,8 @@ def liquidator(
     """Show whom the deployed liquidator lists, and what is left to be listed for this file.
 
     Only its owner may change that: for each call that is left there is what the owner's wallet has
-    to send.  Where the key is the owner, --send makes them, one after the other.
+    to send.  Where the key is the owner, --send makes them, one after the other.  Without a key
+    all is shown but whether the key may give orders.
     """
     invocation, settings = asking(context)
     chain = invocation.one_chain(settings)
@@ -71,19 +72,19 @@ async def _carried_out(
     *,
     send: bool,
     despite_pause: bool,
-) -> "tuple[Lists, Lists, Address]":
+) -> "tuple[Lists, Lists, Address | None]":
     """Return what was listed, what is listed now, and the key's account."""
     from keeper.app.chain import open_chain
     from keeper.app.liquidator import lists_of
     from keeper.app.signing import liquidating_signer_for, signer_for
 
     signer = await liquidating_signer_for(settings, config) or await signer_for(settings, config)
-    if signer is None:
+    if send and signer is None:
         raise ConfigError(
-            "There is no key that it could take orders of: set signing.keystore and "
-            "signing.passphrase_file."
+            "There is no key to send with: set signing.keystore and signing.passphrase_file; "
+            "without --send the calls are shown."
         )
-    key = signer.address
+    key = None if signer is None else signer.address
     async with open_chain(settings, config) as chain:
         before = now = await lists_of(chain, key, revoke)
     if not send:
@@ -124,7 +125,7 @@ async def _send(
     typer.echo(f"{one.words}: tx {outcome.receipt.tx_hash}", err=True)
 
 
-def _document(lists: "Lists", key: "Address", *, made: int) -> dict[str, object]:
+def _document(lists: "Lists", key: "Address | None", *, made: int) -> dict[str, object]:
     return {
         "contract": lists.contract,
         "version": lists.version,
@@ -144,8 +145,10 @@ def _document(lists: "Lists", key: "Address", *, made: int) -> dict[str, object]
     }
 
 
-def _lines(chain: "Chain", lists: "Lists", key: "Address") -> str:
+def _lines(chain: "Chain", lists: "Lists", key: "Address | None") -> str:
     owns = "the key" if lists.owner == key else "another account than the key"
+    if key is None:
+        owns = "no key is named here: who gives the orders is not looked up"
     lines = [
         f"liquidator on {chain.name}, version {lists.version}",
         f"  address   {checksummed(lists.contract)}",

@@ -97,6 +97,25 @@ async def test_what_another_owner_must_do_is_shown_and_not_sent(house: House, ty
     assert await lists(house, contract) == (True, True)
 
 
+async def test_who_has_no_key_here_can_look(house: House, typed: Typed) -> None:
+    configure(typed, house, house.contract)
+    text = typed.keeper.config.read_text(encoding="utf-8")
+    watched_only = text.partition("[protect.alice]")[0]
+    typed.keeper.config.write_text(watched_only, encoding="utf-8")
+
+    shown = await typed("liquidator", "--revoke", house.venue.router)
+    document = (await typed("liquidator", "--json")).json
+    refused = await typed("liquidator", "--send")
+
+    assert shown.code == 0
+    assert "no key is named here" in shown.out
+    assert "Calls that are left, its owner's wallet makes them:" in shown.out
+    assert (document["key"], document["key_is_owner"], document["to_do"]) == (None, False, [])
+    assert {one["role"] for one in document["listings"]} == {"market", "target", "spender"}
+    assert refused.code == 2
+    assert refused.err.strip().endswith("without --send the calls are shown.")
+
+
 @pytest.mark.parametrize(
     ("which", "said"),
     [
