@@ -106,7 +106,8 @@ class Database:
 
     async def close(self) -> None:
         """Give back every connection."""
-        await self._direct.line.close()
+        async with self._turn:  # whoever writes ends first
+            await self._direct.line.close()
         await self._looking.line.close()
         await self.engine.dispose()
 

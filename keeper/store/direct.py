@@ -25,8 +25,11 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 from sqlalchemy import Boolean, Dialect, Executable
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from keeper.store.whole import to_the_end
+
 Given = Mapping[str, Any]
 
+CLOSE_S: Final = 5
 _PRIMARY_CODE: Final = 0xFF
 """Of SQLite's extended result codes."""
 DRIVER_ERRORS: Final = (
@@ -162,6 +165,7 @@ class SqliteLine:
         self._set_up = set_up
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper-sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
 
     async def begin(self) -> None:
         """Take the lock; only where another process holds it, in a thread that waits for it."""
@@ -189,18 +193,25 @@ class SqliteLine:
         return connection.execute(sql, values).fetchall()
 
     async def close(self) -> None:
-        """Close the file."""
+        """Close the file, after what the thread is at."""
+        if self._closed:
+            return
+        self._closed = True
         if self._connection is not None:
-            self._connection.close()
+            await self._beside(self._connection.close)
             self._connection = None
         self._thread.shutdown(wait=False)
 
     async def _opened(self) -> sqlite3.Connection:
+        if self._closed:
+            raise sqlite3.ProgrammingError("it was closed")
         if self._connection is None:
             self._connection = await self._beside(self._open)
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:  # somebody else was first
+            return self._connection
         connection = sqlite3.connect(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -211,10 +222,14 @@ class SqliteLine:
         except BaseException:
             connection.close()
             raise
+        self._connection = connection
         return connection
 
     async def _beside(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Do it in the thread.  Whoever is cancelled waits for it: two threads must not use one
+        connection at the same time, and what began must be known to have begun.
+        """
+        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
 
 def _wait_and_begin(connection: sqlite3.Connection, wait_ms: int) -> None:
@@ -233,6 +248,7 @@ class PostgresLine:
         self._connect = connect
         self._begin = f"BEGIN; SELECT pg_advisory_xact_lock({lock})"
         self._connection: Any = None
+        self._closed = False
         self._within = False
         self._turn = asyncio.Lock()
 
@@ -266,16 +282,22 @@ class PostgresLine:
 
     async def close(self) -> None:
         """End the connection."""
+        self._closed = True
         if self._connection is not None and not self._connection.is_closed():
             with suppress(*DRIVER_ERRORS):
-                await self._connection.close()
+                await self._connection.close(timeout=CLOSE_S)
         self._connection = None
 
     async def _try(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
         """Do what writes nothing; once more on a new connection where the old one was lost."""
+        if self._closed:
+            raise asyncpg.InterfaceError("it was closed")
         if self._connection is not None and not self._connection.is_closed():
             try:
                 return await work(self._connection)
+            except TimeoutError:  # nobody is there: whoever comes next asks for a new one
+                self._connection.terminate()
+                raise
             except asyncpg.InternalClientError:
                 self._connection.terminate()
             except DRIVER_ERRORS:

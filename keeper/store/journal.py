@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -61,7 +61,7 @@ from keeper.store.rows import (
     rehearsal_row,
 )
 from keeper.store.spending import Spending, reverts
-from keeper.store.tables import IS_OPEN, OPEN, AttemptRow, IntentRow
+from keeper.store.tables import HOLDS_NONCE, IS_OPEN, OPEN, AttemptRow, IntentRow
 from keeper.store.types import unsigned
 from keeper.store.whole import whole_class
 from keeper.store.write import Writing, at_once, insert_at_once, insert_missing, table_of
@@ -97,22 +97,26 @@ _SAME: Final = select(col(IntentRow.intent_id)).where(
     )
 )
 _LAST_NONCE: Final = select(func.max(col(IntentRow.nonce)).label("nonce")).where(
-    *_OURS, col(IntentRow.holds_nonce).is_(True), col(IntentRow.nonce) >= bindparam("nonce")
+    *_OURS, HOLDS_NONCE, col(IntentRow.nonce) >= bindparam("nonce")
 )
-_GIVEN: Final = aliased(IntentRow)
+_GIVEN: Final = aliased(IntentRow, name="given")
 _FREED_NONCE: Final = select(func.min(col(IntentRow.nonce)).label("nonce")).where(
     *_OURS,
+    col(IntentRow.state) == str(TxState.ABANDONED),
     col(IntentRow.holds_nonce).is_(False),
     col(IntentRow.leader).is_(None),
     col(IntentRow.nonce) >= bindparam("nonce"),
-    ~exists().where(
-        col(_GIVEN.chain_id) == bindparam("chain_id"),
-        col(_GIVEN.signer) == bindparam("signer"),
-        col(_GIVEN.nonce) == col(IntentRow.nonce),
-        col(_GIVEN.holds_nonce).is_(True),
+    col(IntentRow.nonce).not_in(
+        select(col(_GIVEN.nonce)).where(
+            col(_GIVEN.chain_id) == bindparam("chain_id"),
+            col(_GIVEN.signer) == bindparam("signer"),
+            col(_GIVEN.nonce) >= bindparam("nonce"),
+            text("given.holds_nonce"),
+        )
     ),
 )
-"""The least that was freed and not given out again."""
+"""The least that was freed and not given out again.  One look at those in use, not one for each
+that was freed: a journal may hold tens of thousands."""
 _STEP: Final = select(
     col(IntentRow.intent_id),
     col(IntentRow.chain_id),
@@ -336,7 +340,7 @@ class SqlJournal:
         """
         statement = (
             select(col(IntentRow.nonce))
-            .where(*self._of(signer), col(IntentRow.holds_nonce).is_(True))
+            .where(*self._of(signer), HOLDS_NONCE)
             .order_by(col(IntentRow.nonce).desc())
             .limit(1)
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -25,11 +25,13 @@ from keeper.units import Base, Wei
 
 
 @cache
-def _those(signers: int) -> Select[str, str]:
+def _those(signers: int) -> CompoundSelect[str, str]:
     """Which plans there are of so many signers: ``signer_0`` and on, since ``since`` or open."""
-    return select(col(IntentRow.intent_id), col(IntentRow.state)).where(
-        col(IntentRow.signer).in_(named("signer", signers)),
-        (col(IntentRow.decided_at) >= bindparam("since")) | IS_OPEN,
+    theirs = select(col(IntentRow.intent_id), col(IntentRow.state)).where(
+        col(IntentRow.signer).in_(named("signer", signers))
+    )
+    return union(
+        theirs.where(col(IntentRow.decided_at) >= bindparam("since")), theirs.where(IS_OPEN)
     )
 
 

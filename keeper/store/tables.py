@@ -21,10 +21,9 @@ from sqlalchemy import (
     Integer,
     MetaData,
     UniqueConstraint,
-    or_,
 )
 from sqlalchemy import text as sql
-from sqlmodel import Field, SQLModel, col
+from sqlmodel import Field, SQLModel
 
 from keeper.model import TxState
 from keeper.store.types import DIGITS, Blob, Document, Hex, Uint63, Uint256, Words
@@ -118,8 +117,10 @@ class IntentRow(Table, table=True):
     )
 
 
-IS_OPEN: Final = or_(*(col(IntentRow.state) == str(state) for state in OPEN))
-"""Written out: what is IN a list becomes SQL only when it is executed."""
+IS_OPEN: Final = sql(f"intents.state IN ({_OPEN_SQL})")
+HOLDS_NONCE: Final = sql("intents.holds_nonce")
+"""The very words of the two partial indexes: SQLite uses them for no others, and would read every
+plan there ever was."""
 
 
 class AttemptRow(Table, table=True):

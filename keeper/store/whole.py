@@ -22,7 +22,7 @@ def whole(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[An
 
     @wraps(work)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await _to_the_end(work(*args, **kwargs))
+        return await to_the_end(asyncio.create_task(work(*args, **kwargs)))
 
     return run
 
@@ -35,16 +35,16 @@ def whole_class(kind: type[C]) -> type[C]:
     return kind
 
 
-async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    task = asyncio.create_task(work)
+async def to_the_end(under_way: asyncio.Future[T]) -> T:
+    """Wait for it, however often the caller is cancelled, and raise that then."""
     interrupted: asyncio.CancelledError | None = None
-    while not task.done():
+    while not under_way.done():
         try:
-            await asyncio.wait([task])
+            await asyncio.wait([under_way])
         except asyncio.CancelledError as error:
             interrupted = error
     if interrupted is not None:
-        if not task.cancelled():
-            task.exception()  # looked at: nobody else will
+        if not under_way.cancelled():
+            under_way.exception()  # looked at: nobody else will
         raise interrupted
-    return task.result()
+    return under_way.result()
