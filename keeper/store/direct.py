@@ -168,14 +168,8 @@ class SqliteLine:
         self._closed = False
 
     async def begin(self) -> None:
-        """Take the lock; only where another process holds it, in a thread that waits for it."""
-        connection = await self._opened()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
-                raise
-            await self._beside(lambda: _wait_and_begin(connection, self._wait_ms))
+        """Take the writer's lock."""
+        await self.execute("BEGIN IMMEDIATE", ())
 
     async def commit(self) -> None:
         """Wait for the disk in a thread."""
@@ -188,9 +182,17 @@ class SqliteLine:
             self._connection.rollback()
 
     async def execute(self, sql: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Execute it here."""
+        """Execute it here; in the thread only where it has to wait for another process."""
         connection = self._connection or await self._opened()
-        return connection.execute(sql, values).fetchall()
+        try:
+            return connection.execute(sql, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                raise
+        found: Sequence[Any] = await self._beside(
+            lambda: _patiently(connection, self._wait_ms, sql, values)
+        )
+        return found
 
     async def close(self) -> None:
         """Close the file, after what the thread is at."""
@@ -232,10 +234,12 @@ class SqliteLine:
         return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
 
-def _wait_and_begin(connection: sqlite3.Connection, wait_ms: int) -> None:
+def _patiently(
+    connection: sqlite3.Connection, wait_ms: int, sql: str, values: Sequence[Any]
+) -> Sequence[Any]:
     connection.execute(f"PRAGMA busy_timeout = {wait_ms}")
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        return connection.execute(sql, values).fetchall()
     finally:
         connection.execute("PRAGMA busy_timeout = 0")
 

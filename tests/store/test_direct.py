@@ -279,6 +279,35 @@ async def test_it_waits_as_long_as_it_was_told_and_not_longer(tmp_path: Path) ->
     assert patience == (0,)
 
 
+async def test_a_look_waits_where_another_process_recovers_the_log(file: Database) -> None:
+    await file.look("test.opens", NAMED, {"key": "t1"})
+    line: Any = file._looking.line
+    real, asked = line._connection, []
+
+    class Recovering:
+        """SQLite's answer while another process brings the log back, which ends at once."""
+
+        def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+            asked.append((sql.split(maxsplit=1)[0], threading.get_ident()))
+            if len(asked) == 1:
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+                raise error
+            found: sqlite3.Cursor = real.execute(sql, values)
+            return found
+
+    line._connection = Recovering()
+    try:
+        found = await file.look("test.look", NAMED, {"key": "t1"})
+    finally:
+        line._connection = real
+
+    assert list(found) == []
+    assert [sql for sql, _ in asked] == ["SELECT", "PRAGMA", "SELECT", "PRAGMA"]
+    assert asked[0][1] == threading.get_ident()
+    assert threading.get_ident() not in {thread for _, thread in asked[1:]}
+
+
 async def test_closing_waits_for_a_write_that_waits_for_another_process(tmp_path: Path) -> None:
     path = str(tmp_path / "one.sqlite3")
     database = await Database.open(path, wait_s=5)
