@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -22,7 +23,7 @@ from keeper.store.documents import digest
 from keeper.store.tables import AuditRow
 from keeper.store.types import Damaged, Unfit, canonical
 from keeper.store.whole import whole
-from keeper.store.write import Writing, at_once, table_of
+from keeper.store.write import Writing, at_once, in_lots, named, table_of
 
 GENESIS: Final = Hash(f"0x{'0' * 64}")
 """What the first row has for the hash before it."""
@@ -231,10 +232,14 @@ def _key(pass_hash: Hash | None, event: AuditEvent) -> str | None:
     return digest([pass_hash, event.event, encode_fields(event)]) if pass_hash else None
 
 
+@cache
+def _of_keys(keys: int) -> Select[str | None]:
+    return select(col(AuditRow.key)).where(col(AuditRow.key).in_(named("key", keys)))
+
+
 async def _known(session: Writing, keys: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for start in range(0, len(keys), _PAGE):
-        some = keys[start : start + _PAGE]
-        statement = select(col(AuditRow.key)).where(col(AuditRow.key).in_(some))
-        found.update(row.key for row in await at_once(session, statement, {}))
-    return found
+    return {
+        row.key
+        for lot, some in in_lots("key", keys)
+        for row in await at_once(session, _of_keys(lot), some)
+    }

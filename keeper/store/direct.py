@@ -18,7 +18,6 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -30,6 +29,7 @@ from keeper.store.whole import to_the_end
 Given = Mapping[str, Any]
 
 CLOSE_S: Final = 5
+"""How long a server is given to say goodbye."""
 _PRIMARY_CODE: Final = 0xFF
 """Of SQLite's extended result codes."""
 DRIVER_ERRORS: Final = (
@@ -103,19 +103,23 @@ class _Prepared:
         if compiled.post_compile_params:
             raise TypeError(f"IN a list has no SQL before it has its values: {self.sql}")
         self._dialect = dialect
-        self._places: list[tuple[str, Any, TypeDecorator[Any] | None]] = [
-            (name, compiled.params[name], _checked(compiled.binds[name].type))
+        self._places: list[tuple[str, bool, Any, TypeDecorator[Any] | None]] = [
+            (name, bind.required, compiled.params[name], _checked(bind.type))
             for name in compiled.positiontup or ()
+            for bind in (compiled.binds[name],)
         ]
         columns = list(statement.selected_columns) if statement.is_select else []
         self._out = [_out(column.type, dialect) for column in columns]
         self._row = _row_class([column.key for column in columns])
 
     def filled(self, given: Given) -> list[Any]:
-        """Return the values in the order of the SQL."""
+        """Return the values in the order of the SQL.
+
+        Raises KeyError for one that was not given: NULL in its place would find nothing.
+        """
         dialect, filled = self._dialect, []
-        for name, constant, kind in self._places:
-            value = given.get(name, constant)
+        for name, required, constant, kind in self._places:
+            value = given[name] if required else constant
             filled.append(value if kind is None else kind.process_bind_param(value, dialect))
         return filled
 
@@ -288,8 +292,10 @@ class PostgresLine:
         """End the connection."""
         self._closed = True
         if self._connection is not None and not self._connection.is_closed():
-            with suppress(*DRIVER_ERRORS):
+            try:
                 await self._connection.close(timeout=CLOSE_S)
+            except DRIVER_ERRORS:  # it is being asked something, or nobody is there
+                self._connection.terminate()
         self._connection = None
 
     async def _try(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -307,8 +313,12 @@ class PostgresLine:
             except DRIVER_ERRORS:
                 if not self._connection.is_closed():
                     raise
-        self._connection = await self._connect()
-        return await work(self._connection)
+        fresh = await self._connect()
+        if self._closed:
+            fresh.terminate()
+            raise asyncpg.InterfaceError("it was closed")
+        self._connection = fresh
+        return await work(fresh)
 
 
 async def _fetch(connection: Any, sql: str, values: Sequence[Any]) -> Sequence[Any]:

@@ -80,7 +80,8 @@ _FROM: Final[dict[TxState, tuple[TxState, ...]]] = {
 }
 """Which states a state may follow; `SqlJournal.unmined` alone goes back."""
 
-# Built once, executed between a decision and its transaction on the wire: see `store.direct`.
+# Built once and executed straight, some between a decision and its transaction on the wire: see
+# `keeper.store.direct`.
 _OURS: Final = (
     col(IntentRow.chain_id) == bindparam("chain_id"),
     col(IntentRow.signer) == bindparam("signer"),

@@ -20,6 +20,7 @@ from keeper.store.direct import Direct, Given
 
 Writing = AsyncSession | Direct
 LOTS: Final = (1, 8, 64, 512)
+"""Values in one statement: databases have a limit."""
 Inserts = type[postgresql.Insert] | type[sqlite.Insert]
 _INSERT: Final[dict[str, Inserts]] = {
     "postgresql": postgresql.Insert,

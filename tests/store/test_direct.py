@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Update, bindparam, insert, select, text, update
+from sqlalchemy import Update, bindparam, func, insert, select, text, update
 from sqlmodel import col
 
 from keeper.errors import JournalError
@@ -211,6 +211,16 @@ async def test_the_failpoints_are_those_of_every_write(url: str) -> None:
     assert passed == ["in it", "test.direct.before_commit", "test.direct.after_commit"]
 
 
+async def put(database: Database) -> None:
+    async with database.write_directly("test.direct") as there:
+        await there.run(PUT, {"key": "t1", "value": "a"})
+
+
+async def test_a_value_that_was_not_given_is_no_null(database: Database) -> None:
+    with pytest.raises(KeyError, match="key"):
+        await database.look("test.look", NAMED, {"kye": "t1"})
+
+
 # --- SQLite ------------------------------------------------------------------------------------
 
 
@@ -314,11 +324,7 @@ async def test_closing_waits_for_a_write_that_waits_for_another_process(tmp_path
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
-    async def put() -> None:
-        async with database.write_directly("test.direct") as there:
-            await there.run(PUT, {"key": "t1", "value": "a"})
-
-    writing = asyncio.create_task(put())
+    writing = asyncio.create_task(put(database))
     await asyncio.sleep(0.1)
     closing = asyncio.create_task(database.close())
     await asyncio.sleep(0.1)
@@ -335,11 +341,7 @@ async def test_who_is_cancelled_while_it_waits_leaves_no_lock_behind(tmp_path: P
         other = sqlite3.connect(path, isolation_level=None, timeout=0)
         other.execute("BEGIN IMMEDIATE")
 
-        async def put() -> None:
-            async with database.write_directly("test.direct") as there:
-                await there.run(PUT, {"key": "t1", "value": "a"})
-
-        writing = asyncio.create_task(put())
+        writing = asyncio.create_task(put(database))
         await asyncio.sleep(0.1)
         writing.cancel()
         await asyncio.sleep(0.05)
@@ -351,7 +353,7 @@ async def test_who_is_cancelled_while_it_waits_leaves_no_lock_behind(tmp_path: P
         other.execute("ROLLBACK")
         other.close()
         assert await kept(database) == []
-        await put()
+        await put(database)
         assert await kept(database) == [("t1", "a")]
 
 
@@ -457,3 +459,33 @@ async def test_one_that_ends_within_a_transaction_fails_it_and_is_not_asked_agai
         async with database.write_directly("test.direct") as there:
             await there.run(PUT, {"key": "t3", "value": "c"})
         assert await kept(database) == [("t3", "c")]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("empty_url", ["postgres"], indirect=True)
+async def test_a_server_that_does_not_answer_in_time_is_asked_anew_by_the_next(
+    empty_url: str,
+) -> None:
+    async with await Database.open(empty_url, wait_s=1) as database:
+        await put(database)
+        with pytest.raises(JournalError, match="did not answer in time"):
+            await database.look("test.look", select(func.pg_sleep(8).label("slept")), {})
+        found = await database.look("test.look", NAMED, {"key": "t1"})
+
+    assert [row.value for row in found] == ["a"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("empty_url", ["postgres"], indirect=True)
+async def test_closing_ends_a_connection_that_is_being_asked(empty_url: str) -> None:
+    database = await Database.open(empty_url)
+    await database.look("test.look", NAMED, {"key": "t1"})
+    asking = asyncio.create_task(
+        database.look("test.look", select(func.pg_sleep(8).label("slept")), {})
+    )
+    await asyncio.sleep(0.2)
+    await database.close()
+    with pytest.raises(JournalError):
+        await asking
+    with pytest.raises(JournalError, match="it was closed"):
+        await database.look("test.look", NAMED, {"key": "t1"})
