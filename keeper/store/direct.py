@@ -18,6 +18,7 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -292,10 +293,8 @@ class PostgresLine:
         """End the connection."""
         self._closed = True
         if self._connection is not None and not self._connection.is_closed():
-            try:
+            with suppress(*DRIVER_ERRORS):  # the driver then ends it without a goodbye
                 await self._connection.close(timeout=CLOSE_S)
-            except DRIVER_ERRORS:  # it is being asked something, or nobody is there
-                self._connection.terminate()
         self._connection = None
 
     async def _try(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
