@@ -23,7 +23,7 @@ NaN clears nobody: every comparison asks whether an account is at or above, neve
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -77,9 +77,9 @@ class _Near:
     limit: np.float32
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> NDArray[np.int32]:
         """Whose places these are."""
-        return self.shape.row[self.places].astype(np.int64)
+        return self.shape.row.take(self.places)
 
 
 class Screen:
@@ -98,17 +98,17 @@ class Screen:
 
     def found(self, threshold: Wad) -> Found:
         """Return what can be below `threshold` and what is unknown, in one pass over the book."""
-        surely, unclear = [_NO_ROWS], [_NO_ROWS]
+        surely: list[NDArray[np.int32]] = []
+        unclear: list[NDArray[np.int32]] = []
         for near in self._near(threshold, 1.0, 1.0):
-            under = near.sums < -near.limit
+            under, rows = near.sums < -near.limit, near.rows
             if under.all():
-                surely.append(near.rows)
+                surely.append(rows)
             else:
-                rows = near.rows
                 surely.append(rows[under])
                 unclear.append(rows[~under])
-        seen = self._trimmed(np.concatenate(unclear), threshold)
-        return Found(below=np.concatenate([*surely, seen.below]), unknown=seen.unknown)
+        seen = self._trimmed(_together(unclear), threshold)
+        return Found(below=_together([*surely, seen.below]), unknown=seen.unknown)
 
     def can_be_below(self, threshold: Wad) -> Rows:
         """Return the rows whose exact health factor can be below `threshold`: a superset.
@@ -223,7 +223,7 @@ class Screen:
 
     def _outer(self, threshold: Wad) -> Tier:
         found = list(self._near(threshold, OUTER_BAND, OUTER_SPARES))
-        row = np.concatenate([_NO_ROWS, *(n.rows for n in found)])
+        row = _together(n.rows for n in found)
         _, _, own_collateral, own_debt = self._summed(row)
         return self._tier(
             threshold,
@@ -329,7 +329,8 @@ class Screen:
             for start, sums in shape.signed(weights):
                 places, near = _not_cleared(sums, limit)
                 if places.size:
-                    yield _Near(shape=shape, places=places + start, sums=near, limit=limit)
+                    places += start
+                    yield _Near(shape=shape, places=places, sums=near, limit=limit)
 
     def _signs(self, bound: float) -> tuple[Floats, float]:
         """Return what weights are multiplied by, debts negative, and what a base unit is then.
@@ -396,7 +397,7 @@ def _not_cleared(sums: Floats32, limit: np.float32 | Floats32) -> tuple[Places, 
     """Return where `sums` are not at least `limit`, and those; NaN is not at least anything."""
     cleared = sums >= limit
     places = np.flatnonzero(np.logical_not(cleared, out=cleared))
-    return places, sums[places]
+    return places, sums.take(places)
 
 
 def _short(weights: Floats) -> Floats32:
@@ -417,6 +418,11 @@ def _gamma(terms: int, roundoff: float) -> float:
 
 def _up(value: float) -> np.float32:
     return np.float32(np.nextafter(np.float32(value), np.float32(np.inf)))
+
+
+def _together(parts: Iterable[NDArray[np.int32] | Rows]) -> Rows:
+    """Return all `parts`, one behind the other."""
+    return np.concatenate([_NO_ROWS, *parts], dtype=np.int64)
 
 
 def _without(rows: Rows, left_out: Rows) -> Rows:
