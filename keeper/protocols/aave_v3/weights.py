@@ -12,11 +12,16 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from keeper.model import Weights
+from keeper.model import MarketId, Weights
 from keeper.protocols.aave_v3.account import ReserveNow, own_price, terms
-from keeper.protocols.aave_v3.market import Market
+from keeper.protocols.aave_v3.market import Configuration, Market
 from keeper.units import BPS, RAY
 
+_NOTHING = (math.nan, math.nan, math.nan)
+_last: dict[
+    MarketId, tuple[Market, tuple[tuple[int, Configuration], ...], NDArray[np.float64]]
+] = {}
+"""By market: what the table of thresholds found last was made of, and the table."""
 TICK = 1 + 2.0**-40
 """Slack is rounded up by this, far more than a few float operations can lose."""
 
@@ -29,15 +34,17 @@ def weights(market: Market, reserves: Mapping[int, ReserveNow]) -> Weights:
     (so that it is never too high), and the percentage rounds by half a unit.
     """
     floored_average = not market.rules.one_division_health
-    per_raw = np.full(market.id_bound, np.nan)
-    supplied = np.full(market.id_bound, np.nan)
-    debt = np.full(market.id_bound, np.nan)
+    found = [_NOTHING] * market.id_bound
     for i, now in reserves.items():
         if now.broken or now.price is None:
             continue
-        per_raw[i] = now.price / now.unit
-        supplied[i] = now.liquidity_index * now.price / (RAY * now.unit)
-        debt[i] = now.debt_index * now.price / (RAY * now.unit)
+        unit = RAY * now.unit
+        found[i] = (
+            now.price / now.unit,
+            now.liquidity_index * now.price / unit,
+            now.debt_index * now.price / unit,
+        )
+    per_raw, supplied, debt = np.array(found, dtype=np.float64).reshape(-1, 3).T
     thresholds = _thresholds(market, reserves)
     low = np.maximum(thresholds - 1, 0) if floored_average else thresholds
     own_slack = 1.0 if floored_average else 0.0
@@ -53,8 +60,21 @@ def weights(market: Market, reserves: Mapping[int, ReserveNow]) -> Weights:
 def _thresholds(market: Market, reserves: Mapping[int, ReserveNow]) -> NDArray[np.float64]:
     """Return the liquidation threshold in bps by e-mode and reserve; 0 counts for nothing.
 
-    NaN where a category prices a reserve by a source of its own (up to 3.1).
+    NaN where a category prices a reserve by a source of its own (up to 3.1).  Only governance
+    changes it, so the table found last of a market is handed out again until then; it is not to be
+    written.
     """
+    made_of = tuple([(i, now.configuration) for i, now in reserves.items()])
+    last = _last.get(market.id)
+    if last is not None and last[0] is market and last[1] == made_of:
+        return last[2]
+    table = _table(market, reserves)
+    table.flags.writeable = False
+    _last[market.id] = (market, made_of, table)
+    return table
+
+
+def _table(market: Market, reserves: Mapping[int, ReserveNow]) -> NDArray[np.float64]:
     table = np.zeros((max(market.e_modes, default=0) + 1, market.id_bound))
     for i, now in reserves.items():
         table[:, i] = _bps(market, now, 0)
