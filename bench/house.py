@@ -37,6 +37,8 @@ from keeper.store.database import Database
 MARKET: Final = "bench"
 BLOCK_S: Final = 12
 PATIENCE_S: Final = 120.0
+LOOK_AGAIN_S: Final = 0.05
+"""For what becomes true without a pass."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class House:
     watcher: Watcher
     task: asyncio.Task[None]
     passes: list[Pass] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by each pass."""
     chance: random.Random = field(default_factory=lambda: random.Random(4))
 
     @property
@@ -66,18 +70,22 @@ class House:
         return len(self.market.book)
 
     async def tick(self, seconds: int = BLOCK_S) -> Pass:
-        """Mine one block and wait until the keeper has taken it."""
-        anvil = self.devnet.anvil
-        await anvil.set_time(await anvil.timestamp() + seconds)
-        await anvil.mine()
-        return await self.seen()
+        """Mine one block and wait until the keeper has taken it.
 
-    async def seen(self) -> Pass:
-        """Wait for the pass on the present head."""
-        asked = await self.devnet.anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional in the call's encoding
-        head = asked["hash"]
-        await self.until(lambda: bool(self.passes) and self.passes[-1].block.hash == head)
+        Nothing is done here meanwhile: it would count as the keeper's own time.
+        """
+        anvil = self.devnet.anvil
+        latest = await anvil.rpc("eth_getBlockByNumber", "latest", False)  # noqa: FBT003 - positional in the call's encoding
+        await anvil.set_time(int(latest["timestamp"], 16) + seconds)
+        mined = int(latest["number"], 16) + 1
+        await anvil.mine()
+        await self.until(lambda: bool(self.passes) and self.passes[-1].block.number >= mined)
         return self.passes[-1]
+
+    def took(self, done: Pass) -> None:
+        """Keep a pass and wake whoever waits for it."""
+        self.passes.append(done)
+        self.news.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait; an error of the keeper ends the wait."""
@@ -87,7 +95,9 @@ class House:
                 self.task.result()
             if time.monotonic() > ends_at:
                 raise TimeoutError(f"the keeper was not there within {PATIENCE_S:.0f} s")
-            await asyncio.sleep(0.002)
+            self.news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.news.wait(), LOOK_AGAIN_S)
 
     async def settle_in(self) -> None:
         """Mine until everybody who was found is in the book."""
@@ -150,19 +160,18 @@ async def watched(
         if approve:
             await _approve(devnet, settings, database)
         await devnet.anvil.set_automine(on=False)
-        passes: list[Pass] = []
         watcher = Watcher(
             settings,
             settings.select()[0],
             database,
-            on_pass=lambda _, done: passes.append(done),
+            on_pass=lambda _, done: house.took(done),
             on_progress=lambda _: None,
         )
         task = asyncio.create_task(watcher.run())
-        house = House(devnet, watcher, task, passes)
+        house = House(devnet, watcher, task)
         try:
             await house.until(lambda: watcher.engine is not None and watcher.engine.covered)
-            await house.until(lambda: bool(passes))
+            await house.until(lambda: bool(house.passes))
             await house.settle_in()
             yield house
         finally:
