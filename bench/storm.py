@@ -101,7 +101,7 @@ async def flood(stage: Stage, blocks: int = BLOCKS) -> Line:
         d.position.account
         for done in passes
         for d in done.decisions
-        if isinstance(d, Refuse) and d.why is Why.UNPROFITABLE
+        if isinstance(d, Refuse) and d.why in (Why.UNPROFITABLE, Why.TOO_SMALL)
     }
     poor |= {
         s.intent.position.account

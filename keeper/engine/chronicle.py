@@ -44,6 +44,7 @@ from keeper.model import (
     Unassessable,
     Unknown,
     Watch,
+    Why,
 )
 from keeper.ports import LendingView, Reader, Records
 from keeper.units import Wei
@@ -308,9 +309,16 @@ def _audit(done: Pass) -> tuple[AuditEvent, ...]:
 
 
 def _refusals(done: Pass) -> tuple[Refusal, ...]:
-    """Declined by the executor, or refused by a strategy; protections first: many are bundled."""
+    """Declined by the executor, or refused by a strategy; protections first: many are bundled.
+
+    What is too small for the operator's own floor is no news to him.
+    """
     refused = (
         *(refusal(s) for s in done.submissions if isinstance(s, Declined)),
-        *(refusal(d) for d in done.decisions if isinstance(d, Refuse)),
+        *(
+            refusal(d)
+            for d in done.decisions
+            if isinstance(d, Refuse) and d.why is not Why.TOO_SMALL
+        ),
     )
     return tuple(sorted(refused, key=lambda one: one.kind not in PROTECTION))

@@ -38,7 +38,12 @@ from keeper.units import WAD, Base
 
 log = structlog.get_logger()
 
-_WHY = {Why.REFUSED: Taken.REFUSED, Why.UNPROFITABLE: Taken.UNPROFITABLE, Why.HELD: Taken.HELD}
+_WHY = {
+    Why.REFUSED: Taken.REFUSED,
+    Why.UNPROFITABLE: Taken.UNPROFITABLE,
+    Why.TOO_SMALL: Taken.UNPROFITABLE,
+    Why.HELD: Taken.HELD,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

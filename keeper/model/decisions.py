@@ -70,6 +70,10 @@ class Why(StrEnum):
 
     REFUSED = "refused"
     UNPROFITABLE = "unprofitable"
+    """What can be done now does not pay: the wallet, a limit, gas or the sale stands against it."""
+    TOO_SMALL = "too small"
+    """Nothing that could ever be done about it as it is would pay: the floor is the operator's own
+    word, and thousands are always below it.  Written down like the others, but nobody is told."""
     HELD = "held"
     """It is possible and waits for something to end."""
 

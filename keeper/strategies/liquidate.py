@@ -71,7 +71,7 @@ class Liquidate:
         start = f"health factor {health(assessment.health_factor)} is below 1"
         if (most := most_profit(assessment)) < self.min_profit:
             poor = f"profit of at most {usd(most)} is below the floor of {usd(self.min_profit)}"
-            return Refuse(position=position, reason=f"{start}: {poor}", why=Why.UNPROFITABLE)
+            return Refuse(position=position, reason=f"{start}: {poor}", why=Why.TOO_SMALL)
         best = self._best(view, holdings, wallet)
         if isinstance(best, str):
             return Refuse(position=position, reason=f"{start}: {best}")

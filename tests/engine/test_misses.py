@@ -147,6 +147,7 @@ class Refusing(ActBelow):
     [
         (Why.REFUSED, Taken.REFUSED),
         (Why.UNPROFITABLE, Taken.UNPROFITABLE),
+        (Why.TOO_SMALL, Taken.UNPROFITABLE),
         (Why.HELD, Taken.HELD),
     ],
 )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import pytest
+
 from keeper.model import (
     Act,
     Address,
@@ -13,6 +15,7 @@ from keeper.model import (
     Refuse,
     Submission,
     Watch,
+    Why,
 )
 from keeper.ports import MarketView, Wallet
 from keeper.units import WAD, Wad
@@ -38,6 +41,7 @@ class Choosy:
 
     asked: list[Address] = field(default_factory=list)
     worth: set[Address] = field(default_factory=set)
+    why: Why = Why.UNPROFITABLE
     name: str = "choosy"
 
     def decide(
@@ -46,7 +50,7 @@ class Choosy:
         self.asked.append(holdings.account)
         decided = LIQUIDATE.decide(view, holdings, assessment, wallet)
         if isinstance(decided, Act) and holdings.account not in self.worth:
-            return Refuse(position=assessment.position, reason="not worth it")
+            return Refuse(position=assessment.position, reason="not worth it", why=self.why)
         return decided
 
 
@@ -151,6 +155,22 @@ async def test_the_protected_come_before_who_has_just_crossed_the_line() -> None
     await story.mine(moved={ALICE: (2, 1_900), BOB: MORE_DANGEROUS})
 
     assert [i.kind for i in story.executor.submitted] == [IntentKind.TOP_UP, IntentKind.LIQUIDATE]
+
+
+@pytest.mark.parametrize(("why", "told"), [(Why.UNPROFITABLE, 1), (Why.TOO_SMALL, 0)])
+async def test_nobody_is_told_of_what_is_too_small_for_the_operators_own_floor(
+    why: Why, told: int
+) -> None:
+    story = Story(otherwise=Choosy(why=why))
+    await story.begin({ALICE: HEALTHY})
+
+    passed = done(await story.mine(moved={BOB: DANGEROUS}))
+
+    [refused] = [d for d in passed.decisions if isinstance(d, Refuse)]
+    assert refused.why is why  # it is written down all the same
+    assert story.records.kept[-1].decisions == (refused,)
+    assert len([m for m in passed.messages if "not worth it" in m.text]) == told
+    assert len(story.records.kept[-1].alerts) == told
 
 
 async def test_an_exact_answer_is_computed_anew_at_each_block_for_who_was_below_before() -> None:

@@ -94,7 +94,7 @@ def test_below_the_floor_its_pairs_are_not_sized() -> None:
         "health factor 0.980 is below 1: profit of at most 1,020.40 USD is below the floor of"
         " 1,020.40 USD"
     )
-    assert getattr(decision, "why", None) is Why.UNPROFITABLE
+    assert getattr(decision, "why", None) is Why.TOO_SMALL
     assert view.sized == []
 
 
