@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlmodel import col
 
 from keeper.model import (
@@ -41,7 +41,7 @@ from keeper.store.tables import (
 )
 from keeper.store.types import Damaged
 from keeper.store.whole import whole_class
-from keeper.store.write import insert_missing, insert_or_replace, table_of
+from keeper.store.write import at_once, insert_missing, insert_or_replace, table_of
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +55,16 @@ _WATCHES: Final = (
     .order_by(col(WatchRow.id))
 )
 """Built once: they are read at every head before anything else."""
+_OVER: Final = tuple(
+    delete(table_of(table)).where(
+        col(table.chat) == bindparam("of_chat"),
+        col(table.rule) == bindparam("of_rule"),
+        col(table.subject) == bindparam("of_subject"),
+    )
+    for table in (AlertRow, HushRow)
+)
+"""What is deleted of an alert that is over.  For many at once: a market that recovers ends
+thousands, and nobody else can write meanwhile."""
 
 
 @whole_class
@@ -107,7 +117,11 @@ class SqlRecords:
         rounds = [round_row(chain_id, verdict) for chain_id, verdict in record.rounds]
         decisions = [decision_row(record.block, item) for item in record.decisions]
         raised = [alert_row(item) for item in record.alerts if item.level is not AlertLevel.CLEAR]
-        cleared = [item for item in record.alerts if item.level is AlertLevel.CLEAR]
+        cleared = [
+            {"of_chat": item.chat, "of_rule": item.rule, "of_subject": item.subject}
+            for item in record.alerts
+            if item.level is AlertLevel.CLEAR
+        ]
         held = [held_row(item) for item in record.held]
         liquidations = [liquidation_row(item) for item in record.liquidations]
         self._unmarked += 1
@@ -126,15 +140,9 @@ class SqlRecords:
             await insert_or_replace(session, rounds, ("chain_id", "feed", "block_number"))
             await insert_missing(session, decisions, ("key",))
             await insert_or_replace(session, raised, ("chat", "rule", "subject"))
-            for state in cleared:
-                for table in (AlertRow, HushRow):
-                    await session.execute(
-                        delete(table).where(
-                            col(table.chat) == state.chat,
-                            col(table.rule) == state.rule,
-                            col(table.subject) == state.subject,
-                        )
-                    )
+            if cleared:
+                for over in _OVER:
+                    await at_once(session, over, cleared)
             await insert_missing(session, held, ("key",))
             if record.orphaned:
                 await session.execute(

@@ -13,6 +13,7 @@ from keeper.model import (
     BlockRef,
     Checkpoint,
     Hash,
+    Hush,
     PassRecord,
     Refuse,
     Thresholds,
@@ -22,6 +23,7 @@ from keeper.store.audit import Verified, verify
 from keeper.store.database import Database
 from keeper.store.history import SqlHistory
 from keeper.store.outbox import SqlOutbox
+from keeper.store.people import SqlPeople
 from keeper.store.records import SqlRecords
 from keeper.store.tables import CheckpointRow, Table
 from keeper.store.types import Unfit
@@ -144,6 +146,34 @@ async def test_an_alert_changes_and_goes_when_it_is_clear(records: SqlRecords) -
 
     await records.record(PassRecord(block=block(3), alerts=(alert(AlertLevel.CLEAR),)))
     assert await records.alert_states() == ()
+
+
+async def test_of_many_alerts_that_are_over_at_once_each_goes_and_no_other(
+    records: SqlRecords, database: Database
+) -> None:
+    everybody = [alert(chat=chat, rule=r, subject=s) for chat in "ab" for r in "pq" for s in "xy"]
+    people = SqlPeople(database)
+    for one in everybody:
+        await people.hush(
+            Hush(
+                chat=one.chat,
+                rule=one.rule,
+                subject=one.subject,
+                fired_at=one.fired_at,
+                level=one.level,
+                until=None,
+            )
+        )
+    over = (everybody[0], everybody[3], everybody[6])
+    await records.record(PassRecord(block=block(), alerts=tuple(everybody)))
+
+    cleared = tuple(replace(one, level=AlertLevel.CLEAR) for one in over)
+    await records.record(PassRecord(block=block(2), alerts=cleared))
+
+    left = [one for one in everybody if one not in over]
+    assert list(await records.alert_states()) == left
+    hushed = {(h.chat, h.rule, h.subject) for h in (await records.manners()).hushes}
+    assert hushed == {(one.chat, one.rule, one.subject) for one in left}
 
 
 async def test_watches_of_disabled_chats_rest(records: SqlRecords, database: Database) -> None:
