@@ -27,14 +27,21 @@ Wanted = Mapping[AlertKey, Callable[[Event], Phrase]]
 
 
 def refusal_notices(
-    room: Room, refusals: Iterable[Refusal], assessments: Iterable[Assessment]
+    room: Room,
+    refusals: Iterable[Refusal],
+    assessments: Iterable[Assessment],
+    carried: Iterable[PositionId] = (),
 ) -> list[Notice]:
-    """Return what is said of refusals; those that a feed explains are held, not said."""
+    """Return what is said of refusals; those that a feed explains are held, not said.
+
+    Those of `carried` positions are held too: nothing was decided about them.
+    """
     told = {
         one.position for one in assessments if isinstance(one, Unassessable) and room.cause(one)
     }
     wanted: dict[AlertKey, Callable[[Event], Phrase]] = {}
-    held: set[AlertKey] = set()
+    waiting = {subject_of(position) for position in carried}
+    held = {key for key in room.ledger.states if key.rule == REFUSED and key.subject in waiting}
     for refused in refusals:
         explained = refused.position in told or _names_a_trouble(room, refused.reason)
         for key, name in _audience(room, REFUSED, refused.position, refused.kind):

@@ -90,6 +90,7 @@ def pass_alerts(
     thresholds: Thresholds,
     uses: Mapping[PositionId, frozenset[Address]] | None = None,
     refusals: Iterable[Refusal] = (),
+    carried: Iterable[PositionId] = (),
     rehearsals: Iterable[Rehearsed] = (),
     remedies: Callable[[Assessed], Remedies | None] = lambda _: None,
     policy: Policy | None = None,
@@ -107,6 +108,8 @@ def pass_alerts(
     * `thresholds`: for watches without their own.
     * `uses`: the assets each unassessable position holds, by `PositionId`; without it a cause is
       recognised by the price's reason standing in the position's.
+    * `carried`: positions that nothing was decided about in this pass: what was refused for them
+      stays refused.
     * `remedies`: called only for positions that something is said about.
     * `interest`: seconds until interest alone brings a position to 1; called as `remedies` is.
     * `manners`: what people acknowledged, their quiet hours, and their rules.
@@ -137,7 +140,7 @@ def pass_alerts(
     notices = [
         *oracle_notices(room, known),
         *position_notices(room, known),
-        *refusal_notices(room, refusals, known),
+        *refusal_notices(room, refusals, known, carried),
         *rehearsal_notices(room, rehearsals),
         *rule_notices(room, (*rules, *(manners.rules if manners else ())), gauges or {}),
     ]

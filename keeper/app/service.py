@@ -319,7 +319,8 @@ class Service:
         thresholds = self.settings.thresholds.as_model()
         for reading in done.readings:
             market = reading.view.market
-            here = (a for a in done.assessments if a.position.market == market)
+            everybody = (*done.assessments, *done.carried)
+            here = (a for a in everybody if a.position.market == market)
             metrics.assessed(market.name, here, thresholds)
             metrics.feeds(market.name, reading.feeds)
             metrics.prices(market.name, reading.prices)

@@ -89,7 +89,7 @@ class HouseStatus:
                 label=labels.get(found.position.account, ""),
                 decision=_words(decided.get(found.position)),
             )
-            for found in (() if done is None else done.assessments)
+            for found in (() if done is None else (*done.assessments, *done.carried))
             if self._level(found) is not AlertLevel.CLEAR or found.position.account in labels
         ]
         return ChainStatus(

@@ -207,6 +207,7 @@ class Watcher:
                 rpc_calls=chain.observing_calls,
                 behind_after_s=self.behind_limit_s,
                 most_together=self.settings.liquidate.max_per_transaction,
+                overtaken=lambda: chain.heads.overtaken,
             )
             self.chain, self.engine, self.executor = chain, engine, executor
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one

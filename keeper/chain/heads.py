@@ -98,6 +98,12 @@ class HeadFollower:
         return self._subscription.connected
 
     @property
+    def overtaken(self) -> bool:
+        """Whether another head has come since the last `Advance` was yielded."""
+        head = self._mailbox.waiting
+        return head is not None and self._branch is not None and not self._branch.holds(head)
+
+    @property
     def doubt(self) -> str:
         """Why the last head is not agreed on by enough nodes, or empty."""
         return self._quorum.doubt

@@ -98,6 +98,11 @@ class Mailbox:
         return self._newest is not None and self._newest.block.hash == block.hash
 
     @property
+    def waiting(self) -> BlockRef | None:
+        """The head that was put and not taken yet."""
+        return self.newest.block if self._full.is_set() and self._newest is not None else None
+
+    @property
     def newest(self) -> Announced:
         """The last head put, whether it was taken or not."""
         assert self._newest is not None

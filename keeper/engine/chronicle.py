@@ -147,6 +147,7 @@ class Chronicle:
             thresholds=self._telling.thresholds,
             uses=self._uses(done.assessments),
             refusals=_refusals(done),
+            carried=(one.position for one in done.carried),
             rehearsals=tuple(s for s in done.submissions if isinstance(s, Rehearsed)),
             remedies=aside.remedies,
             policy=self._telling.policy,
@@ -202,6 +203,7 @@ class Chronicle:
                 *(submission.intent.position for submission in done.submissions),
                 *(outcome.plan.intent.position for outcome in done.outcomes),
             },
+            carried={one.position for one in done.carried},
         )
 
     def _of_stuck(self, done: Pass, watches: tuple[Watch, ...]) -> tuple[Message, ...]:

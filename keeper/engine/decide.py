@@ -10,7 +10,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from keeper.engine.looks import LOT, Look
+from keeper.engine.looks import LOT, Look, by_wait
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.pace import Pace
 from keeper.model import (
@@ -60,6 +60,8 @@ class Turn:
 
     assessments: tuple[Assessment, ...]
     decisions: tuple[Decision, ...]
+    standing: bool = False
+    """Whether these, and all who come after them, were below 1 before: they may wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +92,18 @@ class Decider:
 
         The first: watched and protected accounts, those that could not be read, and who is newly in
         danger, the greatest debt first, up to the first one that is to be acted upon.  Then all
-        others who are newly in danger, then those who were before.  `inventories` by market name; a
-        market without one is not known well enough to act in.
+        others who are newly in danger, then those who were before, which may be ended at any turn
+        of theirs.  `inventories` by market name; a market without one is not known well enough to
+        act in.
         """
         purses = self._purses(inventories)
         by_name = {look.name: look for look in looks}
         fresh = _merged(looks)
         yield self._first(by_name, purses, fresh)
-        others = (one for look in looks for one in look.others())
+        others = (one for look in by_wait(looks) for one in look.others())
         for of in (fresh, others):
             while some := tuple(islice(of, LOT)):
-                yield self._turn(by_name, purses, some)
+                yield self._turn(by_name, purses, some, standing=of is others)
 
     def assessed(self, looks: Sequence[Look]) -> dict[PositionId, Assessment]:
         """Return what all turns would find, where nothing is to be decided."""
@@ -139,10 +142,13 @@ class Decider:
         looks: Mapping[str, Look],
         purses: Mapping[str, Purse],
         some: Sequence[tuple[Holdings, Assessment]],
+        *,
+        standing: bool,
     ) -> Turn:
         return Turn(
             assessments=tuple(assessment for _, assessment in some),
             decisions=tuple(d for held, a in some for d in self._decided(looks, purses, held, a)),
+            standing=standing,
         )
 
     def _decided(

@@ -10,6 +10,7 @@ looked after all the same.
 
 import asyncio
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -67,6 +68,8 @@ class _Did:
     decided_at: float = 0.0
     """When the first was decided that is acted upon; where there is none, when all was decided."""
     broadcast_at: float | None = None
+    left: bool = False
+    """Whether it was ended because the next head had come."""
 
 
 class Engine:
@@ -85,6 +88,7 @@ class Engine:
         rpc_calls: Callable[[], int],
         behind_after_s: float = 120.0,
         most_together: int = 1,
+        overtaken: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -92,6 +96,7 @@ class Engine:
 
         `behind_after_s`: nothing is decided on a head that is older than this by `wall`.
         `most_together`: liquidations with borrowed money that one transaction may carry.
+        `overtaken`: whether the next head has come already.
         """
         self.markets = tuple(markets)
         self.last: Pass | None = None
@@ -115,6 +120,7 @@ class Engine:
         self._executor = executor
         self._clock = clock
         self._wall = wall
+        self._overtaken = overtaken
         self._behind_after_s = behind_after_s
         self._most_together = most_together
         self._watches: tuple[Watch, ...] = ()
@@ -157,22 +163,20 @@ class Engine:
             self._unfit = f"the nodes do not agree on this block: {advance.doubt}"
         elif behind_s > self._behind_after_s:
             self._unfit = f"the last block is {round(behind_s)} s old"
+        carried: dict[PositionId, Assessment] = {}
         if behind_s > self._behind_after_s:
             log.warning("head.behind", block=head.number, behind_s=round(behind_s))
             assessments = self._decider.assessed(looks)
             did = _Did(decided_at=self._clock())
         else:
             assessments, did = await self._act_on(looks, observed.inventories, advance)
-            for look in looks:
-                look.stand(
-                    d.intent.position.account
-                    for d in did.decisions
-                    if isinstance(d, Act) and d.intent.position.market == look.market.id
-                )
-            self._pace.forget_all_but(assessments)
+            carried = self._let_stand(looks, assessments, did)
+            self._pace.forget_all_but(ChainMap(assessments, carried))
         decisions, submissions = tuple(did.decisions), tuple(did.submissions)
         liquidations = self._misses.reckon(self.readings)
-        self._misses.remember(head, assessments, decisions, submissions, self.readings)
+        self._misses.remember(
+            head, assessments, decisions, submissions, self.readings, carried=carried
+        )
         outcomes, owed = await self._settle(advance), tuple(self._owed)
         self._owed.clear()
         done = Pass(
@@ -182,6 +186,7 @@ class Engine:
             unread=observed.unread,
             behind_s=max(0.0, behind_s),
             assessments=tuple(assessments.values()),
+            carried=tuple(carried.values()),
             decisions=decisions,
             submissions=submissions,
             outcomes=(*owed, *outcomes),
@@ -230,8 +235,25 @@ class Engine:
             did.submissions += submissions
             did.broadcast_at = did.broadcast_at or broadcast_at
             await asyncio.sleep(0)  # thousands may follow: others of the process get their turn
+            if turn.standing and self._may_leave():
+                did.left = True
+                break
         did.decided_at = did.decided_at or self._clock()
         return by_debt(found), did
+
+    def _may_leave(self) -> bool:
+        """Whether the next head comes first; never after a reorg, whose finds are not carried."""
+        return self.last is not None and not self._misses.reorganised and self._overtaken()
+
+    def _let_stand(
+        self, looks: Sequence[Look], assessments: Mapping[PositionId, Assessment], did: _Did
+    ) -> dict[PositionId, Assessment]:
+        """Note who was looked at; return those whose turn did not come, as they were before."""
+        acted = [d.intent.position for d in did.decisions if isinstance(d, Act)]
+        left = [one for look in looks for one in look.stand(acted, left=did.left)]
+        if left:
+            log.debug("pass.cut_short", left=len(left))
+        return {one.position: one for one in left if one.position not in assessments}
 
     async def _submit(
         self, decisions: Sequence[Decision], head: BlockRef, *, first_alone: bool

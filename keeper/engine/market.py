@@ -27,6 +27,7 @@ from keeper.engine.oracles import (
 from keeper.errors import BadHoldings
 from keeper.model import (
     Address,
+    Assessment,
     Asset,
     BlockRef,
     Changed,
@@ -141,6 +142,12 @@ class WatchedMarket(Generic[M, Obs]):
         self._quarantined: dict[Address, str] = {}
         self._restored: set[Address] = set()
         self._stands = np.zeros(0, dtype=np.bool_)
+        self._looked: dict[int, Assessment] = {}
+        """By row, what was found of those who stand."""
+        self._left_out: dict[int, int] = {}
+        """Rows whose turn did not come, and in how many passes on end."""
+        self.waited = 0
+        """In how many passes on end nobody's turn came of those who stand."""
 
     @property
     def id(self) -> MarketId:
@@ -450,11 +457,30 @@ class WatchedMarket(Generic[M, Obs]):
             self._stands = np.concatenate([self._stands, np.zeros(missing, dtype=np.bool_)])
         return self._stands[rows]
 
-    def let_stand(self, rows: Rows, but: Iterable[Address]) -> None:
-        """Note that these alone were looked at, and that something is to be done for `but`."""
+    def let_stand(
+        self,
+        rows: Rows,
+        but: Iterable[Address],
+        reached: Mapping[int, Assessment],
+        left: Iterable[int],
+    ) -> tuple[Assessment, ...]:
+        """Note that these alone were to be looked at, and that something is to be done for `but`.
+
+        `reached`: what was found of them.  `left`: those of `rows` whose turn did not come, nothing
+        being new of them; what was found of them last is returned, where it is known.
+        """
         self._stands[:] = False
         self._stands[rows] = True
+        known = {row: self._looked[row] for row in left if row in self._looked}
+        self._looked = {**known, **reached}
+        self._left_out = {row: self._left_out.get(row, 0) + 1 for row in left}
         self.unsettle(but)
+        return tuple(known.values())
+
+    def left_out(self, rows: Rows) -> NDArray[np.int64]:
+        """Return in how many passes on end each of `rows` was left out."""
+        times = (self._left_out.get(row, 0) for row in rows.tolist())
+        return np.fromiter(times, dtype=np.int64, count=len(rows))
 
     def unsettle(self, accounts: Iterable[Address]) -> None:
         """Note that there is something new about `accounts`."""
@@ -463,6 +489,7 @@ class WatchedMarket(Generic[M, Obs]):
                 self._unsettle(row)
 
     def _unsettle(self, row: int) -> None:
+        self._looked.pop(row, None)
         if row < len(self._stands):
             self._stands[row] = False
 

@@ -5,7 +5,7 @@ later, that memory is its explanation.  Only what was known before the liquidati
 an account that fell and was taken within one block was never ours to see.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,6 +82,11 @@ class Misses:
         """Note blocks that are not canonical any more, whether their pass ends well or not."""
         self._orphaned += [block.hash for block in blocks]
 
+    @property
+    def reorganised(self) -> bool:
+        """Whether something was noted that was not handed over yet."""
+        return bool(self._orphaned)
+
     def orphaned(self) -> tuple[Hash, ...]:
         """Hand over what was noted since this was last asked."""
         gone, self._orphaned = tuple(self._orphaned), []
@@ -111,8 +116,13 @@ class Misses:
         decisions: Sequence[Decision],
         submissions: Sequence[Submission],
         readings: Mapping[str, Reading],
+        *,
+        carried: Container[PositionId] = (),
     ) -> None:
-        """Take in who is below 1 at `block` and what was decided and done about it."""
+        """Take in who is below 1 at `block` and what was decided and done about it.
+
+        `carried`: who still is, but was not looked at: he stays as he was.
+        """
         decided = {_position(decision): decision for decision in decisions}
         done = {submission.intent.position: submission for submission in submissions}
         below: dict[PositionId, _Below] = {}
@@ -131,7 +141,9 @@ class Misses:
             )
             below[position] = self._verdict(start, position, decided.get(position), done, block)
         # an account of a market that was not read stays as it was
-        kept = {p: b for p, b in self._below.items() if p.market.name not in readings}
+        kept = {
+            p: b for p, b in self._below.items() if p.market.name not in readings or p in carried
+        }
         self._below = kept | below
         for name in readings:
             complete = not self._markets[name].backlog

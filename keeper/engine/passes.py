@@ -20,6 +20,9 @@ class Pass:
     """Age of the block by the machine's clock: a node that is not synced serves old ones."""
     assessments: tuple[Assessment, ...]
     """Watched, protected and liquidatable positions."""
+    carried: tuple[Assessment, ...]
+    """Others who are below 1 or unknown still, as they were last looked at, some blocks ago: the
+    next head came first."""
     decisions: tuple[Decision, ...]
     submissions: tuple[Submission, ...]
     outcomes: tuple[Outcome, ...]

@@ -64,14 +64,24 @@ class Standing:
         *,
         watched: Mapping[str, AbstractSet[Address]],
         acted: Container[PositionId],
+        carried: Container[PositionId] = (),
     ) -> tuple[tuple[Assessment, ...], tuple[Act | Refuse, ...]]:
         """Return what is worth a row of what `block`'s pass found and decided, in their order.
 
         `watched` by the name of each market that was read; `acted`: positions that something is
-        on its way for, or ended.  Of markets that were not read everything stays remembered.
+        on its way for, or ended.  Of markets that were not read, and of positions that were
+        `carried` over, everything stays remembered.
         """
-        health = {p: kept for p, kept in self._health.items() if p.market.name not in watched}
-        refused = {p: kept for p, kept in self._refused.items() if p.market.name not in watched}
+        health = {
+            p: kept
+            for p, kept in self._health.items()
+            if p.market.name not in watched or p in carried
+        }
+        refused = {
+            p: kept
+            for p, kept in self._refused.items()
+            if p.market.name not in watched or p in carried
+        }
         self._next = (health, refused)
         history: list[Assessment] = []
         room = MOST_A_PASS

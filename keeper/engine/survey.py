@@ -67,7 +67,9 @@ class Surveyor:
             )
             now = collateral_of(here)
             # An account that is unknown at this block keeps what it had: what moved is told later.
+            # Nor was who is carried over looked at.
             unknown = {a.position.account for a in here if not a.ok}
+            unknown |= {a.position.account for a in done.carried if a.position.market == market}
             kept = {k: v for k, v in self._before.get(market, {}).items() if k[0] in unknown}
             self._before[market] = {**kept, **now}
             readable = {a.position.account for a in here if a.ok}

@@ -1,6 +1,7 @@
 """Heads of a real node: reorgs that it does not announce, restarts, lost sockets."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -156,3 +157,25 @@ async def test_a_reorg_across_the_block_to_go_on_from_is_said() -> None:
             advances = await until(queue, await anvil.rpc.block())
 
             assert replayed(advances, before) == await canonical(anvil)
+
+
+async def test_who_is_busy_with_a_head_knows_that_another_has_come() -> None:
+    async with bare_anvil() as anvil:
+        heads = HeadFollower(anvil.rpc, [anvil.ws_url], silence_s=60, poll_s=0.05)
+        assert not heads.overtaken
+
+        async with contextlib.aclosing(heads.follow(None)) as advances:
+            await anext(advances)
+            busy = heads.overtaken
+            async with asyncio.timeout(5):
+                while not heads.connected:  # noqa: ASYNC110 - it is polled
+                    await asyncio.sleep(0.01)
+            await anvil.mine()
+            async with asyncio.timeout(5):
+                while not heads.overtaken:  # noqa: ASYNC110 - it is polled
+                    await asyncio.sleep(0.01)
+            taken = await anext(advances)
+
+            assert not busy
+            assert taken.adopted[-1] == await anvil.rpc.block()
+            assert not heads.overtaken

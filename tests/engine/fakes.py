@@ -743,6 +743,8 @@ class Story:
         self.order: list[str] = []
         self.late_s = 3.0
         """How old the head is by the machine's clock."""
+        self.overtaken = False
+        """Whether the next head has come already."""
         self.chain = Chain()
         self.market = watched_market(sweep_per_block)
         self.reader = Reader(self.chain, self.order)
@@ -782,6 +784,7 @@ class Story:
                 policy=Policy(),
             ),
             rpc_calls=lambda: self.reader.runs + len(self.logs.asked),
+            overtaken=lambda: self.overtaken,
             clock=_ticks(),
             wall=lambda: self.chain.head.timestamp + self.late_s,
         )
