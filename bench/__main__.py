@@ -37,6 +37,7 @@ GROUPS = {
     },
     "execution": {
         "L1": "latency",
+        "L2": "fast_chain",
         "E1": "storm",
         "E2": "storm",
         "A1": "anticipation",

@@ -99,31 +99,17 @@ class _Heads:
 
 
 async def _measure(stage: Stage, timer: OwnTime, ipc: Path | None) -> Line:
-    key = stage.deployment.account("keeper").private_key
-    armed = f"""
-[liquidate]
-enabled = true
-min_profit_usd = "1"
-max_debt_usd = "2000000"
-[signing]
-armed_chain_ids = [{stage.deployment.chain_id}]
-private_key = "{key}"
-max_per_tx_usd = "2000000"
-max_per_day_usd = "1000000000"
-max_gas_per_tx_eth = "0.5"
-max_gas_per_day_eth = "500"
-"""
     with timer.counting():
         async with watched(
             stage,
-            armed,
+            armed(stage),
             approve=True,
-            prepare=lambda devnet: _on_the_line(devnet, WRITTEN),
+            prepare=lambda devnet: on_the_line(devnet, WRITTEN),
             ipc=ipc,
         ) as house:
             heads = _Heads()
             heads.of(house)
-            _fill(house, ACCOUNTS - house.borrowers)
+            fill(house, ACCOUNTS - house.borrowers)
             say("L1: Ether falls")
             found: list[Stretch] = []
             decided, whole, below, processor, sent = [], [], [], [], 0
@@ -213,7 +199,25 @@ def _p99(values: list[float]) -> float:
     return sorted(values)[int(0.99 * (len(values) - 1) + 0.5)]
 
 
-async def _on_the_line(devnet: Devnet, count: int) -> None:
+def armed(stage: Stage) -> str:
+    """Return the configuration of a keeper that liquidates whatever earns a dollar."""
+    key = stage.deployment.account("keeper").private_key
+    return f"""
+[liquidate]
+enabled = true
+min_profit_usd = "1"
+max_debt_usd = "2000000"
+[signing]
+armed_chain_ids = [{stage.deployment.chain_id}]
+private_key = "{key}"
+max_per_tx_usd = "2000000"
+max_per_day_usd = "1000000000"
+max_gas_per_tx_eth = "0.5"
+max_gas_per_day_eth = "500"
+"""
+
+
+async def on_the_line(devnet: Devnet, count: int) -> None:
     """Write borrowers that owe USDC on Ether, one behind the other above 1."""
     say(f"writing {count:,} borrowers into the contracts' storage")
     chance = random.Random(17)
@@ -245,14 +249,14 @@ async def _on_the_line(devnet: Devnet, count: int) -> None:
     await implant(devnet, made)
 
 
-def _fill(house: House, count: int) -> None:
-    """Put accounts that the chain does not know into the book."""
+def fill(house: House, count: int, lowest: float = LOWEST) -> None:
+    """Put accounts that the chain does not know into the book, from that health factor on."""
     say(f"putting {count:,} synthetic accounts into the book")
-    for holdings in _synthetic(house, count):
+    for holdings in _synthetic(house, count, lowest):
         house.market.book.put(holdings)
 
 
-def _synthetic(house: House, count: int) -> Iterator[Holdings]:
+def _synthetic(house: House, count: int, lowest: float) -> Iterator[Holdings]:
     chance = random.Random(31)
     reserves: Any = next(iter(house.engine.readings.values())).view
     by_symbol = {now.asset.symbol: now for now in reserves.reserves.values()}
@@ -263,7 +267,7 @@ def _synthetic(house: House, count: int) -> Iterator[Holdings]:
             {s: w for s, w in DEBTS.items() if s not in collaterals},
             1 + (chance.random() < 0.22),
         )
-        health = LOWEST + 2.03 * chance.random() ** 1.2
+        health = lowest + 2.03 * chance.random() ** 1.2
         most = 0.9 if health < POOR_BELOW else 6.0
         entries, capacity = [], 0.0
         for symbol in collaterals:

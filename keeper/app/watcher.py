@@ -59,6 +59,9 @@ from keeper.units import Wei
 log = structlog.get_logger()
 
 REOPEN_S = 5.0
+STANDING_SHARE = 8
+"""Of a block time, what those who were below 1 before may take: writing down what was found of them
+takes half as long again, and the next head must not wait for it."""
 PAUSED = "paused"
 """How the reason begins by which people stopped it."""
 
@@ -208,6 +211,7 @@ class Watcher:
                 behind_after_s=self.behind_limit_s,
                 most_together=self.settings.liquidate.max_per_transaction,
                 overtaken=lambda: chain.heads.overtaken,
+                patience_s=self.config.block_time_s / STANDING_SHARE,
             )
             self.chain, self.engine, self.executor = chain, engine, executor
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one

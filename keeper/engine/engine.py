@@ -6,9 +6,12 @@
 A pass that cannot be finished (`ObservationError`) leaves the book as it was last known and is
 made up for at the next block: whom it would have read stays on the list.  What is on its way is
 looked after all the same.
+
+One class, though it is long: the order of a pass, and what may end it, is read in one place.
 """
 
 import asyncio
+import math
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,8 +71,10 @@ class _Did:
     decided_at: float = 0.0
     """When the first was decided that is acted upon; where there is none, when all was decided."""
     broadcast_at: float | None = None
+    standing_since: float = 0.0
+    """When the first of those who were below 1 before had been looked at."""
     left: bool = False
-    """Whether it was ended because the next head had come."""
+    """Whether some of those who were below 1 before had no turn."""
 
 
 class Engine:
@@ -89,6 +94,7 @@ class Engine:
         behind_after_s: float = 120.0,
         most_together: int = 1,
         overtaken: Callable[[], bool] = lambda: False,
+        patience_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -96,7 +102,8 @@ class Engine:
 
         `behind_after_s`: nothing is decided on a head that is older than this by `wall`.
         `most_together`: liquidations with borrowed money that one transaction may carry.
-        `overtaken`: whether the next head has come already.
+        `overtaken`: whether the next head has come already.  `patience_s`: how long those who were
+        below 1 before are looked at in one pass, at the most; the next passes go on with them.
         """
         self.markets = tuple(markets)
         self.last: Pass | None = None
@@ -121,6 +128,7 @@ class Engine:
         self._clock = clock
         self._wall = wall
         self._overtaken = overtaken
+        self._patience_s = patience_s
         self._behind_after_s = behind_after_s
         self._most_together = most_together
         self._watches: tuple[Watch, ...] = ()
@@ -142,8 +150,8 @@ class Engine:
         for intent in self._executor.open_intents():
             self._pace.open[intent.position] = intent
         await self._chronicle.resume(block)
-        for reason in (await self._observer.discover(block)).values():
-            raise ObservationError(reason)
+        if unread := await self._observer.discover(block):
+            raise ObservationError(next(iter(unread.values())))
 
     async def take(self, advance: Advance) -> Pass | None:
         """Take one change of the head; None when the block could not be observed."""
@@ -218,7 +226,10 @@ class Engine:
     async def _act_on(
         self, looks: Sequence[Look], inventories: Mapping[str, Inventory], advance: Advance
     ) -> tuple[dict[PositionId, Assessment], _Did]:
-        """Look at everybody, in turns: what one of them decides is sent before the next begins."""
+        """Look at everybody, in turns: what one of them decides is sent before the next begins.
+
+        The last of them may wait for the next pass: decision 033.
+        """
         found: list[Assessment] = []
         did = _Did()
         for turn in self._decider.turns(looks, inventories):
@@ -235,15 +246,17 @@ class Engine:
             did.submissions += submissions
             did.broadcast_at = did.broadcast_at or broadcast_at
             await asyncio.sleep(0)  # thousands may follow: others of the process get their turn
-            if turn.standing and self._may_leave():
+            if turn.standing and self._may_leave(did):
                 did.left = True
                 break
         did.decided_at = did.decided_at or self._clock()
         return by_debt(found), did
 
-    def _may_leave(self) -> bool:
-        """Whether the next head comes first; never after a reorg, whose finds are not carried."""
-        return self.last is not None and not self._misses.reorganised and self._overtaken()
+    def _may_leave(self, did: _Did) -> bool:
+        """Whether the rest waits; never after a reorg: what was found before it is not carried."""
+        did.standing_since = did.standing_since or self._clock()
+        late = self._overtaken() or self._clock() - did.standing_since > self._patience_s
+        return late and self.last is not None and not self._misses.reorganised
 
     def _let_stand(
         self, looks: Sequence[Look], assessments: Mapping[PositionId, Assessment], did: _Did
@@ -251,8 +264,6 @@ class Engine:
         """Note who was looked at; return those whose turn did not come, as they were before."""
         acted = [d.intent.position for d in did.decisions if isinstance(d, Act)]
         left = [one for look in looks for one in look.stand(acted, left=did.left)]
-        if left:
-            log.debug("pass.cut_short", left=len(left))
         return {one.position: one for one in left if one.position not in assessments}
 
     async def _submit(

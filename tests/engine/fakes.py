@@ -7,6 +7,7 @@ of one block can never be answered with another's.  `Story` puts an engine on to
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -739,7 +740,9 @@ class Story:
         otherwise: Strategy = LIQUIDATE,
         owner: Address | None = OWNER,
         sweep_per_block: int = 0,
+        patience_s: float = math.inf,
     ) -> None:
+        self.patience_s = patience_s
         self.order: list[str] = []
         self.late_s = 3.0
         """How old the head is by the machine's clock."""
@@ -785,6 +788,7 @@ class Story:
             ),
             rpc_calls=lambda: self.reader.runs + len(self.logs.asked),
             overtaken=lambda: self.overtaken,
+            patience_s=self.patience_s,
             clock=_ticks(),
             wall=lambda: self.chain.head.timestamp + self.late_s,
         )

@@ -1,5 +1,6 @@
 """A head that waits is taken before those who were below 1 before; each has his turn in the end."""
 
+import math
 from typing import cast
 
 import numpy as np
@@ -19,9 +20,9 @@ POOR = {Address(f"0x{0xD057 + n:040x}"): (2, 2_030 + n) for n in range(MANY)}
 BY_DEBT = tuple(reversed(POOR))
 
 
-async def crowded(choosy: Choosy) -> Story:
+async def crowded(choosy: Choosy, patience_s: float = math.inf) -> Story:
     """A story in which `POOR` were looked at, told of and not worth it; BOB is healthy."""
-    story = Story(otherwise=choosy)
+    story = Story(otherwise=choosy, patience_s=patience_s)
     await story.begin({**POOR, BOB: HEALTHY})
     while story.market.backlog:
         await story.mine()
@@ -66,6 +67,16 @@ async def test_the_greatest_debts_have_their_turn_at_each_head_and_the_others_in
     # 572 others, 128 at a time: all of them in four and a half turns, then the first again
     assert rest[: MANY - half] == list(BY_DEBT[half:])
     assert rest[MANY - half :] == list(BY_DEBT[half : half + 6 * half - (MANY - half)])
+
+
+async def test_who_was_below_before_has_only_so_much_time() -> None:
+    choosy = Choosy()
+    story = await crowded(choosy, patience_s=1.5)  # the story's clock ticks when it is looked at
+
+    passed = done(await story.mine())
+
+    assert len(choosy.asked) == 2 * LOT
+    assert carried(passed) == set(POOR) - set(choosy.asked)
 
 
 async def test_without_a_head_that_waits_everybody_has_his_turn() -> None:
