@@ -13,9 +13,12 @@ from typing import Any, Final, Literal, TextIO
 
 import structlog
 
-MASK: Final = "***"
+from keeper.secrecy import LEAST, MASK, masked
 
-_URL: Final = re.compile(r"\b((?:https?|wss?|postgres(?:ql)?(?:\+\w+)?)://)([^\s\"'<>\])},]+)")
+_URL: Final = re.compile(
+    r"\b((?:https?|wss?|postgres(?:ql)?(?:\+\w+)?)://)"
+    r"((?:[^\s\"'<>\])},/?#]*@)?(?:\[[0-9A-Fa-f:.%]+\])?[^\s\"'<>\])},]*)"
+)
 _BOT_TOKEN: Final = re.compile(r"\b(?:bot)?\d{6,}:[A-Za-z0-9_-]{30,}")
 _NOISY: Final = ("httpx", "httpcore", "telegram", "aiohttp.access", "alembic", "web3", "asyncio")
 """Libraries that say at INFO what nobody asked for; httpx would print the bot token."""
@@ -28,7 +31,7 @@ def hide(secrets: Iterable[str]) -> None:
 
     Values under six characters are left alone: masking them would garble every line.
     """
-    _secrets.update(secret for secret in secrets if len(secret) >= 6)
+    _secrets.update(secret for secret in secrets if len(secret) >= LEAST)
 
 
 def redact_url(url: str) -> str:
@@ -44,11 +47,14 @@ def _scheme_and_host(match: re.Match[str]) -> str:
     return f"{scheme}{host}{more}"
 
 
+def without_secrets(text: str) -> str:
+    """Return `text` without the hidden secrets."""
+    return masked(text, _secrets)
+
+
 def redact(text: str) -> str:
     """Return `text` without URLs' keys, bot tokens and the hidden secrets."""
-    for secret in _secrets:
-        text = text.replace(secret, MASK)
-    return _BOT_TOKEN.sub(MASK, redact_url(text))
+    return _BOT_TOKEN.sub(MASK, redact_url(without_secrets(text)))
 
 
 def _redacted(value: object) -> Any:

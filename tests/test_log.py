@@ -33,6 +33,8 @@ def _json_lines(out: io.StringIO) -> list[dict[str, object]]:
 def test_a_url_keeps_scheme_host_and_port_only() -> None:
     assert log.redact(f"cannot reach {URL}.") == "cannot reach https://eth.example.org:8443/***"
     assert log.redact("wss://a.example/ws, next") == "wss://a.example/***, next"
+    assert log.redact("at http://[::1]:8545/v2/k9, said") == "at http://[::1]:8545/***, said"
+    assert log.redact("http://u:p@[::1]/v2") == "http://[::1]/***"
     assert log.redact("http://127.0.0.1:8545") == "http://127.0.0.1:8545"
     assert log.redact("postgresql+asyncpg://k:pw@db/keeper") == "postgresql+asyncpg://db/***"
 

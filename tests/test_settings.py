@@ -390,6 +390,44 @@ def test_a_plain_key_is_taken_on_the_development_chain(loaded: Load) -> None:
     assert settings.secrets() == ("0xcafe",)
 
 
+def test_what_could_be_a_key_in_any_url_is_a_secret(loaded: Load) -> None:
+    settings = loaded(
+        "[database]\nurl = 'postgresql://keeper:canary-00@db/keeper'\n"
+        "[telegram]\napi_url = 'https://bots.example/canary-01'\n"
+        "webhook_url = 'https://us.example/canary-02'\nwebhook_secret = 'canary-03-canary-03'\n"
+        "[alerts]\nheartbeat_url = 'https://ping.example/canary-04'\n"
+        "[alerts.channels]\nops = 'slack://canary-05/canary-06'\n"
+        "[alerts.alertmanagers]\nops = 'https://u:canary-07@am.example'\n"
+        "[signing]\nremote_url = 'https://signer.example/canary-08'\n"
+        f"remote_address = '{ADDRESS}'\n"
+        "[chains.ethereum]\n"
+        "rpc_urls = ['https://a.example/v3/canary-09', 'https://b.example/?apikey=canary-10']\n"
+        "ws_urls = ['wss://canary-11:@a.example/v2']\n"
+        "relay_url = 'https://relay.example/canary-12'\n"
+        "[[chains.ethereum.aggregators]]\nkind = '0x'\nurl = 'https://c.example/canary-13'\n"
+        f"targets = ['{ADDRESS}']\n"
+    )
+
+    hidden = settings.secrets()
+    shown = str(masked(settings)) + str(lines(settings))
+
+    assert {f"canary-{n:02d}" for n in range(14)} - {"canary-03"} <= set(hidden)
+    assert not {"v3", "v2", "keeper", "apikey"} & set(hidden)
+    assert "canary" not in shown
+
+
+def test_a_url_of_any_spelling_is_shown_without_its_key(loaded: Load) -> None:
+    settings = loaded(
+        "[chains.ethereum]\n"
+        "rpc_urls = ['http://[::1]:8545/v2/canary-00', \"http://a.example/x'canary-01)canary-02\"]\n"
+    )
+
+    shown = str(masked(settings)) + str(lines(settings))
+
+    assert "http://[::1]:8545/***" in shown
+    assert "canary" not in shown
+
+
 # --- the documents --------------------------------------------------------------------------
 
 

@@ -22,8 +22,8 @@ from keeper.chain.aggregators import Kind
 from keeper.chain.http import retry_after_s
 from keeper.chain.urls import GuardedResolver, check_url, redact
 from keeper.errors import BadAnswer, ExecutionError
-from keeper.log import MASK
 from keeper.model import Address, Offer, Sought
+from keeper.secrecy import masked, secrets_of
 
 log = structlog.get_logger()
 
@@ -167,9 +167,8 @@ class Aggregator:
 
     def _words(self, body: bytes) -> str:
         """Some servers repeat what they were sent, the key too."""
-        text = body.decode("ascii", errors="replace")
-        if self._terms.key:
-            text = text.replace(self._terms.key, MASK)
+        secrets = {self._terms.key, *secrets_of(self._terms.url)}
+        text = masked(body.decode("ascii", errors="replace"), secrets)
         shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in text[:120])
         return shown or "no reason given"
 

@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -31,6 +30,7 @@ from keeper.chain.ipc import Ipc, TooLong
 from keeper.chain.urls import check_url, ipc_path, redact
 from keeper.chain.wire import Envelope, RpcFault, amount, clip
 from keeper.errors import BadAnswer, RpcError
+from keeper.secrecy import masked, secrets_of
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +83,7 @@ class Provider:
     ) -> None:
         """`chain_id`: verified before first use and after each failure; None never verifies."""
         self._url = check_url(url)
+        self._secrets = secrets_of(url)
         self.name: Final = redact(url)
         self._session = session
         path = ipc_path(url)
@@ -273,12 +274,7 @@ class Provider:
 
     def _scrub(self, text: str) -> str:
         """Return a node's own words, short, on one line, and without what is secret in our URL."""
-        parts = urlsplit(self._url)
-        secrets = [*parts.path.split("/"), parts.query, parts.username, parts.password]
-        for secret in secrets:
-            if secret and len(secret) >= 6:
-                text = text.replace(secret, "***")
-        return clip(text, 160).rstrip(".")
+        return clip(masked(text, self._secrets), 160).rstrip(".")
 
     async def _one(self, method: str, params: Sequence[Any], *, urgent: bool) -> Envelope:
         id_ = next(self._ids)

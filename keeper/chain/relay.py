@@ -18,6 +18,7 @@ from eth_utils.crypto import keccak
 from keeper.bodies import TooLong, whole
 from keeper.chain.urls import GuardedResolver, check_url, redact
 from keeper.errors import ConfigError, RpcError
+from keeper.secrecy import masked, secrets_of
 
 Method = Literal["eth_sendPrivateTransaction", "eth_sendBundle"]
 
@@ -67,7 +68,7 @@ class HttpRelay:
             params = {"tx": data, "maxBlockNumber": hex(after_block + KEPT_BLOCKS)}
         answer = await self._ask(self._method, params)
         if "error" in answer:
-            raise RpcError(f"{self.name} refused {self._method}: {_words(answer['error'])}.")
+            raise RpcError(f"{self.name} refused {self._method}: {self._words(answer['error'])}.")
 
     async def check(self) -> None:
         """Ask for something harmless: whatever is JSON-RPC will do.  Raises RpcError."""
@@ -102,7 +103,8 @@ class HttpRelay:
             raise RpcError(f"{self.name} answered something that is not JSON-RPC.")
         return answer
 
-
-def _words(error: object) -> str:
-    text = error.get("message") if isinstance(error, dict) else error
-    return "".join(c if c.isprintable() else "?" for c in str(text))[:120]
+    def _words(self, error: object) -> str:
+        """Some repeat what they were asked with, the key of the URL too."""
+        text = error.get("message") if isinstance(error, dict) else error
+        said = masked(str(text), secrets_of(self._url))
+        return "".join(c if c.isprintable() else "?" for c in said)[:120]

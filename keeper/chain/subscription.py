@@ -23,6 +23,7 @@ from keeper.chain.pushed import Pushed, opened, session
 from keeper.chain.urls import check_url, redact
 from keeper.errors import BadAnswer, ConfigError, RpcError
 from keeper.model import BlockRef, Hash
+from keeper.secrecy import masked, secrets_of
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +152,7 @@ class Subscription:
                         async with asyncio.timeout(None) as self._deadline:
                             await self._pass_on(socket, subscription)
                 except (RpcError, BadAnswer) as error:
-                    reason = str(error)
+                    reason = masked(str(error), secrets_of(url))
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     reason = getattr(error, "strerror", None) or type(error).__name__
                 finally:
@@ -190,7 +191,13 @@ class Subscription:
             await one._subscribe(socket, url)
 
     async def _verify(self, socket: Pushed, url: str) -> None:
-        answered = wire.amount(await _ask(socket, url, 1, "eth_chainId", []), "eth_chainId")
+        said = await _ask(socket, url, 1, "eth_chainId", [])
+        try:
+            answered = wire.amount(said, "eth_chainId")
+        except BadAnswer as error:
+            raise BadAnswer(
+                f"{redact(url)} answered eth_chainId with something that is no number."
+            ) from error
         if self._chain_id not in (None, answered):
             raise ConfigError(
                 f"{redact(url)} answers for chain {answered}, the configuration says "
@@ -231,9 +238,8 @@ async def _ask(socket: Pushed, url: str, id_: int, method: str, params: list[Any
             if message.id != id_:
                 continue
             if message.error is not None:
-                raise RpcError(
-                    f"{redact(url)} refused {method}: {wire.clip(message.error.message)}."
-                )
+                words = masked(message.error.message or "without a reason", secrets_of(url))
+                raise RpcError(f"{redact(url)} refused {method}: {wire.clip(words, 160)}.")
             return message.result
 
 

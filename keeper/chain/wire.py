@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from keeper.errors import BadAnswer
+from keeper.log import without_secrets
 from keeper.model import Address, BlockRef, Hash, Log, Receipt
 from keeper.units import Wei
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 _HEX: Final = frozenset(string.hexdigits)
 _UINT64_DIGITS: Final = 16
 _UINT256_DIGITS: Final = 64
+_LOOKED_AT: Final = 4096
+"""Characters of what a node said that are looked at for secrets: far more than are shown."""
 
 
 BlockTag = BlockRef | int | str
@@ -153,7 +156,7 @@ def address20(text: object, what: str) -> Address:
 
 def clip(value: object, most: int = 60) -> str:
     """Return `value` as one short line that is safe to show."""
-    text = value if isinstance(value, str) else repr(value)
+    text = without_secrets((value if isinstance(value, str) else repr(value))[:_LOOKED_AT])
     line = "".join(char if char.isprintable() else " " for char in text[: most + 1])
     return repr(line if len(line) <= most else line[:most] + "...")
 

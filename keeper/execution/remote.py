@@ -20,6 +20,7 @@ from keeper.errors import ConfigError, ExecutionError
 from keeper.execution.signer import checked
 from keeper.execution.transaction import UnsignedTx, with_signature
 from keeper.model import Address, Attempt
+from keeper.secrecy import masked, secrets_of
 
 Way = Literal["eth_signTransaction", "eth1_sign"]
 
@@ -69,7 +70,7 @@ class RemoteSigner:
             raise ExecutionError(f"{self._shown} answered something that is not JSON.") from error
         if not isinstance(answer, dict) or "result" not in answer:
             error_ = answer.get("error") if isinstance(answer, dict) else None
-            raise ExecutionError(f"{self._shown} refused to sign: {_words(error_)}.")
+            raise ExecutionError(f"{self._shown} refused to sign: {self._words(error_)}.")
         result = answer["result"]
         raw = result.get("raw") if isinstance(result, dict) else result
         return checked(self._bytes(str(raw)), tx, self.address)
@@ -90,7 +91,9 @@ class RemoteSigner:
                 f"{self._shown} did not answer ({type(error).__name__}): nothing was signed."
             ) from error
         if status != 200:
-            raise ExecutionError(f"{self._shown} refused to sign (HTTP {status}): {_words(said)}.")
+            raise ExecutionError(
+                f"{self._shown} refused to sign (HTTP {status}): {self._words(said)}."
+            )
         return said
 
     def _bytes(self, text: str) -> bytes:
@@ -98,6 +101,12 @@ class RemoteSigner:
             return bytes.fromhex(text.strip().strip('"').removeprefix("0x"))
         except ValueError as error:
             raise ExecutionError(f"{self._shown} answered something that is not hex.") from error
+
+    def _words(self, error: object) -> str:
+        """Some repeat what they were asked with, the secrets of the URL too."""
+        text = error.get("message") if isinstance(error, dict) else error
+        said = masked(str(text), secrets_of(self._url))
+        return "".join(c if c.isprintable() else "?" for c in said)[:120] or "no reason given"
 
     def __repr__(self) -> str:
         """Name the address; the URL may hold a secret."""
@@ -117,8 +126,3 @@ def _fields(tx: UnsignedTx, sender: Address) -> dict[str, str]:
         "chainId": hex(tx.chain_id),
         "type": "0x2",
     }
-
-
-def _words(error: object) -> str:
-    text = error.get("message") if isinstance(error, dict) else error
-    return "".join(c if c.isprintable() else "?" for c in str(text))[:120] or "no reason given"

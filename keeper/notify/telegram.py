@@ -40,6 +40,7 @@ from telegram.request import HTTPXRequest
 from keeper.alerts.render import clip
 from keeper.errors import ConfigError, DeliveryError
 from keeper.model import Message, Severity
+from keeper.secrecy import masked, secrets_of
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ class TelegramApi:
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._token = token
+        self._secrets = {token, token.partition(":")[2], *secrets_of(api_url)}
         self._requests = (
             HTTPXRequest(connection_pool_size=2, read_timeout=TIMEOUT_S, connect_timeout=TIMEOUT_S),
             HTTPXRequest(
@@ -97,8 +99,8 @@ class TelegramApi:
             await request.shutdown()
 
     def redact(self, text: str) -> str:
-        """Return `text` without the token."""
-        return text.replace(self._token, "***").replace(self._token.partition(":")[2], "***")
+        """Return `text` without the token and the secrets of the URL."""
+        return masked(text, self._secrets)
 
     @property
     def bot_id(self) -> int:

@@ -17,7 +17,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from keeper.log import MASK, redact_url
+from keeper.log import redact_url
+from keeper.secrecy import MASK, secrets_of
+from keeper.secrecy import masked as without
 from keeper.settings.acting import Protect
 from keeper.settings.chains import Chain
 from keeper.settings.people import WatchEntry
@@ -204,13 +206,14 @@ def masked(settings: Settings) -> dict[str, Any]:
     for chain in document["chains"].values():
         del chain["name"]
         for key in ("rpc_urls", "ws_urls"):
-            chain[key] = [redact_url(url) for url in chain[key]]
+            chain[key] = [_of_url(url) for url in chain[key]]
         for key in ("relay_url", "relay_auth_key"):
             chain[key] = MASK if chain[key] is not None else None
         for each in chain["aggregators"]:
-            each["url"] = None if each["url"] is None else redact_url(each["url"])
-    document["database"]["url"] = redact_url(document["database"]["url"])
-    document["telegram"]["api_url"] = redact_url(document["telegram"]["api_url"])
+            each["url"] = None if each["url"] is None else _of_url(each["url"])
+    document["database"]["url"] = _of_url(document["database"]["url"])
+    for key in ("api_url", "webhook_url"):
+        document["telegram"][key] = _of_url(document["telegram"][key])
     for section, key in (
         ("telegram", "token"),
         ("signing", "private_key"),
@@ -220,6 +223,10 @@ def masked(settings: Settings) -> dict[str, Any]:
         secret: SecretStr | None = getattr(getattr(settings, section), key)
         document[section][key] = MASK if secret is not None else None
     return document
+
+
+def _of_url(url: str) -> str:
+    return redact_url(without(url, secrets_of(url)))
 
 
 def _walk(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from keeper.errors import ConfigError
 from keeper.model import Rule, Watch
+from keeper.secrecy import secrets_of
 from keeper.settings.acting import Liquidate, Protect, Signing
 from keeper.settings.chains import Chain
 from keeper.settings.oracles import Oracles, References
@@ -200,7 +201,7 @@ class Settings(BaseSettings):
         return tuple(found)
 
     def secrets(self) -> tuple[str, ...]:
-        """Every value that must never be printed: for the log's redactor."""
+        """Every value that must never be printed, parts of URLs too: for the log's redactor."""
         hidden = (
             self.telegram.token,
             self.telegram.webhook_secret,
@@ -213,7 +214,12 @@ class Settings(BaseSettings):
             *(chain.relay_url for chain in self.chains.values()),
             *(chain.relay_auth_key for chain in self.chains.values()),
         )
-        return tuple(secret.get_secret_value() for secret in hidden if secret is not None)
+        whole = [secret.get_secret_value() for secret in hidden if secret is not None]
+        urls = [*whole, self.database.url, self.telegram.api_url, self.telegram.webhook_url]
+        for chain in self.chains.values():
+            urls += [*chain.rpc_urls, *chain.ws_urls, *(each.where for each in chain.aggregators)]
+        parts = (part for url in urls for part in sorted(secrets_of(url)))
+        return tuple(dict.fromkeys((*whole, *parts)))
 
     def with_sources(self, sources: Mapping[str, str]) -> Self:
         """Remember where each value came from; for `load`."""

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from keeper.errors import ConfigError, JournalError
+from keeper.secrecy import masked, secrets_of
 from keeper.store.direct import DRIVER_ERRORS, Direct, Given, Line, PostgresLine, SqliteLine
 from keeper.store.files import prepare
 from keeper.store.location import DEFAULT, Location, PostgresServer, SqliteFile, location
@@ -212,8 +213,9 @@ class Database:
         cause = getattr(error, "orig", None) or error
         said = str(cause).partition("\n")[0].strip() or type(cause).__name__
         said = said.rpartition(">: ")[2]  # asyncpg's class name, which SQLAlchemy puts in front
-        secret = self.where.secret if isinstance(self.where, PostgresServer) else ""
-        return (said.replace(secret, "***") if secret else said)[:200]
+        if isinstance(self.where, PostgresServer):
+            said = masked(said, {self.where.secret, *secrets_of(self.where.dsn)})
+        return said[:200]
 
     async def _start(self) -> None:
         try:

@@ -285,6 +285,18 @@ async def test_requests_beyond_the_rate_are_not_made() -> None:
     assert len(asked) == 1
 
 
+async def test_a_server_that_repeats_the_key_in_its_url_does_not_get_it_printed() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=403, text=f"no access: {request.path}")
+
+    async with (
+        serving(answer) as url,
+        Aggregator(ZeroEx(), terms(f"{url}/v2/s3cr3t-too")) as source,
+    ):
+        with pytest.raises(ExecutionError, match=r"no access: /v2/\*\*\*/swap"):
+            await source.offer(SOUGHT)
+
+
 async def test_a_server_that_repeats_the_key_does_not_get_it_printed() -> None:
     async def answer(request: web.Request) -> web.Response:
         # cut in the middle of the key, were it cut first

@@ -82,6 +82,7 @@ async def test_it_is_told_the_bytes_and_the_blocks_by_whom_it_knows(
     ("answer", "words"),
     [
         (web.json_response({"error": {"message": "nonce\ntoo low"}}), "refused .*nonce\\?too low"),
+        (web.json_response({"error": {"message": "no KEYKEYKEY"}}), r"refused .*: no \*\*\*\."),
         (web.Response(text="<html>"), "not JSON"),
         (web.Response(text="[" * 60_000), "not JSON"),
         (web.Response(text="1" * 70_000), "more than 65,536 bytes"),

@@ -474,8 +474,28 @@ async def test_the_nodes_own_words_do_not_show_the_key() -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "place", ["http://{host}/v3/{key}", "http://{host}/rpc?apikey={key}", "http://u:{key}@{host}/"]
+)
+async def test_the_key_is_taken_out_of_a_nodes_words_wherever_it_is_in_the_url(place: str) -> None:
+    key = "CANARY%2F0123456789"
+    async with Node() as node:
+        url = place.format(host=f"127.0.0.1:{node.port}", key=key)
+        async with await Rpc.open([url], 31337, limits=QUICK, attempts=1) as rpc:
+            for form in (key, "canary/0123456789"):
+                words = f"project {form} of mainnet is out of credits"
+                node.answers["eth_getBalance"] = refusing(words)
+
+                with pytest.raises(RpcError, match=r"project \*\*\* of mainnet is out of credits"):
+                    await rpc.balance(SOMEONE)
+
+
 def _refuse(code: int, message: str, data: str | None = None) -> Any:
     raise Refusal(code, message, data)
+
+
+def refusing(message: str) -> standin.Answer:
+    return lambda _: _refuse(-32000, message)
 
 
 def test_block_refs_pin_by_hash() -> None:

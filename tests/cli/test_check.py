@@ -1,6 +1,10 @@
 """``keeper check`` looks at everything, whatever failed before."""
 
+import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from keeper.execution.keystore import create_keystore
 from tests.cli.calling import Keeper, html, of_chain, serving, toml
@@ -37,6 +41,25 @@ def test_each_failure_says_what_to_do_and_keeps_the_key_of_the_url(
         "said": "answered eth_chainId with HTML.",
         "remedy": "correct rpc_urls of the chain, or wait for the node",
     }
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("place", ["/v3/{key}", "/rpc?apikey={key}", "/rpc?network=mainnet&{key}"])
+def test_a_node_that_repeats_the_key_of_its_url_does_not_get_it_printed(
+    cli: Keeper, tmp_path: Path, command: str, place: str
+) -> None:
+    key = "CANARY0123456789abcdef"
+
+    def refuses(request: dict[str, Any]) -> bytes:
+        error = {"code": -32000, "message": f"project {key} is out of credits"}
+        return json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}).encode()
+
+    with serving(refuses) as url:
+        cli.config.write_text(toml(tmp_path, url + place.format(key=key)), encoding="utf-8")
+        said = cli(command)
+
+    assert "project *** is out of credits" in said.out + said.err
+    assert "CANARY" not in said.out + said.err
 
 
 def test_a_database_that_cannot_be_opened_fails_the_check(cli: Keeper, tmp_path: Path) -> None:

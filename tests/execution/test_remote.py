@@ -155,6 +155,15 @@ async def test_a_refusal_is_told_in_its_words() -> None:
             await signer(there, "eth_signTransaction").sign(TX)
 
 
+async def test_the_secret_of_the_url_is_taken_out_of_a_refusal() -> None:
+    async with standing_in() as there:
+        body = json.dumps({"error": {"code": -32000, "message": "who is hunter22"}})
+        there.spoil = lambda _: web.Response(text=body)
+        there.url = there.url.replace("http://", "http://keeper:hunter22@")
+        with pytest.raises(ExecutionError, match=r"who is \*\*\*"):
+            await signer(there, "eth_signTransaction").sign(TX)
+
+
 async def test_one_that_is_silent_or_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TIMEOUT_S", 0.1)
     nobody = RemoteSigner("http://127.0.0.1:9/key", SIGNER.address, way="eth_signTransaction")
