@@ -8,6 +8,7 @@ a half-open socket looks connected.
 
 import asyncio
 import itertools
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 ANNOUNCED_MOST: Final = 1024
 RECONNECT_FIRST_S: Final = 0.1
 RECONNECT_MOST_S: Final = 10.0
+LASTING_S: Final = 10.0
+"""A subscription that ended sooner did not last: the next attempt waits twice as long."""
 ANSWER_TIMEOUT_S: Final = 5.0
 
 
@@ -134,33 +137,50 @@ class Subscription:
         self._mailbox = mailbox
         self._note = note
         self._deadline: asyncio.Timeout | None = None
+        self._lasts_from = math.inf
+        self._said_connected = False
         self.connected = False
         """Subscribed, as far as the socket knows."""
 
     async def run(self) -> None:
-        """Connect, subscribe, pass heads on, and begin again with a pause after each failure."""
-        pause_s = RECONNECT_FIRST_S
+        """Connect, subscribe, pass heads on, and begin again after a pause.
+
+        The pause doubles while no subscription lasts, whether the node refuses it or ends it.
+        """
+        losses = 0
         async with session() as over:
             for url in itertools.cycle(self._urls):
-                reason = "closed by the node"
-                try:
-                    async with opened(over, url) as socket:
-                        subscription = await self._subscribe(socket, url)
-                        self.connected = True
-                        log.info("ws.connected", node=redact(url))
-                        pause_s = RECONNECT_FIRST_S
-                        async with asyncio.timeout(None) as self._deadline:
-                            await self._pass_on(socket, subscription)
-                except (RpcError, BadAnswer) as error:
-                    reason = masked(str(error), secrets_of(url))
-                except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    reason = getattr(error, "strerror", None) or type(error).__name__
-                finally:
-                    self.connected = False
-                    self._deadline = None
-                log.warning("ws.lost", node=redact(url), reason=reason, retry_s=pause_s)
+                reason = await self._hold(over, url)
+                losses = 1 if time.monotonic() >= self._lasts_from else losses + 1
+                pause_s = min(RECONNECT_MOST_S, RECONNECT_FIRST_S * 2 ** min(losses - 1, 16))
+                if losses.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ... in a row
+                    self._said_connected = False
+                    log.warning(
+                        "ws.lost", node=redact(url), reason=reason, retry_s=pause_s, times=losses
+                    )
                 await asyncio.sleep(pause_s)
-                pause_s = min(RECONNECT_MOST_S, pause_s * 2)
+
+    async def _hold(self, over: aiohttp.ClientSession, url: str) -> str:
+        """Subscribe and pass heads on while it lasts.  Return what ended it, in words."""
+        self._lasts_from = math.inf
+        try:
+            async with opened(over, url) as socket:
+                subscription = await self._subscribe(socket, url)
+                self.connected = True
+                self._lasts_from = time.monotonic() + LASTING_S
+                if not self._said_connected:
+                    self._said_connected = True
+                    log.info("ws.connected", node=redact(url))
+                async with asyncio.timeout(None) as self._deadline:
+                    await self._pass_on(socket, subscription)
+        except (RpcError, BadAnswer) as error:
+            return masked(str(error), secrets_of(url))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return getattr(error, "strerror", None) or type(error).__name__
+        finally:
+            self.connected = False
+            self._deadline = None
+        return "closed by the node"
 
     def drop(self) -> None:
         """Give the present socket up: it looks alive and brings nothing."""
