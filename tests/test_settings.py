@@ -210,6 +210,10 @@ def test_a_watch_without_a_chat_is_heard_by_every_operator(loaded: Load) -> None
             "must not point at 169.254.169.254, where clouds hand out credentials",
         ),
         (
+            '[chains.ethereum]\nrpc_urls = ["http://[64:ff9b::a9fe:a9fe]/latest"]\n',
+            "must not point at 64:ff9b::a9fe:a9fe, where clouds hand out credentials",
+        ),
+        (
             ETHEREUM + 'markets = ["aave-v3-etherum"]\n',
             "'aave-v3-etherum', which is no known market, did you mean 'aave-v3-ethereum'?",
         ),

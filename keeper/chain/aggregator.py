@@ -20,7 +20,7 @@ from asyncio_throttle.throttler import Throttler
 from keeper.bodies import TooLong, whole
 from keeper.chain.aggregators import Kind
 from keeper.chain.http import retry_after_s
-from keeper.chain.urls import GuardedResolver, check_url, redact
+from keeper.chain.urls import check_url, guarded, redact
 from keeper.errors import BadAnswer, ExecutionError
 from keeper.model import Address, Offer, Sought
 from keeper.secrecy import masked, secrets_of
@@ -70,7 +70,7 @@ class Aggregator:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=GuardedResolver()),
+            connector=guarded(),
             timeout=aiohttp.ClientTimeout(total=None),  # all of `offer` has one
             auto_decompress=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},

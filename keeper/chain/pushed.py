@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from keeper.chain.urls import GuardedResolver, ipc_path
+from keeper.chain.urls import guarded, ipc_path
 
 MESSAGE_CAP_BYTES: Final = 4 * 1024 * 1024
 OPEN_TIMEOUT_S: Final = 5.0
@@ -40,7 +40,22 @@ class Pushed(Protocol):
 
 def session() -> aiohttp.ClientSession:
     """Return a session for `opened`; to be closed."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=GuardedResolver()))
+    no_redirects = aiohttp.TraceConfig()
+    no_redirects.on_request_redirect.append(_refuse)
+    return aiohttp.ClientSession(connector=guarded(), trace_configs=[no_redirects])
+
+
+async def _refuse(
+    _session: aiohttp.ClientSession, _context: object, told: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """Raise for a redirect, which `ws_connect` would follow: to another host, with our key."""
+    raise aiohttp.WSServerHandshakeError(
+        told.response.request_info,
+        told.response.history,
+        status=told.response.status,
+        message="redirects elsewhere",
+        headers=told.response.headers,
+    )
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
 from keeper.bodies import TooLong, whole
-from keeper.chain.urls import GuardedResolver, check_url, redact
+from keeper.chain.urls import check_url, guarded, redact
 from keeper.errors import ConfigError, RpcError
 from keeper.secrecy import masked, secrets_of
 
@@ -47,7 +47,7 @@ class HttpRelay:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=GuardedResolver()),
+            connector=guarded(),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
         )
         return self

@@ -32,7 +32,7 @@ from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider, Request
 from keeper.chain.race import is_final
 from keeper.chain.state import StateReads
 from keeper.chain.turns import Turns
-from keeper.chain.urls import GuardedResolver, check_url
+from keeper.chain.urls import check_url, guarded
 from keeper.chain.wire import BlockTag
 from keeper.errors import BadAnswer, ConfigError, ObservationError, RpcError
 from keeper.model import BlockRef, Hash, Receipt
@@ -104,9 +104,7 @@ class Rpc(StateReads):
             raise ConfigError("No RPC URL is configured: set rpc_urls of the chain.")
         for url in urls:
             check_url(url)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=GuardedResolver(), limit_per_host=16)
-        )
+        session = aiohttp.ClientSession(connector=guarded(limit_per_host=16))
         counts: Counter[str] = Counter()
         providers = [
             Provider(url, session, limits=limits, chain_id=chain_id, counts=counts) for url in urls

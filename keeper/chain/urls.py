@@ -5,31 +5,21 @@
     ipc:///path/geth.ipc            JSON-RPC and new heads over a Unix socket of this machine
 
 A provider's key is usually in the path, the query or the user part of its URL, so only scheme and
-host are ever printed.  Addresses that cloud machines serve credentials from are refused, as
-written and again after a name was resolved.
+host are ever printed.  Addresses that cloud machines serve credentials from are refused: as
+written, after a name was resolved, and when a connection is about to be opened.
 """
 
-import ipaddress
+import errno
 import socket
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
 from keeper.errors import ConfigError
-
-METADATA_HOSTS: Final = frozenset(
-    {"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
-)
-"""Names under which clouds serve credentials."""
-
-METADATA_ADDRESSES: Final = frozenset(
-    ipaddress.ip_address(text)
-    for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
-)
-"""Those that are not link-local: Alibaba, Azure, Oracle, AWS and Google over IPv6."""
-
+from keeper.metadata import is_metadata_address, is_metadata_host
 
 IPC: Final = "ipc://"
 
@@ -57,17 +47,6 @@ def redact(url: str) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
-def is_metadata_address(text: str) -> bool:
-    """Tell whether `text` is an IP address that clouds serve credentials from."""
-    try:
-        address = ipaddress.ip_address(text.split("%", 1)[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_link_local or address in METADATA_ADDRESSES
-
-
 def check_url(url: str, *, schemes: tuple[str, ...] = ("http", "https", "ipc")) -> str:
     """Return `url` if a node may be asked there.
 
@@ -85,7 +64,7 @@ def check_url(url: str, *, schemes: tuple[str, ...] = ("http", "https", "ipc")) 
         raise ConfigError(f"An RPC URL is malformed: write it as {wanted}HOST[:PORT].") from error
     if parts.scheme not in schemes or not host:
         raise ConfigError(f"The RPC URL {redact(url)} is not usable here: it must be {wanted}HOST.")
-    if host.rstrip(".").lower() in METADATA_HOSTS or is_metadata_address(host):
+    if is_metadata_host(host):
         raise ConfigError(
             f"The RPC URL {redact(url)} is a cloud metadata address: give the address of a node."
         )
@@ -103,9 +82,29 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the addresses of `host`.  Raises OSError for a refused one."""
         results = await self._inner.resolve(host, port, family)
-        if any(is_metadata_address(result["host"]) for result in results):
-            raise OSError(f"{host} leads to a cloud metadata address")
+        for result in results:
+            _refuse_metadata(host, result["host"])
         return results
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def guarded(*, limit_per_host: int = 0) -> aiohttp.TCPConnector:
+    """Return a connector that opens nothing to a metadata address, however it was come by."""
+    return aiohttp.TCPConnector(
+        resolver=GuardedResolver(), socket_factory=_socket, limit_per_host=limit_per_host
+    )
+
+
+def _socket(where: aiohttp.AddrInfoType) -> socket.socket:
+    """Make a socket for one address, not connected yet.  Raises OSError for a refused one."""
+    family, kind, protocol, _, address = where
+    host = str(address[0])
+    _refuse_metadata(host, host)
+    return socket.socket(family, kind, protocol)
+
+
+def _refuse_metadata(host: str, address: str) -> None:
+    if is_metadata_address(address):
+        raise OSError(errno.EACCES, f"{host} leads to a cloud metadata address")

@@ -9,18 +9,14 @@ import re
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer, SecretStr
 
+from keeper.metadata import is_metadata_host
 from keeper.model import Address
 from keeper.units import Base, Wad, Wei
-
-METADATA_HOSTS: Final = frozenset(
-    {"169.254.169.254", "fd00:ec2::254", "100.100.100.200", "metadata.google.internal"}
-)
-"""Where clouds hand out credentials: never an RPC node."""
 
 
 def exact(value: object, decimals: int) -> int:
@@ -104,16 +100,9 @@ def _node_url(value: object, schemes: tuple[str, ...]) -> str:
         allowed = " or ".join(f"{scheme}://" for scheme in schemes)
         said = f"{parts.scheme}://" if parts.scheme and "://" in text else "something else"
         raise ValueError(f"must be a URL starting with {allowed}, not {said}")
-    if host.lower() in METADATA_HOSTS or _is_link_local(host):
+    if is_metadata_host(host):
         raise ValueError(f"must not point at {host}, where clouds hand out credentials")
     return text
-
-
-def _is_link_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_link_local
-    except ValueError:
-        return False
 
 
 def _several(value: object) -> object:

@@ -113,3 +113,22 @@ async def test_the_key_is_not_shown_where_a_websocket_says_it_for_a_number() -> 
             await Subscription.prove(node.ws_url, 31337)
 
         assert "SECRETKEY" not in str(caught.value)
+
+
+async def test_a_websocket_that_redirects_is_not_followed() -> None:
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(text="secret")
+
+    async with server(elsewhere) as there:
+
+        async def redirects(_: web.Request) -> web.Response:
+            raise web.HTTPFound(f"http://{there}/internal/admin")
+
+        async with server(redirects) as at:
+            with pytest.raises(RpcError):
+                await Subscription.prove(f"ws://{at}/key", 31337)
+
+    assert asked == []

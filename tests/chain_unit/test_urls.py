@@ -5,8 +5,10 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from keeper.chain.urls import GuardedResolver, check_url, is_metadata_address, redact
+from keeper.chain import urls
+from keeper.chain.urls import GuardedResolver, check_url, redact
 from keeper.errors import ConfigError
+from keeper.metadata import is_metadata_address
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,76 @@ def test_an_unusable_url_is_refused_without_showing_its_path(url: str) -> None:
 
     assert "passwd" not in str(caught.value)
     assert "meta-data" not in str(caught.value)
+
+
+SPELLINGS = (
+    "169.254.169.254",
+    "\u2460\u2465\u2468.254.169.254",  # circled digits
+    "\uff11\uff16\uff19.254.169.254",  # full-width digits
+    "169\u3002254\u3002169\u3002254",  # ideographic full stops
+    "169\uff61254\uff0e169.254",  # half-width and full-width ones
+    "169.254.\u00ad169.254.",  # a soft hyphen
+    "169.254.169%2e254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "[::ffff:169.254.169.254]",
+    "[::ffff:0:169.254.169.254]",
+    "[::169.254.169.254]",
+    "[64:ff9b::a9fe:a9fe]",  # NAT64
+    "[64:ff9b:1::a9fe:a9fe]",
+    "[64:ff9b:1:a9fe:00a9:fe00::]",
+    "[2001:db8:0:1:a9:fea9:fe00:0]",  # a translator's own prefix
+    "[2002:a9fe:a9fe::1]",  # 6to4
+    "[2001:0:a9fe:a9fe::]",  # Teredo: the server, and who is behind it, inverted
+    "[2001::5601:5601]",
+    "[fe80::5efe:a9fe:a9fe]",
+    "[2001:db8::5efe:a9fe:a9fe]",  # ISATAP
+    "[fd00:ec2::254]",
+    "169.254.170.2",
+    "[64:ff9b::6464:64c8]",
+    "\uff2detadata.google.internal",
+)
+"""Of metadata addresses."""
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_a_metadata_address_is_refused_however_it_is_spelt(host: str) -> None:
+    for url in (f"http://{host}/latest", f"https://u:p@{host}:8545/"):
+        with pytest.raises(ConfigError, match="is a cloud metadata address"):
+            check_url(url)
+    with pytest.raises(ConfigError, match="is a cloud metadata address"):
+        check_url(f"wss://{host}/", schemes=("ws", "wss"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.7",
+        "127.1",
+        "2130706433",
+        "[::1]",
+        "[2001:db8::a9fe:1]",
+        "[2606:4700::6810:84e5]",
+        "[64:ff9b::c000:201]",
+        "b\u00fccher.example",
+        "169.254.169.254.example",
+        "metadata.example.com",
+    ],
+)
+def test_addresses_and_names_of_nodes_are_no_metadata_addresses(host: str) -> None:
+    assert check_url(f"http://{host}:8545/") == f"http://{host}:8545/"
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"])
+def test_no_socket_is_made_for_a_metadata_address(address: str) -> None:
+    v6 = ":" in address
+    where = (address, 80, 0, 0) if v6 else (address, 80)
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+
+    with pytest.raises(OSError, match="leads to a cloud metadata address"):
+        urls._socket((family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", where))
 
 
 def test_a_socket_of_this_machine_is_taken_for_requests_by_its_whole_path() -> None:
