@@ -20,7 +20,8 @@ MESSAGE_CAP_BYTES: Final = 4 * 1024 * 1024
 OPEN_TIMEOUT_S: Final = 5.0
 CHUNK_BYTES: Final = 64 * 1024
 _SPACE: Final = " \t\r\n"
-_DECODER: Final = json.JSONDecoder()
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+"""Says where a value ends, and makes no number of its digits: Python refuses more than 4,300."""
 
 
 class Pushed(Protocol):
@@ -125,7 +126,7 @@ class _UnixSocket:
             raise OSError(None, "said what is no JSON-RPC")
         try:
             _, end = _DECODER.raw_decode(self._rest)
-        except (json.JSONDecodeError, RecursionError):  # nonsense grows until the cap
+        except (ValueError, RecursionError):  # nonsense grows until the cap
             return None
         text, self._rest = self._rest[:end], self._rest[end:]
         return text

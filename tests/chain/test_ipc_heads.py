@@ -20,6 +20,7 @@ from keeper.chain.subscription import Mailbox, Subscription
 from keeper.errors import ConfigError
 from keeper.model import BlockRef
 from tests.chain.test_ipc import QUICK
+from tests.chain_unit import standin
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil
 from tests.faults.rig import until
 
@@ -217,6 +218,26 @@ async def test_heads_that_come_in_pieces_and_without_line_feeds_are_told_apart(
         await asyncio.gather(task, return_exceptions=True)
 
     assert noted == ["0x4", "0x5", "0x6"]
+
+
+async def test_a_number_of_any_length_is_passed_over_where_nobody_reads_it(tmp_path: Path) -> None:
+    block = standin.Chain(5).head
+    digits = b"9" * 5_000
+    head = {"subscription": "0x1", "result": standin.header(block)}
+    says = (
+        b'{"jsonrpc":"2.0","method":"x","blobGas":%b,"excess":%b.0e%b}' % (digits, digits, digits),
+        json.dumps({"jsonrpc": "2.0", "method": "eth_subscription", "params": head}).encode(),
+    )
+    mailbox = Mailbox()
+    async with socket(tmp_path / "long.ipc", says) as url:
+        task = asyncio.create_task(Subscription([url], 31337, mailbox).run())
+        task.add_done_callback(mailbox.ended)
+        async with asyncio.timeout(5):
+            found = await mailbox.take()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert found.block.hash == block.hash
 
 
 @pytest.mark.parametrize(
