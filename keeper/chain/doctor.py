@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-import aiohttp
 import msgspec
 
 from keeper.chain import lens, multicall, wire
@@ -168,7 +167,8 @@ def _questions(head: BlockRef) -> tuple[_Question, ...]:
 async def _ask(rpc: Rpc, question: _Question, complaints: list[list[Finding]]) -> None:
     answers = await rpc.each(question.method, question.params, _anything)
     for index, answer in enumerate(answers):
-        if not isinstance(answer, RpcError) or isinstance(answer, NoAnswer):
+        said_no = isinstance(answer, RpcError) and not isinstance(answer, NoAnswer)
+        if not said_no and answer is not None:  # null is a no as well
             continue
         complaints[index].append(
             Finding(node=rpc.names[index], grade=question.grade, says=question.cost)
@@ -241,7 +241,7 @@ async def _sockets(rpc: Rpc, ws_urls: Sequence[str], block_time_s: float) -> lis
         grade, says = Grade.OK, "pushes heads"
         try:
             await Subscription.prove(url, rpc.expected_chain_id)
-        except (KeeperError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except KeeperError as error:
             grade, says = Grade.WARNING, f"{error} Heads come from another one, or are polled."
         found.append(Finding(node=redact(url), grade=grade, says=says))
     return found

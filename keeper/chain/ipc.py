@@ -9,16 +9,32 @@ A subscription has a connection of its own: `keeper.chain.pushed`.
 """
 
 import asyncio
+import errno
+import os
+import sys
 from collections import deque
 from typing import Final
 
 import msgspec
 
 CHUNK_BYTES: Final = 256 * 1024
+PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
+"""The longest path of a socket: the system takes 108 or 104 bytes with the one that ends it."""
 IDLE_MOST: Final = 8
 """Connections kept open for the next requests."""
 
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connected(path: str) -> _Connection:
+    """Connect to the socket at `path`.  Raises OSError, with the reason in words."""
+    length = len(os.fsencode(path))
+    if length > PATH_BYTES:
+        raise OSError(
+            errno.ENAMETOOLONG,
+            f"its path has {length} bytes, and a Unix socket's has {PATH_BYTES} at the most",
+        )
+    return await asyncio.open_unix_connection(path)
 
 
 class TooLong(Exception):  # noqa: N818 - it reads as what it is
@@ -66,7 +82,7 @@ class Ipc:
             if not reader.at_eof() and not writer.is_closing():
                 return reader, writer
             writer.close()
-        return await asyncio.open_unix_connection(self._path)
+        return await connected(self._path)
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         found = bytearray()

@@ -10,10 +10,12 @@ import codecs
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Final, Protocol
 
 import aiohttp
 
+from keeper.chain.ipc import connected
 from keeper.chain.urls import guarded, ipc_path
 
 MESSAGE_CAP_BYTES: Final = 4 * 1024 * 1024
@@ -67,7 +69,7 @@ async def opened(over: aiohttp.ClientSession, url: str) -> AsyncIterator[Pushed]
     """
     if (path := ipc_path(url)) is not None:
         async with asyncio.timeout(OPEN_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(path)
+            reader, writer = await connected(path)
         try:
             yield _UnixSocket(reader, writer)
         finally:
@@ -82,6 +84,37 @@ async def opened(over: aiohttp.ClientSession, url: str) -> AsyncIterator[Pushed]
         )
     async with socket:
         yield _WebSocket(socket)
+
+
+def why(error: Exception) -> str:
+    """Return what kept a connection from being opened: the end of a sentence about the node."""
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return _refused(error.status, error.message)
+    if isinstance(error, TimeoutError) and not error.strerror:
+        return f"did not answer within {OPEN_TIMEOUT_S:g} s"
+    return f"cannot be reached ({reason_of(error)})"
+
+
+def reason_of(error: Exception) -> str:
+    """Return the system's words for an error, or else its name."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _refused(status: int, message: str) -> str:
+    """Return what the HTTP status means that came instead of a WebSocket."""
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return f"refuses the key of its URL (HTTP status {status})"
+        case HTTPStatus.NOT_FOUND:
+            return f"has no WebSocket at the path of its URL (HTTP status {status})"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return f"asks to be called less often ({status})"
+        case HTTPStatus.SWITCHING_PROTOCOLS:
+            return f"does not open the WebSocket as it should ({message})"
+        case _ if 300 <= status < 400:
+            return f"redirects elsewhere (HTTP status {status}), which is not followed"
+        case _:
+            return f"opens no WebSocket (HTTP status {status})"
 
 
 class _WebSocket:

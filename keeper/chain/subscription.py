@@ -11,7 +11,8 @@ import itertools
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -20,7 +21,7 @@ import msgspec
 import structlog
 
 from keeper.chain import wire
-from keeper.chain.pushed import Pushed, opened, session
+from keeper.chain.pushed import Pushed, opened, reason_of, session, why
 from keeper.chain.urls import check_url, redact
 from keeper.errors import BadAnswer, ConfigError, RpcError
 from keeper.model import BlockRef, Hash
@@ -176,7 +177,10 @@ class Subscription:
         except (RpcError, BadAnswer) as error:
             return masked(str(error), secrets_of(url))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return getattr(error, "strerror", None) or type(error).__name__
+            if self._deadline is not None and self._deadline.expired():
+                return "silent while blocks were made"
+            subscribed = self._lasts_from != math.inf
+            return reason_of(error) if subscribed else why(error)
         finally:
             self.connected = False
             self._deadline = None
@@ -193,21 +197,16 @@ class Subscription:
 
         Raises ConfigError for another chain, RpcError for a URL that does not answer.
         """
-        async with session() as over:
-            for url in self._urls:
-                try:
-                    async with opened(over, url) as socket:
-                        await self._verify(socket, url)
-                except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    reason = getattr(error, "strerror", None) or type(error).__name__
-                    raise RpcError(f"{redact(url)} cannot be reached ({reason}).") from error
+        for url in self._urls:
+            async with _reached(url) as socket:
+                await self._verify(socket, url)
 
     @classmethod
     async def prove(cls, url: str, chain_id: int | None) -> None:
-        """Subscribe to heads once, and leave.  Raises what `check` raises, or RpcError."""
+        """Subscribe to heads once, and leave.  Raises what `check` raises, or BadAnswer."""
         one = cls([url], chain_id, Mailbox())
         await one.check()
-        async with session() as over, opened(over, url) as socket:
+        async with _reached(url) as socket:
             await one._subscribe(socket, url)
 
     async def _verify(self, socket: Pushed, url: str) -> None:
@@ -245,22 +244,42 @@ class Subscription:
                 self._mailbox.put(block)
 
 
+@asynccontextmanager
+async def _reached(url: str) -> AsyncIterator[Pushed]:
+    """Connect to `url`.  Raises RpcError, also for a connection that breaks."""
+    try:
+        async with session() as over, opened(over, url) as socket:
+            yield socket
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise RpcError(f"{redact(url)} {why(error)}.") from error
+
+
 async def _ask(socket: Pushed, url: str, id_: int, method: str, params: list[Any]) -> Any:
     """Return the result of one call on the socket, notifications in between left out."""
     request = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
-    await socket.send(msgspec.json.encode(request).decode())
-    async with asyncio.timeout(ANSWER_TIMEOUT_S):
-        while True:
-            text = await socket.receive()
-            if text is None:
-                raise RpcError(f"{redact(url)} closed the socket before it answered {method}.")
-            message = _decode(text)
-            if message.id != id_:
-                continue
-            if message.error is not None:
-                words = masked(message.error.message or "without a reason", secrets_of(url))
-                raise RpcError(f"{redact(url)} refused {method}: {wire.clip(words, 160)}.")
-            return message.result
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await socket.send(msgspec.json.encode(request).decode())
+            message = await _answer(socket, id_)
+    except TimeoutError as error:
+        raise RpcError(
+            f"{redact(url)} did not answer {method} within {ANSWER_TIMEOUT_S:g} s."
+        ) from error
+    if message is None:
+        raise RpcError(f"{redact(url)} closed the socket before it answered {method}.")
+    if message.error is not None:
+        words = masked(message.error.message or "without a reason", secrets_of(url))
+        raise RpcError(f"{redact(url)} refused {method}: {wire.clip(words, 160)}.")
+    return message.result
+
+
+async def _answer(socket: Pushed, id_: int) -> _Message | None:
+    """Return the message of this id; None where the node closes before it."""
+    while (text := await socket.receive()) is not None:
+        message = _decode(text)
+        if message.id == id_:
+            return message
+    return None
 
 
 def _decode(text: str) -> _Message:

@@ -15,6 +15,7 @@ from keeper.chain.heads import HeadFollower
 from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
+from keeper.chain.subscription import Subscription
 from keeper.errors import ConfigError, RpcError
 from keeper.model import Address, Call, Returned
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil
@@ -199,3 +200,15 @@ async def test_a_flood_is_cut_off_and_a_closed_socket_is_said(tmp_path: Path) ->
 async def test_a_socket_that_is_not_there_is_said_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(NoAnswer, match=r"ipc:///.*gone.ipc cannot be reached \('No such file"):
         await Rpc.open([f"ipc://{tmp_path}/gone.ipc"], 31337, limits=QUICK)
+
+
+async def test_a_path_that_is_too_long_for_a_socket_is_said_with_its_length() -> None:
+    url = "ipc:///tmp/" + "x" * 195 + "\u00fc"  # 5 + 195 + 2 bytes
+    words = (
+        r"cannot be reached \(.?its path has 202 bytes, and a Unix socket's has 10[37] at the most"
+    )
+
+    with pytest.raises(NoAnswer, match=words):
+        await Rpc.open([url], 31337, limits=QUICK, attempts=1)
+    with pytest.raises(RpcError, match=words):
+        await Subscription.prove(url, 31337)

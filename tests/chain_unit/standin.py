@@ -100,6 +100,8 @@ class Node:
             "eth_subscribe": lambda _: "0x5eed",
         }
         self.takes_batches = True
+        self.silent_about = ""
+        """A method that it gives no answer to over a WebSocket."""
         self.final: int | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -172,6 +174,8 @@ class Node:
                 break
             asked = json.loads(frame.data)
             self.seen.append((asked["method"], asked["params"]))
+            if asked["method"] == self.silent_about:
+                continue
             await socket.send_json(self._answer(asked))
             if asked["method"] == "eth_subscribe":
                 self.sockets.append(socket)

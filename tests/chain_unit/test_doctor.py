@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keeper.chain import subscription
 from keeper.chain.doctor import Finding, Grade, examine
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
@@ -114,6 +115,34 @@ async def test_what_a_node_cannot_do_is_said_with_its_cost(
 
         [complaint] = [finding for finding in found if finding.grade is not Grade.OK]
         assert (complaint.grade, complaint.says[: len(words)]) == (grade, words)
+
+
+async def test_a_node_that_answers_null_does_not_say_what_is_final() -> None:
+    async with able(Chain(21)) as node:
+        held = node.answers["eth_getBlockByNumber"]
+        node.answers["eth_getBlockByNumber"] = lambda asked: (
+            None if asked[0] == "finalized" else held(asked)
+        )
+
+        [complaint, _] = await told(node)
+
+        assert complaint.grade is Grade.WARNING
+        assert complaint.says.startswith("does not say what is final")
+
+
+async def test_a_websocket_that_is_silent_the_second_time_is_told_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "ANSWER_TIMEOUT_S", 0.05)
+    async with able(Chain(21)) as node:
+        node.silent_about = "eth_subscribe"
+
+        [*_, complaint] = await told(node)
+
+        assert complaint.says.endswith(
+            " did not answer eth_subscribe within 0.05 s. Heads come from another one, or are "
+            "polled."
+        )
 
 
 async def test_a_node_without_the_lens_is_read_through_multicall3_where_that_is() -> None:

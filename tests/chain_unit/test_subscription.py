@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from keeper.chain import subscription
+from keeper.chain import pushed, subscription
 from keeper.chain.subscription import Mailbox, Subscription
 from keeper.errors import BadAnswer, RpcError
 from tests.chain_unit.standin import Node, Refusal
@@ -132,3 +132,67 @@ async def test_a_websocket_that_redirects_is_not_followed() -> None:
                 await Subscription.prove(f"ws://{at}/key", 31337)
 
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (200, "opens no WebSocket (HTTP status 200)"),
+        (302, "redirects elsewhere (HTTP status 302), which is not followed"),
+        (401, "refuses the key of its URL (HTTP status 401)"),
+        (403, "refuses the key of its URL (HTTP status 403)"),
+        (404, "has no WebSocket at the path of its URL (HTTP status 404)"),
+        (429, "asks to be called less often (429)"),
+        (503, "opens no WebSocket (HTTP status 503)"),
+    ],
+)
+async def test_an_answer_that_is_no_websocket_is_told_with_its_status(
+    status: int, words: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": "/"} if status == 302 else None)
+
+    async with server(answer) as at:
+        with pytest.raises(RpcError) as caught:
+            await Subscription.prove(f"ws://{at}/SECRETKEY0123456789", 31337)
+        lost = await first_loss(f"ws://{at}/SECRETKEY0123456789")
+
+    assert str(caught.value) == f"ws://{at} {words}."
+    assert lost == words
+
+
+async def first_loss(url: str) -> str:
+    """Return why the first connection was lost."""
+    with capture_logs() as logs:
+        task = asyncio.create_task(Subscription([url], 31337, Mailbox()).run())
+        async with asyncio.timeout(5):
+            while not logs:  # noqa: ASYNC110 - nothing tells of a line of the log
+                await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return str(logs[0]["reason"])
+
+
+async def test_one_that_does_not_answer_is_told_with_what_it_was_asked_and_for_how_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(pushed, "OPEN_TIMEOUT_S", 0.05)
+
+    async def no_handshake(_: web.Request) -> web.Response:
+        await asyncio.sleep(1.0)
+        return web.Response()
+
+    async def no_word(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.receive()
+        return socket
+
+    async with server(no_handshake) as at:
+        with pytest.raises(RpcError, match=rf"ws://{at} did not answer within 0\.05 s\.$"):
+            await Subscription.prove(f"ws://{at}/", 31337)
+    async with server(no_word) as at:
+        with pytest.raises(RpcError, match=r"did not answer eth_chainId within 0\.05 s\.$"):
+            await Subscription.prove(f"ws://{at}/", 31337)
