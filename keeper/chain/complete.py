@@ -22,9 +22,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from keeper.chain import wire
 from keeper.chain.bloom import contradiction, has
-from keeper.chain.logs import lets_through
+from keeper.chain.logs import lets_through, receipt_logs
 from keeper.chain.provider import NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.errors import BadAnswer, ObservationError
@@ -167,24 +166,17 @@ class Completeness:
         if not self._receipts:
             return []
         try:
-            receipts = await self._rpc.call_as(
-                "eth_getBlockReceipts", [block.hash], list[wire.ReceiptLogs] | None
-            )
+            every = await receipt_logs(self._rpc, block)
         except NoAnswer:
             raise
         except ObservationError as error:
-            receipts, self._receipts = None, False
+            every, self._receipts = None, False
             self._cannot(str(error))
-        if receipts is None:
-            return []
         there = {one.log_index for one in logs}
-        every = (wire.log(one) for receipt in receipts for one in receipt.logs)
         return [
             one
-            for one in every
-            if one.block_hash == block.hash
-            and one.log_index not in there
-            and lets_through(self._wanted, one)
+            for one in every or ()
+            if one.log_index not in there and lets_through(self._wanted, one)
         ]
 
     def _cannot(self, reason: str) -> None:

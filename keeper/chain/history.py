@@ -30,7 +30,7 @@ from keeper.chain.bloom import contradiction
 from keeper.chain.complete import Check, Completeness
 from keeper.chain.logs import criteria, once
 from keeper.chain.provider import NoAnswer, Provider
-from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc
+from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc, malformed
 from keeper.chain.scan import LogPage, scan
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import Address, Log, LogFilter
@@ -278,21 +278,19 @@ class _Asker:
             raw = await node.ask("eth_getLogs", params)
             try:
                 answer = read_answer(raw)
+                _held_to(start, end, answer)
             except BadAnswer as error:
-                what = "answered eth_getLogs in a shape that is wrong"
-                raise node.failed(what) from error
+                raise malformed(node, "eth_getLogs", error) from error
             asked.append(node)
             return answer
 
         attempts = None if start == end else 1
         answer = await self._rpc.ask(ask, attempts=attempts, hedge_s=HISTORY_HEDGE_S)
-        self._held_to(start, end, answer)
         if not self._compare:
             return await self._completed(start, end, answer)
         try:
             other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S)
-            self._held_to(start, end, other)
-        except (NoAnswer, BadAnswer) as error:
+        except NoAnswer as error:
             self._say(start, end, error)
             return await self._completed(start, end, answer)
         except RpcError as refusal:
@@ -316,14 +314,6 @@ class _Asker:
         if not self._said:
             log.info("history.not_compared", first=start, last=end, reason=str(error))
             self._said = True
-
-    def _held_to(self, start: int, end: int, answer: Answer) -> None:
-        if answer.count and not start <= answer.lowest <= answer.highest <= end:
-            outside = answer.lowest if answer.lowest < start else answer.highest
-            raise BadAnswer(
-                f"{self._rpc.names[0]} answered the logs of blocks {start:,} to {end:,} with one "
-                f"of block {outside:,}."
-            )
 
     async def _together(self, answer: Answer, other: Answer) -> Answer:
         """Return whatever either has, less what the header of its block contradicts."""
@@ -350,6 +340,15 @@ class _Asker:
                 refused=len(refused),
             )
         return _of_logs(tuple(sorted(kept, key=lambda o: (o.block_number, o.log_index))))
+
+
+def _held_to(start: int, end: int, answer: Answer) -> None:
+    """Raise BadAnswer for a log from outside the range."""
+    if answer.count and not start <= answer.lowest <= answer.highest <= end:
+        outside = answer.lowest if answer.lowest < start else answer.highest
+        raise BadAnswer(
+            f"Asked for were the logs of blocks {start:,} to {end:,}, one is of block {outside:,}."
+        )
 
 
 def _alike(one: Answer, other: Answer) -> bool:

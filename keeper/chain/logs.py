@@ -59,7 +59,7 @@ class LogReader:
         """Return the wanted logs of `block`, asked for by its hash.
 
         A node that takes no hash is asked by number, and every log and the block itself must then
-        bear the hash.  Raises BadAnswer for logs of another block, RpcError otherwise.
+        bear the hash.  Raises RpcError; BadAnswer for logs that the block's header does not have.
         """
         found, few = await self._from_nodes(block)
         why, bloom = "", self._rpc.blooms.of(block.hash)
@@ -85,7 +85,7 @@ class LogReader:
         """Return `found` with whatever receipts or other nodes have besides."""
         together = {one.log_index: one for one in found}
         for one in more:
-            if one.block_hash == block.hash and lets_through(self.wanted, one):
+            if lets_through(self.wanted, one):
                 together.setdefault(one.log_index, one)
         if missing := len(together) - len(found):
             log.warning("logs.incomplete", number=block.number, missing=missing)
@@ -95,17 +95,16 @@ class LogReader:
         """Return what the receipts say of each node that is there and has them."""
 
         def decode(raw: msgspec.Raw) -> list[Log]:
-            receipts = wire.convert(raw, _MAYBE_RECEIPTS, "eth_getBlockReceipts")
-            return [wire.log(one) for receipt in receipts or () for one in receipt.logs]
+            return receipt_logs_of(block, raw) or []
 
         answers = await self._rpc.each("eth_getBlockReceipts", [block.hash], decode)
         return [one for answer in answers if not isinstance(answer, RpcError) for one in answer]
 
     async def _of_receipts(self, block: BlockRef) -> list[Log]:
-        receipts = await self._rpc.call_as("eth_getBlockReceipts", [block.hash], _MAYBE_RECEIPTS)
-        if receipts is None:
+        found = await receipt_logs(self._rpc, block)
+        if found is None:
             raise ObservationError(f"No node has the receipts of block {block.number:,}.")
-        return [wire.log(one) for receipt in receipts for one in receipt.logs]
+        return found
 
     async def _from_nodes(self, block: BlockRef) -> tuple[tuple[Log, ...], str]:
         """Return what the nodes together have: a node that left some out is so made up for.
@@ -131,11 +130,7 @@ class LogReader:
         request = {"blockHash": block.hash} | criteria(self.wanted)
 
         def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
-            wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
-            found = once([wire.log(one) for one in wires if not one.removed])
-            if any(one.block_hash != block.hash for one in found):
-                raise BadAnswer("it has a log of another block")
-            return found
+            return logs_of(block, raw)
 
         answers = await self._rpc.each("eth_getLogs", [request], decode)
         return [answer for answer in answers if not isinstance(answer, RpcError)]
@@ -165,16 +160,62 @@ class LogReader:
         return found
 
     async def _ask(self, where: dict[str, str], block: BlockRef) -> tuple[Log, ...]:
-        request = [where | criteria(self.wanted)]
-        wires = await self._rpc.call_pinned("eth_getLogs", request, list[wire.WireLog])
-        found = once([wire.log(one) for one in wires if not one.removed])
-        for one in found:
-            if one.block_hash != block.hash:
-                raise BadAnswer(
-                    f"{self._rpc.names[0]} answered the logs of block {block.number:,} with one "
-                    f"of block {one.block_number:,} {one.block_hash}."
-                )
-        return found
+        by_hash = "blockHash" in where
+
+        def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
+            return logs_of(block, raw, by_hash=by_hash)
+
+        return await self._rpc.read_pinned("eth_getLogs", [where | criteria(self.wanted)], decode)
+
+
+def logs_of(block: BlockRef, raw: msgspec.Raw, *, by_hash: bool = True) -> tuple[Log, ...]:
+    """Return the logs in one node's answer.  Raises BadAnswer for one of another block.
+
+    Asked by number, a node may have another block of it for a while: RpcError, as for one behind.
+    """
+    wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
+    found = once([wire.log(one) for one in wires if not one.removed])
+    for one in found:
+        if one.block_number == block.number and one.block_hash == block.hash:
+            continue
+        why = (
+            f"Asked for were the logs of block {block.number:,} {block.hash}, one is of block "
+            f"{one.block_number:,} {one.block_hash}."
+        )
+        if by_hash or one.block_number != block.number:
+            raise BadAnswer(why)
+        raise RpcError(why)
+    return found
+
+
+def receipt_logs_of(block: BlockRef, raw: msgspec.Raw) -> list[Log] | None:
+    """Return every log of one node's answer to eth_getBlockReceipts; None where it has none.
+
+    Raises BadAnswer for receipts of another block.
+    """
+    receipts = wire.convert(raw, _MAYBE_RECEIPTS, "eth_getBlockReceipts")
+    if receipts is None:
+        return None
+    found = [wire.log(one) for receipt in receipts for one in receipt.logs]
+    said = {one.block_hash for one in found}
+    said |= {
+        wire.hash32(one.block_hash, "a receipt's blockHash") for one in receipts if one.block_hash
+    }
+    if said - {block.hash}:
+        raise BadAnswer(
+            f"Asked for were the receipts of block {block.number:,} {block.hash}, one is of "
+            f"{min(said - {block.hash})}."
+        )
+    return found
+
+
+async def receipt_logs(rpc: Rpc, block: BlockRef) -> list[Log] | None:
+    """Return every log of a block by its receipts; None where the node that answers has none."""
+
+    def decode(raw: msgspec.Raw) -> list[Log] | None:
+        return receipt_logs_of(block, raw)
+
+    return await rpc.read("eth_getBlockReceipts", [block.hash], decode)
 
 
 def once(logs: Iterable[Log]) -> tuple[Log, ...]:

@@ -17,7 +17,7 @@ import structlog
 from keeper.chain import lens
 from keeper.chain.lens import Shares
 from keeper.chain.provider import NoAnswer, Provider
-from keeper.chain.rpc import Rpc
+from keeper.chain.rpc import Rpc, malformed
 from keeper.chain.ways import Way, Ways
 from keeper.errors import BadAnswer, KeeperError, ObservationError, RpcError
 from keeper.model import BlockRef, Call, CallResult, Failed
@@ -167,7 +167,7 @@ class LensReader:
                 part = calls[len(results) : len(results) + self._fitting]
                 try:
                     answered = await self._packed(part, block)
-                except (RpcError, BadAnswer) as error:
+                except RpcError as error:
                     if waited < BEHIND_MOST and await self._was_behind(block):
                         waited += 1
                         continue
@@ -187,7 +187,7 @@ class LensReader:
     async def _was_behind(self, block: BlockRef) -> bool:
         """Tell by an empty read whether the node had to be waited for, and wait.
 
-        Raises RpcError, or BadAnswer, when it cannot read this block at all.
+        Raises RpcError when it cannot read this block at all.
         """
         try:
             await self._packed([], block)
@@ -219,6 +219,8 @@ class LensReader:
                 return await self._ways.read(node, calls, block)
             except NoAnswer:
                 raise
+            except BadAnswer as error:
+                raise malformed(node, "a packed read", error) from error
             except RpcError as error:  # without the code: what one node refuses another may do
                 raise RpcError(str(error)) from error
 

@@ -10,6 +10,10 @@ for a pause gets it.
 Caveat: agreement between nodes is checked by `keeper.chain.quorum`, on heads alone; what is then
 read by a hash that nodes agreed on is believed.
 
+Whatever is checked of one node's answer is checked while that node is asked: its shape, its values,
+and that it is of the block or transaction asked for.  An answer that is none is the node's failure,
+and the next one is asked.
+
 One class, though it is long: every way to ask, one node, each or all in a batch, goes by the same
 turns, so that what one question finds out about a node holds for the next.
 """
@@ -28,8 +32,9 @@ from keeper.chain import wire
 from keeper.chain.bloom import Blooms
 from keeper.chain.compare import compare_branches, compare_heads
 from keeper.chain.health import NodeHealth
-from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider, Request
+from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider
 from keeper.chain.race import is_final
+from keeper.chain.shapes import shaped
 from keeper.chain.state import StateReads
 from keeper.chain.turns import Turns
 from keeper.chain.urls import check_url, guarded
@@ -178,9 +183,10 @@ class Rpc(StateReads):
     async def call(self, method: str, params: Sequence[Any] = ()) -> Any:
         """Return the JSON result of a read.  Never use it to send: it asks again.
 
+        Of the methods in `keeper.chain.shapes` it has the shape that it must have.
         Raises RpcError: with a `code` when a node refused, without when none answered.
         """
-        return await self.call_as(method, params, Any)
+        return await self.read(method, params, shaped(method, params))
 
     async def call_as(
         self,
@@ -201,14 +207,16 @@ class Rpc(StateReads):
 
         return await self.read(method, params, decode, attempts=attempts, hedge_s=hedge_s)
 
-    async def call_pinned(self, method: str, params: Sequence[Any], type_: Any) -> Any:
-        """`call_as` for a read of a block just announced, which a node may not have yet.
+    async def read_pinned(
+        self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
+    ) -> T:
+        """`read` of a block just announced, which a node may not have yet.
 
         A refusal is asked again for about 1.5 s, but a revert is not.
         """
         for pause_s in _BEHIND_PAUSES_S:
             try:
-                return await self.call_as(method, params, type_)
+                return await self.read(method, params, decode)
             except NoAnswer:
                 raise
             except RpcError as error:
@@ -216,25 +224,7 @@ class Rpc(StateReads):
                     raise
                 log.debug("rpc.behind", method=method, pause_s=pause_s)
             await asyncio.sleep(pause_s)
-        return await self.call_as(method, params, type_)
-
-    async def batch(self, requests: Sequence[Request]) -> list[Any]:
-        """Return the results of several reads in one request, in order.
-
-        A call that was refused has its RpcError in its place.  Raises RpcError where the batch
-        as a whole failed.
-        """
-        if not requests:
-            return []
-
-        async def ask(provider: Provider) -> list[Any]:
-            answers = await provider.ask_many(requests)
-            return [
-                answer if isinstance(answer, RpcError) else wire.convert(answer, Any, "a batch")
-                for answer in answers
-            ]
-
-        return await self._turns.ask(ask)
+        return await self.read(method, params, decode)
 
     async def each(
         self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
@@ -257,7 +247,7 @@ class Rpc(StateReads):
                 provider.outrun()
                 return NoAnswer(f"{provider.name} did not say within {ASKED_S:g} s.")
             except BadAnswer as error:
-                return provider.failed(f"answered {method} in a shape that is wrong ({error})")
+                return malformed(provider, method, error)
             except RpcError as error:
                 return error
 
@@ -267,8 +257,7 @@ class Rpc(StateReads):
         """Return every node's own block of that tag or number; None where it has none."""
 
         def decode(raw: msgspec.Raw) -> BlockRef | None:
-            header: wire.Header | None = wire.convert(raw, _MAYBE_HEADER, "eth_getBlockByNumber")
-            return None if header is None else self._noted(header)
+            return self._block(raw, at)
 
         params = [at if isinstance(at, str) else hex(at), False]
         answers = await self.each("eth_getBlockByNumber", params, decode)
@@ -297,7 +286,10 @@ class Rpc(StateReads):
                 failure = error
                 continue
             answer = await provider.ask("eth_sendRawTransaction", ["0x" + raw.hex()], urgent=True)
-            return wire.hash32(wire.convert(answer, Any, "a send"), "a sent transaction")
+            try:
+                return wire.hash32(wire.convert(answer, Any, "a send"), "a sent transaction")
+            except BadAnswer as error:
+                raise malformed(provider, "eth_sendRawTransaction", error) from error
         assert failure is not None
         raise failure
 
@@ -305,11 +297,11 @@ class Rpc(StateReads):
 
     async def chain_id(self) -> int:
         """Return the chain id as the first node says it now."""
-        return wire.amount(await self.call("eth_chainId"), "eth_chainId")
+        return int(await self.call("eth_chainId"), 16)
 
     async def block_number(self) -> int:
         """Return the number of the latest block."""
-        return wire.quantity(await self.call("eth_blockNumber"), "eth_blockNumber")
+        return int(await self.call("eth_blockNumber"), 16)
 
     async def block(self, at: BlockTag = "latest") -> BlockRef:
         """Return one block's header by tag, number or hash.
@@ -317,48 +309,75 @@ class Rpc(StateReads):
         A node that does not know it, being behind, is not the last word: the others are asked too.
         Raises ObservationError when no node knows it.
         """
-        if isinstance(at, BlockRef):
-            at = at.hash
-        by_hash = isinstance(at, str) and len(at) == 66
+        wanted = at.hash if isinstance(at, BlockRef) else at
+        by_hash = isinstance(wanted, str) and len(wanted) == 66
         method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
 
-        def decode(raw: msgspec.Raw) -> wire.Header:
-            header: wire.Header | None = wire.convert(raw, _MAYBE_HEADER, method)
-            if header is None:
+        def decode(raw: msgspec.Raw) -> BlockRef:
+            block = self._block(raw, wanted)
+            if block is None:
                 raise _UnknownBlock
-            return header
+            return block
 
         try:
-            params = [at if isinstance(at, str) else hex(at), False]
-            return self._noted(await self.read(method, params, decode))
+            params = [wanted if isinstance(wanted, str) else hex(wanted), False]
+            return await self.read(method, params, decode)
         except _UnknownBlock:
             who = f"{self.names[0]} does not know" if len(self.names) == 1 else "No node knows"
-            raise ObservationError(f"{who} block {at}.") from None
+            raise ObservationError(f"{who} block {wanted}.") from None
 
     async def blocks(self, numbers: Iterable[int]) -> list[BlockRef]:
         """Return canonical headers by number, in one batch, or one by one where none is taken.
 
+        What is wrong in a batch, or missing, is asked for by itself.
         Raises ObservationError when one of them is not known.
         """
         wanted = list(numbers)
+        if not wanted:
+            return []
+        requests = [("eth_getBlockByNumber", (hex(number), False)) for number in wanted]
+
+        async def ask(provider: Provider) -> list[BlockRef | None]:
+            answers = await provider.ask_many(requests)
+            found: list[BlockRef | None] = []
+            wrong: BadAnswer | None = None
+            for number, answer in zip(wanted, answers, strict=True):
+                block = None
+                if not isinstance(answer, RpcError):
+                    try:
+                        block = self._block(answer, number)
+                    except BadAnswer as error:
+                        wrong = error
+                found.append(block)
+            if wrong is not None:
+                malformed(provider, "a batch of eth_getBlockByNumber", wrong)
+            return found
+
         try:
-            answers = await self.batch(
-                [("eth_getBlockByNumber", [hex(number), False]) for number in wanted]
-            )
+            found = await self.ask(ask)
         except NoAnswer:
             raise
         except RpcError:  # no batches here
-            answers = [None] * len(wanted)
-        found: list[BlockRef] = []
-        for number, answer in zip(wanted, answers, strict=True):
-            if answer is None or isinstance(answer, RpcError):
-                found.append(await self.block(number))
-            else:
-                found.append(self._noted(_header(answer)))
-        return found
+            found = [None] * len(wanted)
+        return [
+            await self.block(number) if block is None else block
+            for number, block in zip(wanted, found, strict=True)
+        ]
 
-    def _noted(self, header: wire.Header) -> BlockRef:
+    def _block(self, raw: msgspec.Raw, at: int | str) -> BlockRef | None:
+        """Return the header in an answer, None for null.  Raises BadAnswer for another than `at`.
+
+        `at`: the number or hash asked for; a tag names no block.
+        """
+        header: wire.Header | None = wire.convert(raw, _MAYBE_HEADER, "a block")
+        if header is None:
+            return None
         block = wire.block_ref(header)
+        if isinstance(at, int):
+            if block.number != at:
+                raise BadAnswer(f"Asked for was block {at:,}, this is block {block.number:,}.")
+        elif len(at) == 66 and block.hash != at:
+            raise BadAnswer(f"Asked for was block {at}, this is block {block.hash}.")
         self.blooms.note(header)
         return block
 
@@ -373,7 +392,12 @@ class Rpc(StateReads):
 
         def decode(raw: msgspec.Raw) -> Receipt | None:
             answer: wire.WireReceipt | None = wire.convert(raw, _MAYBE_RECEIPT, method)
-            return None if answer is None or answer.block_hash is None else wire.receipt(answer)
+            if answer is None or answer.block_hash is None:
+                return None
+            receipt = wire.receipt(answer)
+            if receipt.tx_hash != tx_hash:
+                raise BadAnswer(f"Asked for was {tx_hash}, this is of {receipt.tx_hash}.")
+            return receipt
 
         if len(self._providers) > 1:
             answers = await self.each(method, [tx_hash], decode)
@@ -400,7 +424,7 @@ class Rpc(StateReads):
             try:
                 return decode(raw)
             except BadAnswer as error:
-                raise provider.failed(f"answered {method} in a shape that is wrong") from error
+                raise malformed(provider, method, error) from error
 
         return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
 
@@ -435,8 +459,7 @@ async def _chain_id_of(provider: Provider) -> int | RpcError:
         return error
 
 
-def _header(answer: object) -> wire.Header:
-    try:
-        return msgspec.convert(answer, wire.Header)
-    except msgspec.ValidationError as error:
-        raise BadAnswer(f"A block header is malformed: {error}.") from error
+def malformed(provider: Provider, what: str, error: BadAnswer) -> NoAnswer:
+    """Note that a node's answer is none, and return the error to raise."""
+    why = str(error).rstrip(".")
+    return provider.failed(f"answered {what} in a shape that is wrong ({why})")

@@ -1,15 +1,19 @@
 """Typed reads of what the chain holds: nonces, balances, code, calls, fees."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from keeper.chain import wire
 from keeper.chain.wire import BlockTag, at_block
 from keeper.errors import BadAnswer
 from keeper.model import Address, BlockRef
 from keeper.units import Wei
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,30 +35,29 @@ class StateReads(ABC):
         """The nodes by scheme and host, in order."""
 
     @abstractmethod
-    async def call(self, method: str, params: Sequence[Any] = ()) -> Any:
-        """Return the JSON result of a read."""
+    async def read(
+        self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
+    ) -> T:
+        """Return what `decode` makes of the answer; its `BadAnswer` counts as no answer."""
 
     @abstractmethod
-    async def call_as(self, method: str, params: Sequence[Any], type_: Any) -> Any:
-        """The same, decoded into the msgspec type `type_`."""
-
-    @abstractmethod
-    async def call_pinned(self, method: str, params: Sequence[Any], type_: Any) -> Any:
+    async def read_pinned(
+        self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
+    ) -> T:
         """The same for a read of a block just announced, which a node may not have yet."""
 
     async def nonce(self, address: Address, at: BlockTag = "latest") -> int:
         """Return the number of transactions of `address` in the state at `at`."""
-        answer = await self.call("eth_getTransactionCount", [address, at_block(at)])
-        return wire.quantity(answer, "eth_getTransactionCount")
+        params = [address, at_block(at)]
+        return await self.read("eth_getTransactionCount", params, _nonce)
 
     async def balance(self, address: Address, at: BlockTag = "latest") -> Wei:
         """Return the balance in wei."""
-        answer = await self.call("eth_getBalance", [address, at_block(at)])
-        return Wei(wire.amount(answer, "eth_getBalance"))
+        return Wei(await self.read("eth_getBalance", [address, at_block(at)], _balance))
 
     async def code(self, address: Address, at: BlockTag = "latest") -> bytes:
         """Return the deployed code; empty for an account without."""
-        return wire.octets(await self.call("eth_getCode", [address, at_block(at)]), "eth_getCode")
+        return await self.read("eth_getCode", [address, at_block(at)], _code)
 
     async def eth_call(
         self,
@@ -74,25 +77,51 @@ class StateReads(ABC):
             request["value"] = hex(value_wei)
         if gas is not None:
             request["gas"] = hex(gas)
-        ask = self.call_pinned if isinstance(at, BlockRef) else self.call_as
-        return wire.octets(await ask("eth_call", [request, at_block(at)], Any), "eth_call")
+        read = self.read_pinned if isinstance(at, BlockRef) else self.read
+        return await read("eth_call", [request, at_block(at)], _returned)
 
     async def gas_fees(self) -> GasFees:
         """Return the next block's base fee and a tip that is usual."""
-        history: wire.FeeHistory = await self.call_as(
-            "eth_feeHistory", ["0x5", "latest", [50]], wire.FeeHistory
-        )
-        if not history.base_fee_per_gas:
-            raise BadAnswer(f"{self.names[0]} answered eth_feeHistory without a base fee.")
-        base_fee = wire.amount(history.base_fee_per_gas[-1], "eth_feeHistory")
-        tips = sorted(
-            tip
-            for row in history.reward or ()
-            for reward in row
-            if (tip := wire.amount(reward, "eth_feeHistory"))
-        )
+        base_fee, tips = await self.read("eth_feeHistory", ["0x5", "latest", [50]], _fee_history)
         if tips:
             tip = tips[len(tips) // 2]
         else:
-            tip = wire.amount(await self.call("eth_maxPriorityFeePerGas"), "the suggested tip")
+            tip = await self.read("eth_maxPriorityFeePerGas", [], _tip)
         return GasFees(base_fee_wei=Wei(base_fee), priority_fee_wei=Wei(tip))
+
+
+# --- of one node's answer -----------------------------------------------------------------------
+
+
+def _nonce(raw: msgspec.Raw) -> int:
+    return wire.quantity(wire.convert(raw, Any, "eth_getTransactionCount"), "the nonce")
+
+
+def _balance(raw: msgspec.Raw) -> int:
+    return wire.amount(wire.convert(raw, Any, "eth_getBalance"), "the balance")
+
+
+def _code(raw: msgspec.Raw) -> bytes:
+    return wire.octets(wire.convert(raw, Any, "eth_getCode"), "the code")
+
+
+def _returned(raw: msgspec.Raw) -> bytes:
+    return wire.octets(wire.convert(raw, Any, "eth_call"), "what was returned")
+
+
+def _tip(raw: msgspec.Raw) -> int:
+    return wire.amount(wire.convert(raw, Any, "eth_maxPriorityFeePerGas"), "the suggested tip")
+
+
+def _fee_history(raw: msgspec.Raw) -> tuple[int, list[int]]:
+    """Return the next block's base fee and the tips that were paid, sorted."""
+    history = wire.convert(raw, wire.FeeHistory, "eth_feeHistory")
+    if not history.base_fee_per_gas:
+        raise BadAnswer("The node's answer to eth_feeHistory has no base fee.")
+    tips = sorted(
+        tip
+        for row in history.reward or ()
+        for reward in row
+        if (tip := wire.amount(reward, "a tip of eth_feeHistory"))
+    )
+    return wire.amount(history.base_fee_per_gas[-1], "a base fee of eth_feeHistory"), tips

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
+
 from keeper.chain import lens, wire
 from keeper.chain.lens import Shares
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
+from keeper.chain.shapes import results
 from keeper.chain.wire import at_block
 from keeper.errors import BadAnswer, RpcError, SimulationReverted
 from keeper.model import BlockRef, Call, CallResult, Supposed
@@ -63,9 +66,13 @@ class SupposingReader(LensReader):
             ],
             "validation": False,
         }
-        ask = self._rpc.call_pinned if patiently else self._rpc.call_as
+
+        def decode(raw: msgspec.Raw) -> tuple[CallResult, ...]:
+            return self._decoded(wire.convert(raw, Any, "eth_simulateV1"), len(calls))
+
+        read = self._rpc.read_pinned if patiently else self._rpc.read
         try:
-            answer = await ask("eth_simulateV1", [request, at_block(block)], Any)
+            return await read("eth_simulateV1", [request, at_block(block)], decode)
         except RpcError as error:
             if error.code == METHOD_NOT_FOUND:
                 raise RpcError(
@@ -73,19 +80,22 @@ class SupposingReader(LensReader):
                     "use a node that has it."
                 ) from error
             raise
-        *ran, read = _results(answer, len(self._transactions) + 1)
+
+    def _decoded(self, answer: object, calls: int) -> tuple[CallResult, ...]:
+        """Return the results in one node's answer.  Raises BadAnswer, SimulationReverted."""
+        *ran, read = results(answer, len(self._transactions) + 1)
         for transaction, result in zip(self._transactions, ran, strict=True):
             if not _succeeded(result):
                 raise SimulationReverted(
                     f"A call of {transaction.to} would revert: {_why(result)}."
                 )
         said = wire.octets(_data(read), "a supposed read")
-        place, results = lens.decode(said, len(calls), self._shares)
+        place, found = lens.decode(said, calls, self._shares)
         if place.timestamp != self._timestamp:
             raise BadAnswer(
                 f"eth_simulateV1 ran at the instant {place.timestamp}, {self._timestamp} was asked."
             )
-        return results
+        return found
 
 
 _ASK_LENS: Final = {"from": ZERO_ADDRESS, "to": LENS_AT, "data": "0x"}
@@ -98,14 +108,6 @@ def _message(transaction: Supposed) -> dict[str, str]:
         "data": "0x" + transaction.data.hex(),
         "value": hex(transaction.value_wei),
     }
-
-
-def _results(answer: object, count: int) -> list[dict[str, Any]]:
-    match answer:
-        case [{"calls": list(results)}] if len(results) == count:
-            if all(isinstance(result, dict) for result in results):
-                return results
-    raise BadAnswer(f"eth_simulateV1 answered for other than the {count} calls asked.")
 
 
 def _succeeded(result: dict[str, Any]) -> bool:

@@ -66,10 +66,11 @@ class WireLog(msgspec.Struct, frozen=True, rename="camel"):
     removed: bool = False
 
 
-class ReceiptLogs(msgspec.Struct, frozen=True):
+class ReceiptLogs(msgspec.Struct, frozen=True, rename="camel"):
     """One entry of eth_getBlockReceipts, as much of it as is used."""
 
     logs: list[WireLog]
+    block_hash: str | None = None
 
 
 class WireReceipt(msgspec.Struct, frozen=True, rename="camel"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from keeper.chain.bloom import bits, suspicion
 from keeper.chain.history import backfill, deployment_block
 from keeper.chain.logs import LogReader, union
-from keeper.chain.provider import Limits
+from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import Header
 from keeper.errors import BadAnswer, ObservationError, RpcError
@@ -146,7 +146,7 @@ async def test_a_block_that_is_never_answered_is_an_error_and_not_skipped() -> N
 
 async def test_a_log_from_outside_the_range_is_refused() -> None:
     async with asking(lambda _: [wire(500)]) as (rpc, _):
-        with pytest.raises(BadAnswer, match="block 500"):
+        with pytest.raises(NoAnswer, match="one is of block 500"):
             await pages(rpc, 0, 9)
 
 
@@ -174,10 +174,77 @@ async def test_the_logs_of_a_block_are_asked_for_by_hash_in_one_call() -> None:
         }
 
 
-async def test_a_log_of_another_block_is_refused() -> None:
-    async with asking(lambda _: [wire(3, blockHash=block_hash(3, "b"))], Chain(4)) as (rpc, node):
-        with pytest.raises(BadAnswer, match="logs of block 3 with one of block 3"):
+@pytest.mark.parametrize(
+    "other", [{"blockHash": block_hash(3, "b")}, {"blockNumber": "0x2"}], ids=["hash", "number"]
+)
+async def test_a_log_of_another_block_is_refused_and_the_next_node_is_asked(
+    other: dict[str, Any],
+) -> None:
+    async with asking(lambda _: [wire(3, **other)], Chain(4)) as (rpc, node):
+        with pytest.raises(NoAnswer, match=r"logs of block 3 .*, one is of block [23] 0x"):
             await LogReader(rpc, WANTED).at(node.chain.head)
+
+        async with Node(node.chain) as second:
+            second.answers["eth_getLogs"] = lambda _: [wire(3, 4)]
+            async with await Rpc.open([node.url, second.url], 31337, limits=QUICK) as both:
+                [one] = await LogReader(both, WANTED).at(node.chain.head)
+
+                assert one.log_index == 4
+                assert both.healthy == (False, True)
+
+
+async def test_a_log_from_outside_the_range_costs_the_node_and_not_the_range() -> None:
+    async with Node() as liar, Node() as honest:
+        liar.answers["eth_getLogs"] = lambda _: [wire(500)]
+        honest.answers["eth_getLogs"] = lambda _: [wire(4)]
+        async with await Rpc.open([liar.url, honest.url], 31337, limits=QUICK) as rpc:
+            assert await pages(rpc, 0, 9) == [(0, 9, 1)]
+            assert rpc.healthy == (False, True)
+
+
+async def test_asked_by_number_a_node_on_another_branch_is_passed_over_and_does_not_rest() -> None:
+    def by_number_only(params: list[Any]) -> list[Any]:
+        if "blockHash" in params[0]:
+            raise Refusal(-32602, "unknown field blockHash")
+        return [wire(3)]
+
+    def elsewhere(params: list[Any]) -> list[Any]:
+        return [one | {"blockHash": block_hash(3, "b")} for one in by_number_only(params)]
+
+    chain = Chain(4)
+    async with Node(chain) as apart, Node(chain) as there:
+        apart.answers["eth_getLogs"] = elsewhere
+        there.answers["eth_getLogs"] = by_number_only
+        async with await Rpc.open([apart.url, there.url], 31337, limits=QUICK) as rpc:
+            assert len(await LogReader(rpc, WANTED).at(chain.head)) == 1
+            assert rpc.healthy == (True, True)
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        {"logs": [wire(3, 1, blockHash=block_hash(3, "b"))]},
+        {"logs": [], "blockHash": block_hash(3, "b")},
+        {"logs": [], "blockHash": "0x12"},
+    ],
+    ids=["a log", "a receipt", "a shape"],
+)
+async def test_receipts_of_another_block_are_no_answer_and_the_next_node_is_asked(
+    receipt: dict[str, Any],
+) -> None:
+    async with Node(Chain(4)) as liar, Node(Chain(4)) as honest:
+        for node in (liar, honest):
+            node.answers["eth_getLogs"] = lambda _: []
+        liar.answers["eth_getBlockReceipts"] = lambda _: [receipt]
+        honest.answers["eth_getBlockReceipts"] = lambda _: [
+            {"logs": [wire(3, 1)], "blockHash": block_hash(3).upper().replace("0X", "0x")}
+        ]
+        async with await Rpc.open([liar.url, honest.url], 31337, limits=QUICK) as rpc:
+            rpc.blooms.note(_with_bloom(honest.chain.head, TOKEN, TOPIC))
+            found = await LogReader(rpc, WANTED).at(honest.chain.head)
+
+            assert [one.log_index for one in found] == [1]
+            assert rpc.healthy == (False, True)
 
 
 @pytest.mark.parametrize(

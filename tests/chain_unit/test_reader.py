@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keeper.chain import lens
 from keeper.chain.lens import Shares
-from keeper.chain.provider import Limits
+from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.errors import BadAnswer, RpcError
@@ -130,8 +130,20 @@ async def test_an_answer_as_revert_data_is_an_answer() -> None:
 )
 async def test_nonsense_is_never_a_result(answer: Any) -> None:
     async with reading(lambda _: answer) as (reader, node):
-        with pytest.raises(BadAnswer):
+        with pytest.raises(NoAnswer, match="answered a packed read in a shape that is wrong"):
             await reader.call([call(1), call(2)], node.chain.head)
+
+
+@pytest.mark.parametrize("answer", [None, 12, "0x", "0x" + said((9, b"")).hex()])
+async def test_of_a_node_that_reads_nonsense_the_next_one_reads(answer: Any) -> None:
+    async with Node() as bad, Node() as good:
+        bad.answers["eth_call"] = lambda _: answer
+        good.answers["eth_call"] = LensNode()
+        async with await Rpc.open([bad.url, good.url], 31337, limits=FREELY) as rpc:
+            calls = [call(1), call(2)]
+
+            assert await LensReader(rpc).call(calls, good.chain.head) == returned(calls)
+            assert rpc.healthy == (False, True)
 
 
 async def test_a_node_without_the_block_fails_the_read_at_once_and_not_by_halves() -> None:

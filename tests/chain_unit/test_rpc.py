@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from keeper.chain.health import NodeState
-from keeper.chain.provider import Limits, NoAnswer
+from keeper.chain.provider import Limits, NoAnswer, Request
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import at_block
 from keeper.errors import ConfigError, ObservationError, RpcError
+from keeper.execution.node import footing
 from keeper.model import Address, BlockRef, Hash
 from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node, Refusal
@@ -91,6 +93,138 @@ async def test_a_header_of_a_wrong_shape_is_refused(spoilt: dict[str, Any]) -> N
 
         with pytest.raises(ObservationError):
             await rpc.block()
+
+
+Read = Callable[[Rpc, Chain], Awaitable[Any]]
+
+MALFORMED: list[tuple[str, str, Any, Read]] = [
+    ("block", "eth_getBlockByNumber", {"timestamp": "soon"}, lambda rpc, _: rpc.block()),
+    ("block by hash", "eth_getBlockByHash", {"parentHash": None},
+     lambda rpc, chain: rpc.block(chain.head.hash)),
+    ("blocks", "eth_getBlockByNumber", {"baseFeePerGas": "0x"}, lambda rpc, _: rpc.blocks([1, 2])),
+    ("block number", "eth_blockNumber", 3, lambda rpc, _: rpc.block_number()),
+    ("chain id", "eth_chainId", "one", lambda rpc, _: rpc.chain_id()),
+    ("nonce", "eth_getTransactionCount", None, lambda rpc, _: rpc.nonce(SOMEONE)),
+    ("balance", "eth_getBalance", 5, lambda rpc, _: rpc.balance(SOMEONE)),
+    ("code", "eth_getCode", "0x6", lambda rpc, _: rpc.code(SOMEONE)),
+    ("eth_call", "eth_call", None, lambda rpc, _: rpc.eth_call(SOMEONE, b"")),
+    ("eth_call at a block", "eth_call", "", lambda rpc, c: rpc.eth_call(SOMEONE, b"", c.head)),
+    ("fees", "eth_feeHistory", {"baseFeePerGas": []}, lambda rpc, _: rpc.gas_fees()),
+    ("a base fee", "eth_feeHistory", {"baseFeePerGas": ["low"]}, lambda rpc, _: rpc.gas_fees()),
+    ("a tip", "eth_feeHistory", {"baseFeePerGas": ["0x1"], "reward": [["?"]]},
+     lambda rpc, _: rpc.gas_fees()),
+    ("the suggested tip", "eth_maxPriorityFeePerGas", 1, lambda rpc, _: rpc.gas_fees()),
+    ("what is signed upon: nonce", "eth_getTransactionCount", "many",
+     lambda rpc, chain: footing(rpc, SOMEONE, chain.head)),
+    ("what is signed upon: balance", "eth_getBalance", {},
+     lambda rpc, chain: footing(rpc, SOMEONE, chain.head)),
+    ("what is signed upon: tip", "eth_maxPriorityFeePerGas", [],
+     lambda rpc, chain: footing(rpc, SOMEONE, chain.head)),
+    ("gas", "eth_estimateGas", None, lambda rpc, _: rpc.call("eth_estimateGas", [{}])),
+    ("a simulation", "eth_simulateV1", [{"calls": []}],
+     lambda rpc, _: rpc.call("eth_simulateV1", [{"blockStateCalls": [{"calls": [{}]}]}])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "read"),
+    [case[1:] for case in MALFORMED],
+    ids=[case[0] for case in MALFORMED],
+)
+async def test_a_malformed_value_is_no_answer_and_the_next_node_is_asked(
+    method: str, answer: Any, read: Read
+) -> None:
+    chain = Chain(5)
+    async with Node(chain) as bad, Node(chain) as good:
+        for node in (bad, good):
+            node.answers |= {
+                "eth_getTransactionCount": lambda _: "0x5",
+                "eth_getBalance": lambda _: "0x6",
+                "eth_getCode": lambda _: "0x60",
+                "eth_call": lambda _: "0x07",
+                "eth_estimateGas": lambda _: "0x5208",
+                "eth_feeHistory": lambda _: {"baseFeePerGas": ["0x10"], "reward": []},
+                "eth_maxPriorityFeePerGas": lambda _: "0x2",
+                "eth_simulateV1": lambda _: [{"calls": [{"status": "0x1"}]}],
+            }
+        async with opened(good) as rpc:
+            expected = await read(rpc, chain)
+        async with opened(bad, good) as rpc:
+            held = bad.answers[method]
+            if method.startswith("eth_getBlock"):
+                bad.answers[method] = lambda params: held(params) | answer
+            else:
+                bad.answers[method] = lambda _: answer
+
+            with capture_logs() as said:
+                assert await read(rpc, chain) == expected
+            failed = {line["node"] for line in said if line["event"] == "rpc.failed"}
+            assert failed == {rpc.names[0]}
+
+
+@pytest.mark.parametrize("batches", [True, False])
+async def test_another_block_than_the_one_asked_for_is_no_answer(batches: bool) -> None:
+    chain = Chain(10)
+    async with Node(chain) as liar, Node(chain) as honest, opened(liar, honest) as rpc:
+        liar.takes_batches = batches
+        newest = standin.header(chain.head)
+        liar.answers["eth_getBlockByNumber"] = lambda _: newest
+        liar.answers["eth_getBlockByHash"] = lambda _: newest
+        by_number: Read = lambda rpc, _: rpc.block(3)  # noqa: E731 - two of a kind
+        by_hash: Read = lambda rpc, _: rpc.block(chain.blocks[4].hash)  # noqa: E731
+
+        for read, expected in (
+            (by_number, chain.blocks[3]),
+            (by_hash, chain.blocks[4]),
+            (lambda rpc, _: rpc.blocks([1, 2]), chain.blocks[1:3]),
+        ):
+            rpc._providers[0].rests_until = 0.0
+            assert await read(rpc, chain) == expected
+            assert rpc.healthy == (False, True)
+        [lie, truth] = await rpc.each_block(3)
+        assert isinstance(lie, NoAnswer)
+        assert truth == chain.blocks[3]
+        assert await rpc.block("latest") == chain.head
+
+
+async def test_of_a_batch_only_what_is_wrong_is_asked_for_again() -> None:
+    chain = Chain(10)
+    async with Node(chain) as node, opened(node) as rpc:
+        held, asked = node.answers["eth_getBlockByNumber"], []
+
+        def wrong_once(params: list[Any]) -> Any:
+            asked.append(params[0])
+            return held(["0x7"] if asked == ["0x3", "0x2"] else params)  # batches come backwards
+
+        node.answers["eth_getBlockByNumber"] = wrong_once
+
+        assert await rpc.blocks([1, 2, 3]) == chain.blocks[1:4]
+        assert asked == ["0x3", "0x2", "0x1", "0x2"]
+
+
+async def test_a_receipt_of_another_transaction_is_no_answer() -> None:
+    tx_hash = Hash("0x" + "cd" * 32)
+    async with Node() as one, Node() as two, opened(one, two) as rpc:
+        one.answers["eth_getTransactionReceipt"] = lambda _: (
+            _receipt("ef")(_) | {"transactionHash": "0x" + "ab" * 32}
+        )
+        two.answers["eth_getTransactionReceipt"] = _receipt("ef")
+
+        receipt = await rpc.receipt(tx_hash)
+
+        assert receipt is not None
+        assert receipt.tx_hash == tx_hash
+        assert rpc.healthy == (False, True)
+
+
+async def test_a_send_that_is_answered_with_nonsense_says_nothing_of_the_transaction() -> None:
+    async with Node() as node, Node() as second, opened(node, second) as rpc:
+        node.answers["eth_sendRawTransaction"] = lambda _: 12
+
+        with pytest.raises(NoAnswer, match="no hash for a sent transaction"):
+            await rpc.send_raw(b"\x02\xf8")
+
+        assert second.count("eth_sendRawTransaction") == 0
 
 
 async def test_a_read_is_asked_again_and_a_refusal_is_not() -> None:
@@ -386,13 +520,16 @@ async def test_nothing_that_answers_is_an_error_at_the_start() -> None:
 
 async def test_a_batch_is_matched_by_id_and_one_refusal_costs_one_call() -> None:
     async with Node(Chain(5)) as node, opened(node) as rpc:
-        answers = await rpc.batch(
-            [("eth_blockNumber", []), ("no_such_method", []), ("eth_chainId", [])]
-        )
+        requests: list[Request] = [
+            ("eth_blockNumber", []),
+            ("no_such_method", []),
+            ("eth_chainId", []),
+        ]
+        answers: list[Any] = await rpc.ask(lambda one: one.ask_many(requests))
 
-        assert answers[0] == "0x4"
+        assert bytes(answers[0]) == b'"0x4"'
         assert isinstance(answers[1], RpcError)
-        assert answers[2] == "0x7a69"
+        assert bytes(answers[2]) == b'"0x7a69"'
         assert rpc.counts["eth_blockNumber"] == 1
 
 

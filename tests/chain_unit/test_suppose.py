@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from keeper.chain import lens
 from keeper.chain.lens import Shares
 from keeper.chain.pending import PendingTransactions, PendingTx, mentions
-from keeper.chain.provider import Limits
+from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.chain.suppose import LENS_AT, SupposingReader
-from keeper.errors import BadAnswer, RpcError, SimulationReverted
+from keeper.errors import RpcError, SimulationReverted
 from keeper.model import Address, Call, CallResult, Returned, Supposed
 from keeper.ports import Steps
 from keeper.units import Wei
@@ -46,8 +47,9 @@ RAN = {"status": "0x1", "returnData": "0x", "gasUsed": "0x5208"}
 READ = {"status": "0x1", "returnData": answer(AT), "gasUsed": "0x5208"}
 
 
-async def read(node: Node) -> CallResult:
-    async with await Rpc.open([node.url], 31337, limits=FREELY, attempts=1) as rpc:
+async def read(node: Node, *others: Node) -> CallResult:
+    urls = [one.url for one in (node, *others)]
+    async with await Rpc.open(urls, 31337, limits=FREELY, attempts=1) as rpc:
         reader = SupposingReader(rpc, (RUNS,), node.chain.head.timestamp + 12)
         return await reader.run(steps(), node.chain.head)
 
@@ -105,8 +107,10 @@ async def test_a_node_that_refuses_is_not_read_as_an_answer() -> None:
 async def test_a_node_that_does_not_heed_the_instant_is_not_believed() -> None:
     async with Node() as node:
         node.answers["eth_simulateV1"] = simulated(RAN, READ | {"returnData": answer(AT - 12)})
-        with pytest.raises(BadAnswer):
+        with capture_logs() as said, pytest.raises(NoAnswer):
             await read(node)
+
+    assert "eth_simulateV1 ran at the instant 1700000000, 1700000012 was asked" in said[0]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -118,11 +122,14 @@ async def test_a_node_that_does_not_heed_the_instant_is_not_believed() -> None:
         [{"calls": [RAN, READ | {"returnData": 7}]}],
     ],
 )  # fmt: skip
-async def test_nonsense_is_a_bad_answer(said: object) -> None:
-    async with Node() as node:
+async def test_nonsense_is_no_answer_and_the_next_node_is_asked(said: object) -> None:
+    async with Node() as node, Node() as second:
         node.answers["eth_simulateV1"] = lambda _: said
-        with pytest.raises(BadAnswer):
+        second.answers["eth_simulateV1"] = simulated(RAN, READ)
+        with pytest.raises(NoAnswer, match="answered eth_simulateV1 in a shape that is wrong"):
             await read(node)
+
+        assert await read(node, second) == Returned((7).to_bytes(32, "big"))
 
 
 # --- what waits -------------------------------------------------------------------------------
