@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from keeper.chain.bloom import contradiction, has
+from keeper.chain.bloom import has
 from keeper.chain.logs import lets_through, receipt_logs
 from keeper.chain.provider import NoAnswer
 from keeper.chain.rpc import Rpc
@@ -136,21 +136,24 @@ class Completeness:
         return sorted(spread | set(with_logs))
 
     async def _left_out(self, blocks: Sequence[BlockRef], told: Told) -> tuple[Log, ...]:
+        blooms = self._rpc.blooms
         hits: list[tuple[int, BlockRef]] = []
         others: list[BlockRef] = []
         for block in blocks:
             logs = told.in_block(block.number)
-            bloom = self._rpc.blooms.of(block.hash)
-            if bloom is None:
+            bloom, disputed = blooms.of(block.hash), blooms.disputed(block.hash)
+            if bloom is None and not disputed:
                 self._cannot("its headers say nothing of their logs")
                 continue
             if any(one.block_hash != block.hash for one in logs):
                 raise BadAnswer(
                     f"A log of block {block.number:,} is of another one of that number."
                 )
-            if why := contradiction(bloom, logs):
+            if why := blooms.refuses(block.hash, logs):
                 raise BadAnswer(f"The logs of block {block.number:,} are not its own: {why}.")
-            if claims_more(bloom, self._wanted, logs):
+            if bloom is None:
+                hits.append((0, block))
+            elif claims_more(bloom, self._wanted, logs):
                 hits.append((bloom.bit_count(), block))
             elif logs:
                 others.append(block)

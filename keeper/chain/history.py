@@ -7,7 +7,7 @@ from there later.  A refusal of any kind halves the next ranges, success lengthe
 range is worked on the next are on their way, and what is kept of an answer is bounded.
 
 Where several nodes are configured each range is asked of two.  If they differ, whatever either has
-counts, less what the headers of those blocks contradict.
+counts, less what is of no block that any node knows, or is refused by its block's header.
 
 One node alone cannot be compared with any; nor can one where the second refuses even single blocks,
 or does not answer.  What it says is held against headers and receipts: `keeper.chain.complete`.
@@ -26,14 +26,13 @@ import numpy as np
 import structlog
 
 from keeper.chain import wire
-from keeper.chain.bloom import contradiction
 from keeper.chain.complete import Check, Completeness
 from keeper.chain.logs import criteria, once
 from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc, malformed
 from keeper.chain.scan import LogPage, scan
 from keeper.errors import BadAnswer, ObservationError, RpcError
-from keeper.model import Address, Log, LogFilter
+from keeper.model import Address, Hash, Log, LogFilter
 
 log = structlog.get_logger(__name__)
 
@@ -316,18 +315,21 @@ class _Asker:
             self._said = True
 
     async def _together(self, answer: Answer, other: Answer) -> Answer:
-        """Return whatever either has, less what the header of its block contradicts."""
+        """Return whatever either has, less what a header refuses and what is of no known block."""
         ours, theirs = ({(o.block_hash, o.log_index): o for o in a.logs()} for a in (answer, other))
         doubtful = [(ours.get(key) or theirs[key]) for key in ours.keys() ^ theirs.keys()]
         numbers = sorted({one.block_number for one in doubtful})[:DIFFERING_BLOCKS]
-        headers = {block.number: block for block in await self._rpc.blocks(numbers)}
+        headers = await self._rpc.blocks(numbers)
+        known: dict[Hash, int | None] = {block.hash: block.number for block in headers}
         refused = set()
         for one in doubtful:
-            header = headers.get(one.block_number)
-            if header is None:
+            if one.block_number not in numbers:
                 continue
-            bloom = self._rpc.blooms.of(header.hash)
-            if header.hash != one.block_hash or (bloom is not None and contradiction(bloom, [one])):
+            if one.block_hash not in known:  # the header may be the lie
+                known[one.block_hash] = await self._number_of(one.block_hash)
+            if known[one.block_hash] != one.block_number or self._rpc.blooms.refuses(
+                one.block_hash, [one]
+            ):
                 refused.add((one.block_hash, one.log_index))
         both = ours | theirs
         kept = [one for key, one in both.items() if key not in refused]
@@ -340,6 +342,15 @@ class _Asker:
                 refused=len(refused),
             )
         return _of_logs(tuple(sorted(kept, key=lambda o: (o.block_number, o.log_index))))
+
+    async def _number_of(self, hash_: Hash) -> int | None:
+        """Return the number of the block that any node knows by this hash."""
+        try:
+            return (await self._rpc.block(hash_)).number
+        except RpcError:
+            raise
+        except ObservationError:
+            return None
 
 
 def _held_to(start: int, end: int, answer: Answer) -> None:

@@ -3,10 +3,11 @@
 Logs say where to look; balances are read.  So a log twice is harmless and one of a wrong block is
 refused.
 
-What came is held against the bloom of the block's header where that is known.  A contradiction is
-refused; a suspicion that logs were left out costs a look at the block's receipts, or, where a node
-has none to give, at what the other nodes say.  That fewer nodes answered than must agree on a head
-is such a suspicion too: nobody makes up for what one of them leaves out.
+What came is held against the bloom of the block's header where that is known.  A contradiction that
+the block's hash proves (`keeper.chain.bloom`) is the node's failure; a suspicion that logs were
+left out costs a look at the block's receipts, or, where a node has none to give, at what the other
+nodes say.  That fewer nodes answered than must agree on a head is such a suspicion too: nobody
+makes up for what one of them leaves out.
 
 Caveat: in a bloom that is nearly full nothing can be missed; reads and sweeps cover for that.
 """
@@ -59,14 +60,10 @@ class LogReader:
         """Return the wanted logs of `block`, asked for by its hash.
 
         A node that takes no hash is asked by number, and every log and the block itself must then
-        bear the hash.  Raises RpcError; BadAnswer for logs that the block's header does not have.
+        bear the hash.  Raises RpcError.
         """
         found, few = await self._from_nodes(block)
-        why, bloom = "", self._rpc.blooms.of(block.hash)
-        if bloom is not None:
-            if wrong := contradiction(bloom, found):
-                raise BadAnswer(f"The logs of block {block.number:,} are not its own: {wrong}.")
-            why = suspicion(bloom, self.wanted, found)
+        why = self._suspected(block, found)
         if not (why or few):
             return found
         log.info("logs.suspected", number=block.number, reason=why or few)
@@ -78,6 +75,16 @@ class LogReader:
             log.info("logs.no_receipts", number=block.number, reason=str(error))
             more = [one for answer in await self._of_all_nodes(block) for one in answer]
         return self._with(block, found, more)
+
+    def _suspected(self, block: BlockRef, found: tuple[Log, ...]) -> str:
+        """Return why the block's header makes believe that this is not all, or empty."""
+        blooms = self._rpc.blooms
+        if blooms.disputed(block.hash):
+            return "the nodes have different headers of that hash"
+        bloom = blooms.of(block.hash)
+        if bloom is None:
+            return ""
+        return contradiction(bloom, found) or suspicion(bloom, self.wanted, found)
 
     def _with(
         self, block: BlockRef, found: tuple[Log, ...], more: Iterable[Log]
@@ -114,9 +121,6 @@ class LogReader:
         if self._nodes <= 1:
             return await self._answered(block), ""
         answers = await self._of_all_nodes(block)
-        bloom = self._rpc.blooms.of(block.hash)
-        if bloom is not None:  # what a node made up is not the others' fault
-            answers = [answer for answer in answers if not contradiction(bloom, answer)]
         few = "" if len(answers) >= self._nodes else f"{len(answers)} of {self._nodes} answered"
         if not answers:
             return await self._answered(block), few
@@ -130,7 +134,7 @@ class LogReader:
         request = {"blockHash": block.hash} | criteria(self.wanted)
 
         def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
-            return logs_of(block, raw)
+            return self._decoded(block, raw)
 
         answers = await self._rpc.each("eth_getLogs", [request], decode)
         return [answer for answer in answers if not isinstance(answer, RpcError)]
@@ -163,9 +167,18 @@ class LogReader:
         by_hash = "blockHash" in where
 
         def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
-            return logs_of(block, raw, by_hash=by_hash)
+            return self._decoded(block, raw, by_hash=by_hash)
 
         return await self._rpc.read_pinned("eth_getLogs", [where | criteria(self.wanted)], decode)
+
+    def _decoded(
+        self, block: BlockRef, raw: msgspec.Raw, *, by_hash: bool = True
+    ) -> tuple[Log, ...]:
+        """Return the logs in one node's answer.  Raises BadAnswer."""
+        found = logs_of(block, raw, by_hash=by_hash)
+        if wrong := self._rpc.blooms.refuses(block.hash, found):
+            raise BadAnswer(f"The logs of block {block.number:,} are not its own: {wrong}.")
+        return found
 
 
 def logs_of(block: BlockRef, raw: msgspec.Raw, *, by_hash: bool = True) -> tuple[Log, ...]:

@@ -52,6 +52,23 @@ class Header(msgspec.Struct, frozen=True, rename="camel"):
     timestamp: str
     base_fee_per_gas: str | None = None
     logs_bloom: str | None = None
+    # What its hash is made of besides, as it came: `keeper.chain.sealed`
+    sha3_uncles: Any = None
+    miner: Any = None
+    state_root: Any = None
+    transactions_root: Any = None
+    receipts_root: Any = None
+    difficulty: Any = None
+    gas_limit: Any = None
+    gas_used: Any = None
+    extra_data: Any = None
+    mix_hash: Any = None
+    nonce: Any = None
+    withdrawals_root: Any = None
+    blob_gas_used: Any = None
+    excess_blob_gas: Any = None
+    parent_beacon_block_root: Any = None
+    requests_hash: Any = None
 
 
 class WireLog(msgspec.Struct, frozen=True, rename="camel"):

@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from keeper.chain.history import backfill, deployment_block
 from keeper.chain.logs import LogReader
+from keeper.chain.sealed import is_sealed
+from keeper.chain.wire import Header
 from keeper.errors import ObservationError, RpcError
 from keeper.model import Address, Hash, Log, LogFilter
 from tests.chain_unit.bare_anvil import Anvil, bare_anvil
@@ -38,6 +41,18 @@ async def emit(anvil: Anvil, *data: int) -> None:
             {"from": SENDER, "to": LOUD, "data": hex(0xA0000000 + value), "gas": "0x186a0"},
         )
     await anvil.mine()
+
+
+async def test_the_headers_of_a_real_node_are_proved_by_their_hash(anvil: Anvil) -> None:
+    await emit(anvil, 1)
+    head = await anvil.rpc.block_number()
+    for number in range(head + 1):
+        fields = await anvil.control("eth_getBlockByNumber", hex(number), False)
+        lie = fields | {"logsBloom": f"0x{int(fields['logsBloom'], 16) ^ 1:0512x}"}
+
+        assert is_sealed(msgspec.convert(fields, Header))
+        assert not is_sealed(msgspec.convert(lie, Header))
+    assert int(fields["logsBloom"], 16)
 
 
 async def test_the_logs_of_a_block_are_read_by_its_hash(anvil: Anvil) -> None:

@@ -9,7 +9,10 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
+import rlp
 from aiohttp import WSMsgType, web
+from eth_utils.crypto import keccak
+from rlp.sedes import big_endian_int
 
 from keeper.model import BlockRef, Hash
 from keeper.units import Wei
@@ -81,6 +84,43 @@ def header(block: BlockRef) -> dict[str, str]:
         "baseFeePerGas": hex(block.base_fee_wei),
         "extraData": "0x",
     }
+
+
+def sealed_header(block: BlockRef, bloom: int = 0) -> dict[str, str]:
+    """Return a header of Prague in place of `block`, its hash made of all its fields.
+
+    Source: execution-specs, prague/blocks.py.
+    """
+    fields = {
+        "parentHash": block.parent_hash,
+        "sha3Uncles": "0x" + "1d" * 32,
+        "miner": "0x" + "c0" * 20,
+        "stateRoot": "0x" + "5a" * 32,
+        "transactionsRoot": "0x" + "7a" * 32,
+        "receiptsRoot": "0x" + "2e" * 32,
+        "logsBloom": f"0x{bloom:0512x}",
+        "difficulty": "0x0",
+        "number": hex(block.number),
+        "gasLimit": "0x1c9c380",
+        "gasUsed": "0x5208",
+        "timestamp": hex(block.timestamp),
+        "extraData": "0xc0ffee",
+        "mixHash": "0x" + "3b" * 32,
+        "nonce": "0x" + "00" * 8,
+        "baseFeePerGas": hex(block.base_fee_wei),
+        "withdrawalsRoot": "0x" + "4c" * 32,
+        "blobGasUsed": "0x20000",
+        "excessBlobGas": "0x0",
+        "parentBeaconBlockRoot": "0x" + "be" * 32,
+        "requestsHash": "0x" + "e3" * 32,
+    }
+    numbers = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas",
+               "blobGasUsed", "excessBlobGas")  # fmt: skip
+    items = [
+        big_endian_int.serialize(int(value, 16)) if name in numbers else bytes.fromhex(value[2:])
+        for name, value in fields.items()
+    ]
+    return fields | {"hash": "0x" + keccak(rlp.encode(items)).hex(), "size": "0x2f1"}
 
 
 class Node:

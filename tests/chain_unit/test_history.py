@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from keeper.chain.bloom import bits
 from keeper.chain.history import AHEAD, backfill
 from keeper.chain.rpc import Rpc
-from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header
+from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header, sealed_header
 from tests.chain_unit.test_logs import QUICK, TOKEN, TOPIC, WANTED, Archive, wire
 
 ALL = dict.fromkeys(range(0, 90, 3), 2)
@@ -32,9 +32,15 @@ async def two(first: Any, second: Any) -> AsyncIterator[tuple[Rpc, Node, Node]]:
             yield rpc, one, other
 
 
+SEALED = sealed_header(Chain(41).head)
+"""Of block 40, which has no logs: it is shown by its hash."""
+
+
 def with_bloom(chain: Chain, params: list[Any]) -> dict[str, str]:
     """A header that has the token's event where there is one."""
     block = chain.blocks[int(params[0], 16)]
+    if block.number == 40:
+        return SEALED
     bloom = bits(TOKEN) | bits(TOPIC) if block.number in ALL else 0
     return header(block) | {"logsBloom": f"0x{bloom:0512x}"}
 
@@ -71,7 +77,7 @@ async def test_what_one_node_left_out_the_other_makes_up_for() -> None:
 
 @pytest.mark.parametrize(
     "lie",
-    [wire(40, 9), wire(42, 9, blockHash=block_hash(42, "b"))],
+    [wire(40, 9, blockHash=SEALED["hash"]), wire(42, 9, blockHash=block_hash(42, "b"))],
     ids=["the bloom says no", "of another branch"],
 )
 async def test_what_one_node_made_up_is_refused(lie: dict[str, Any]) -> None:
@@ -83,6 +89,32 @@ async def test_what_one_node_made_up_is_refused(lie: dict[str, Any]) -> None:
     whole = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
     async with two(makes_up, whole) as (rpc, _, __):
         await rpc.block(42)  # a header that says something: so they are filled on this chain
+        _, logs = await found_by(rpc, 2)
+
+        assert logs == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"logsBloom": "0x" + "00" * 256}, {"hash": block_hash(42, "b")}],
+    ids=["another bloom", "another hash"],
+)
+async def test_what_one_node_left_out_is_not_refused_by_that_nodes_own_headers(
+    lie: dict[str, str],
+) -> None:
+    def leaves_out(params: list[Any]) -> list[Any]:
+        answer = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)(params)
+        return [log for log in answer if log["blockNumber"] != "0x2a"]
+
+    whole = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
+    async with two(leaves_out, whole) as (rpc, liar, _):
+        await rpc.block(39)  # a header that says something: so they are filled on this chain
+        held = liar.answers["eth_getBlockByNumber"]
+
+        def lies(params: list[Any]) -> Any:
+            return held(params) | (lie if params[0] == "0x2a" else {})
+
+        liar.answers["eth_getBlockByNumber"] = lies
         _, logs = await found_by(rpc, 2)
 
         assert logs == EXPECTED

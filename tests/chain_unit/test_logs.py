@@ -1,9 +1,12 @@
 """Logs from nodes that limit, truncate, mix up and refuse."""
 
+import functools
+import operator
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, permutations
 from typing import Any
 
 import msgspec
@@ -11,17 +14,18 @@ import pytest
 from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from keeper.chain.bloom import bits, suspicion
+from keeper.chain.bloom import Blooms, bits, suspicion
 from keeper.chain.history import backfill, deployment_block
 from keeper.chain.logs import LogReader, union
 from keeper.chain.provider import Limits, NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.chain.wire import Header
-from keeper.errors import BadAnswer, ObservationError, RpcError
+from keeper.errors import ObservationError, RpcError
 from keeper.model import Address, BlockRef, Hash, LogFilter
 from tests.chain_unit import standin
-from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header
+from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header, sealed_header
 
 TOKEN = Address("0x" + "ab" * 20)
 OTHER = Address("0x" + "cd" * 20)
@@ -314,13 +318,91 @@ async def test_logs_that_the_header_has_and_the_node_denies_are_found_in_the_rec
         assert [log.log_index for log in found] == [0, 2]
 
 
-async def test_a_log_that_the_header_does_not_have_is_refused() -> None:
-    async with asking(lambda _: [wire(3, 0)], Chain(4)) as (rpc, node):
-        rpc.blooms.note(_with_bloom(node.chain.blocks[2], OTHER))  # so headers here say something
-        rpc.blooms.note(_with_bloom(node.chain.head))
+def _sealed(chain: Chain, *items: str) -> tuple[BlockRef, dict[str, str]]:
+    """Give the head of `chain` a hash that proves its header, with a bloom of `items`."""
+    fields = sealed_header(chain.head, _bloom(*items))
+    chain.blocks[-1] = replace(chain.head, hash=Hash(fields["hash"]))
+    return chain.head, fields
 
-        with pytest.raises(BadAnswer, match="is not in the block's bloom"):
-            await LogReader(rpc, WANTED).at(node.chain.head)
+
+async def test_a_log_that_a_proved_header_does_not_have_is_refused_and_the_next_node_asked() -> (
+    None
+):
+    chain = Chain(4)
+    head, fields = _sealed(chain, OTHER)
+    async with asking(lambda _: [wire(3, 0, blockHash=head.hash)], chain) as (rpc, node):
+        rpc.blooms.note(msgspec.convert(fields, Header))
+        with pytest.raises(NoAnswer, match="is not in the block's bloom"):
+            await LogReader(rpc, WANTED).at(head)
+
+        async with Node(chain) as second:
+            second.answers["eth_getLogs"] = lambda _: []
+            async with await Rpc.open([node.url, second.url], 31337, limits=QUICK) as both:
+                both.blooms.note(msgspec.convert(fields, Header))
+                assert await LogReader(both, WANTED).at(head) == ()
+                assert both.healthy == (False, True)
+
+
+async def test_a_header_that_proves_nothing_refuses_no_log_and_raises_suspicion() -> None:
+    async with asking(lambda _: [wire(3, 0)], Chain(4)) as (rpc, node):
+        rpc.blooms.note(_with_bloom(node.chain.head, OTHER))
+        node.answers["eth_getBlockReceipts"] = lambda _: [{"logs": [wire(3, 0), wire(3, 1)]}]
+
+        assert len(await LogReader(rpc, WANTED).at(node.chain.head)) == 2
+
+
+@pytest.mark.parametrize("proved", [True, False], ids=["proved", "unproved"])
+@pytest.mark.parametrize("liar", [0, 1, 2])
+@pytest.mark.parametrize("said", [(OTHER,), (), (TOKEN, TOPIC, OTHER, TOPIC_2)])
+async def test_one_nodes_header_wipes_out_no_log_of_the_others(
+    proved: bool, liar: int, said: tuple[str, ...]
+) -> None:
+    chain = Chain(4)
+    head, fields = chain.head, header(chain.head) | {"logsBloom": f"0x{_bloom(TOKEN, TOPIC):0512x}"}
+    if proved:
+        head, fields = _sealed(chain, TOKEN, TOPIC)
+    lie = fields | {"logsBloom": f"0x{_bloom(*said):0512x}"}
+    async with Node(chain) as one, Node(chain) as two, Node(chain) as three:
+        nodes = (one, two, three)
+        for node in nodes:
+            node.answers["eth_getBlockByNumber"] = lambda _: fields
+            node.answers["eth_getLogs"] = lambda _: [wire(3, 0, blockHash=head.hash)]
+        nodes[liar].answers["eth_getBlockByNumber"] = lambda _: lie
+        nodes[liar].answers["eth_getLogs"] = lambda _: []
+        async with await Rpc.open([node.url for node in nodes], 31337, limits=QUICK) as rpc:
+            with capture_logs() as logged:
+                await rpc.each_block(3)
+                found = await LogReader(rpc, WANTED, nodes=2).at(head)
+
+            assert [log.log_index for log in found] == [0]
+            [line] = [line for line in logged if line["event"] == "header.disputed"]
+            assert (line["block"], line["settled"]) == (head.hash, proved)
+            suspected = [line for line in logged if line["event"] == "logs.suspected"]
+            assert len(suspected) == (0 if proved else 1)
+            assert rpc.healthy == (True, True, True)
+
+
+def test_the_proved_one_of_several_headers_counts_in_whatever_order_they_come() -> None:
+    head, fields = _sealed(Chain(4), TOKEN, TOPIC)
+    bloom = f"0x{_bloom(TOKEN, TOPIC):0512x}"
+    short = header(head) | {"logsBloom": bloom}  # true, but it proves nothing
+    lie = fields | {"logsBloom": "0x" + "00" * 256}
+    other_lie = fields | {"logsBloom": f"0x{_bloom(OTHER):0512x}"}
+
+    for order in permutations((fields, short, lie, other_lie)):
+        blooms = Blooms()
+        for one in order:
+            blooms.note(msgspec.convert(one, Header))
+
+        assert blooms.of(head.hash) == _bloom(TOKEN, TOPIC)
+        assert not blooms.disputed(head.hash)
+    for order in permutations((short, lie, other_lie)):
+        blooms = Blooms()
+        for one in order:
+            blooms.note(msgspec.convert(one, Header))
+
+        assert blooms.of(head.hash) is None
+        assert blooms.disputed(head.hash)
 
 
 async def test_a_chain_that_leaves_every_bloom_empty_is_read_all_the_same() -> None:
@@ -370,11 +452,12 @@ def _unknown(_: list[Any]) -> Any:
     raise Refusal(-32000, "unknown block")
 
 
+def _bloom(*items: str) -> int:
+    return functools.reduce(operator.or_, map(bits, items), 0)
+
+
 def _with_bloom(block: BlockRef, *items: str) -> Any:
-    bloom = 0
-    for item in items:
-        bloom |= bits(item)
-    fields = header(block) | {"logsBloom": f"0x{bloom:0512x}"}
+    fields = header(block) | {"logsBloom": f"0x{_bloom(*items):0512x}"}
     return msgspec.convert(fields, Header)
 
 

@@ -1,0 +1,63 @@
+"""Headers that are proved by their hash."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from keeper.chain.sealed import is_sealed
+from keeper.chain.wire import Header
+from tests.chain_unit.standin import Chain, header, sealed_header
+
+EMPTY = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
+GENESIS: dict[str, Any] = {
+    "hash": "0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3",
+    "parentHash": "0x" + "00" * 32,
+    "sha3Uncles": "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347",
+    "miner": "0x" + "00" * 20,
+    "stateRoot": "0xd7f8974fb5ac78d9ac099b9ad5018bedc2ce0a72dad1827a1709da30580f0544",
+    "transactionsRoot": EMPTY,
+    "receiptsRoot": EMPTY,
+    "logsBloom": "0x" + "00" * 256,
+    "difficulty": "0x400000000",
+    "number": "0x0",
+    "gasLimit": "0x1388",
+    "gasUsed": "0x0",
+    "timestamp": "0x0",
+    "extraData": "0x11bbe8db4e347b4e8c937c1c8370e4b5ed33adb3db69cbdb7a38e1e50b1b82fa",
+    "mixHash": "0x" + "00" * 32,
+    "nonce": "0x0000000000000042",
+}
+"""The first block of Ethereum."""
+
+
+def sealed(fields: dict[str, Any]) -> bool:
+    return is_sealed(msgspec.convert(fields, Header))
+
+
+def test_the_first_block_of_ethereum_is_proved_by_the_hash_that_everybody_knows() -> None:
+    assert sealed(GENESIS)
+    assert sealed(GENESIS | {"hash": GENESIS["hash"].upper().replace("0X", "0x")})
+
+
+PRAGUE = sealed_header(Chain(10).head, 1 << 77)
+
+
+def test_a_header_of_prague_is_proved() -> None:
+    assert sealed(PRAGUE)
+
+
+@pytest.mark.parametrize("name", sorted(PRAGUE.keys() - {"size"}))
+def test_a_header_with_any_field_changed_proves_nothing(name: str) -> None:
+    changed = PRAGUE[name][:-1] + ("1" if PRAGUE[name][-1] != "1" else "2")
+
+    assert not sealed(PRAGUE | {name: changed})
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(PRAGUE.keys() - {"size", "logsBloom"} - header(Chain().head).keys() | {"extraData"}),
+)
+@pytest.mark.parametrize("odd", [None, 7, "0xz", [], {"a": 1}])
+def test_a_header_with_an_odd_field_is_read_and_proves_nothing(name: str, odd: Any) -> None:
+    assert not sealed(PRAGUE | {name: odd})
