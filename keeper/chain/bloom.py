@@ -112,11 +112,11 @@ class Blooms:
 
     def refuses(self, block: Hash, logs: Sequence[Log]) -> str:
         """Return why `logs` cannot be of `block`, proved by its hash, or empty."""
-        said = self._by_hash.get(block)
-        if said is None or said.disputed:
+        bloom = self.of(block)
+        if bloom is None:
             return ""
-        why = contradiction(said.bloom, logs)
-        return why if why and _is_sealed(said) else ""
+        why = contradiction(bloom, logs)
+        return why if why and _is_sealed(self._by_hash[block]) else ""
 
 
 def _is_sealed(said: _Said) -> bool:
