@@ -175,12 +175,8 @@ class Completeness:
         except ObservationError as error:
             every, self._receipts = None, False
             self._cannot(str(error))
-        there = {one.log_index for one in logs}
-        return [
-            one
-            for one in every or ()
-            if one.log_index not in there and lets_through(self._wanted, one)
-        ]
+        there = set(logs)
+        return [one for one in every or () if one not in there and lets_through(self._wanted, one)]
 
     def _cannot(self, reason: str) -> None:
         if not self._said:

@@ -27,7 +27,7 @@ import structlog
 
 from keeper.chain import wire
 from keeper.chain.complete import Check, Completeness
-from keeper.chain.logs import criteria, once
+from keeper.chain.logs import criteria, merged, once
 from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc, malformed
 from keeper.chain.scan import LogPage, scan
@@ -58,7 +58,7 @@ DIFFERING_BLOCKS: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The logs of one range as they came: by columns where their layout allows."""
+    """The logs of one range, each once: by columns where their layout allows."""
 
     page: LogPage | None
     one_by_one: tuple[Log, ...]
@@ -70,14 +70,14 @@ class Answer:
 
     def logs(self) -> tuple[Log, ...]:
         """Return each log once."""
-        return self.one_by_one if self.page is None else once(self.page.logs())
+        return self.one_by_one if self.page is None else self.page.logs()
 
     def in_block(self, number: int) -> tuple[Log, ...]:
         """Return each log of one block once."""
         if self.page is None:
             return tuple([one for one in self.one_by_one if one.block_number == number])
         rows = np.flatnonzero(self.page.block_number == number)
-        return once(self.page.logs_at([int(row) for row in rows]))
+        return self.page.logs_at([int(row) for row in rows])
 
     def some_blocks(self, most: int) -> tuple[int, ...]:
         """Return up to `most` blocks that have logs, drawn by chance from the logs."""
@@ -123,6 +123,8 @@ class Distinct:
 def read_answer(raw: msgspec.Raw) -> Answer:
     """Return an answer to eth_getLogs.  Raises BadAnswer."""
     page = scan(bytes(raw))
+    if page is not None and page.repeats():
+        return _of_logs(once(page.logs()))
     if page is None:
         wires = wire.convert(raw, list[wire.WireLog], "eth_getLogs")
         return _of_logs(once([wire.log(one) for one in wires if not one.removed]))
@@ -306,8 +308,7 @@ class _Asker:
         missing = await self._whole.missing(start, end, answer)
         if not missing:
             return answer
-        every = once([*answer.logs(), *missing])
-        return _of_logs(tuple(sorted(every, key=lambda o: (o.block_number, o.log_index))))
+        return _of_logs(merged(answer.logs(), missing))
 
     def _say(self, start: int, end: int, error: ObservationError) -> None:
         if not self._said:
@@ -316,23 +317,22 @@ class _Asker:
 
     async def _together(self, answer: Answer, other: Answer) -> Answer:
         """Return whatever either has, less what a header refuses and what is of no known block."""
-        ours, theirs = ({(o.block_hash, o.log_index): o for o in a.logs()} for a in (answer, other))
-        doubtful = [(ours.get(key) or theirs[key]) for key in ours.keys() ^ theirs.keys()]
+        ours, theirs = set(answer.logs()), set(other.logs())
+        doubtful = ours ^ theirs
         numbers = sorted({one.block_number for one in doubtful})[:DIFFERING_BLOCKS]
         headers = await self._rpc.blocks(numbers)
+        looked_at = set(numbers)
         known: dict[Hash, int | None] = {block.hash: block.number for block in headers}
-        refused = set()
+        refused: set[Log] = set()
         for one in doubtful:
-            if one.block_number not in numbers:
+            if one.block_number not in looked_at:
                 continue
             if one.block_hash not in known:  # the header may be the lie
                 known[one.block_hash] = await self._number_of(one.block_hash)
             if known[one.block_hash] != one.block_number or self._rpc.blooms.refuses(
                 one.block_hash, [one]
             ):
-                refused.add((one.block_hash, one.log_index))
-        both = ours | theirs
-        kept = [one for key, one in both.items() if key not in refused]
+                refused.add(one)
         if doubtful:
             log.warning(
                 "history.differs",
@@ -341,7 +341,7 @@ class _Asker:
                 logs=[len(ours), len(theirs)],
                 refused=len(refused),
             )
-        return _of_logs(tuple(sorted(kept, key=lambda o: (o.block_number, o.log_index))))
+        return _of_logs(merged((ours | theirs) - refused))
 
     async def _number_of(self, hash_: Hash) -> int | None:
         """Return the number of the block that any node knows by this hash."""
@@ -363,14 +363,12 @@ def _held_to(start: int, end: int, answer: Answer) -> None:
 
 
 def _alike(one: Answer, other: Answer) -> bool:
-    """Whether two answers are of the same logs: as many, and each of the same place."""
+    """Whether two answers have the same logs."""
     if one.count != other.count:
         return False
     if one.page is not None and other.page is not None:
-        return one.page.same_places(other.page)
-    return {(o.block_hash, o.log_index) for o in one.logs()} == {
-        (o.block_hash, o.log_index) for o in other.logs()
-    }
+        return one.page.same_logs(other.page)
+    return set(one.logs()) == set(other.logs())
 
 
 async def deployment_block(rpc: Rpc, address: Address) -> int:

@@ -1,7 +1,8 @@
 """Event logs of one block, asked for by its hash; for long ranges see `keeper.chain.history`.
 
 Logs say where to look; balances are read.  So a log twice is harmless and one of a wrong block is
-refused.
+refused.  Two logs of one index are not both true: a node that says both has not answered, and where
+two nodes say one each, both count.
 
 What came is held against the bloom of the block's header where that is known.  A contradiction that
 the block's hash proves (`keeper.chain.bloom`) is the node's failure; a suspicion that logs were
@@ -23,7 +24,7 @@ from keeper.chain.bloom import contradiction, suspicion
 from keeper.chain.provider import NoAnswer
 from keeper.chain.rpc import Rpc
 from keeper.errors import BadAnswer, ObservationError, RpcError
-from keeper.model import BlockRef, Log, LogFilter
+from keeper.model import BlockRef, Hash, Log, LogFilter
 
 log = structlog.get_logger(__name__)
 
@@ -90,13 +91,10 @@ class LogReader:
         self, block: BlockRef, found: tuple[Log, ...], more: Iterable[Log]
     ) -> tuple[Log, ...]:
         """Return `found` with whatever receipts or other nodes have besides."""
-        together = {one.log_index: one for one in found}
-        for one in more:
-            if lets_through(self.wanted, one):
-                together.setdefault(one.log_index, one)
+        together = merged(found, [one for one in more if lets_through(self.wanted, one)])
         if missing := len(together) - len(found):
             log.warning("logs.incomplete", number=block.number, missing=missing)
-        return tuple([together[index] for index in sorted(together)])
+        return together
 
     async def _of_receipts_at_once(self, block: BlockRef) -> list[Log]:
         """Return what the receipts say of each node that is there and has them."""
@@ -124,10 +122,10 @@ class LogReader:
         few = "" if len(answers) >= self._nodes else f"{len(answers)} of {self._nodes} answered"
         if not answers:
             return await self._answered(block), few
-        together = {one.log_index: one for answer in answers for one in answer}
+        together = merged(*answers)
         if any(len(answer) != len(together) for answer in answers):
             log.warning("logs.differ", number=block.number, logs=[len(a) for a in answers])
-        return tuple([together[index] for index in sorted(together)]), few
+        return together, few
 
     async def _of_all_nodes(self, block: BlockRef) -> list[tuple[Log, ...]]:
         """Return the answer of each node that has one."""
@@ -232,8 +230,27 @@ async def receipt_logs(rpc: Rpc, block: BlockRef) -> list[Log] | None:
 
 
 def once(logs: Iterable[Log]) -> tuple[Log, ...]:
-    """Return each log once, in the order first met: some nodes repeat themselves."""
-    return tuple({(one.block_hash, one.log_index): one for one in logs}.values())
+    """Return each log once, in the order first met: some nodes repeat themselves.
+
+    Raises BadAnswer where two logs of one block and index are not the same.
+    """
+    found: dict[tuple[Hash, int], Log] = {}
+    for one in logs:
+        there = found.setdefault((one.block_hash, one.log_index), one)
+        if there is not one and there != one:
+            raise BadAnswer(
+                f"Log {one.log_index} of block {one.block_number:,} is said twice, and differently."
+            )
+    return tuple(found.values())
+
+
+def merged(*answers: Iterable[Log]) -> tuple[Log, ...]:
+    """Return whatever any of `answers` has, in the order of the chain.
+
+    Logs of one index that differ are all there.
+    """
+    every = dict.fromkeys(one for answer in answers for one in answer)
+    return tuple(sorted(every, key=lambda one: (one.block_number, one.log_index)))
 
 
 def lets_through(wanted: LogFilter, one: Log) -> bool:

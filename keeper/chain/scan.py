@@ -104,16 +104,40 @@ class LogPage:
             ]
         )
 
-    def same_places(self, other: "LogPage") -> bool:
-        """Whether both have logs of the same blocks and indices, in whatever order."""
-        return _places(self) == _places(other)
+    def repeats(self) -> bool:
+        """Whether two rows are of one block and index."""
+        number, index = self.block_number, self.log_index
+        later = (number[1:] > number[:-1]) | (
+            (number[1:] == number[:-1]) & (index[1:] > index[:-1])
+        )
+        if later.all():  # as nodes write them
+            return False
+        return len(set(_rows(self.block_hash, _octets_of(index)))) < len(self)
+
+    def same_logs(self, other: "LogPage") -> bool:
+        """Whether both have the same logs, in whatever order."""
+        ours, theirs = _columns(self), _columns(other)
+        if any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
+            return False
+        if all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True)):
+            return True
+        return set(_rows(*ours)) == set(_rows(*theirs))
 
 
-def _places(page: LogPage) -> set[bytes]:
-    rows = np.empty((len(page), 40), np.uint8)
-    rows[:, :32] = page.block_hash
-    rows[:, 32:] = page.log_index.astype(">u8").view(np.uint8).reshape(len(page), 8)
-    return set(rows.view("V40").ravel().tolist())
+def _columns(page: LogPage) -> tuple[Bytes, ...]:
+    place = page.block_hash, _octets_of(page.block_number), _octets_of(page.log_index)
+    return *place, page.address, page.topics.reshape(len(page), -1), page.data
+
+
+def _octets_of(column: NDArray[np.uint64]) -> Bytes:
+    return column.astype(">u8").view(np.uint8).reshape(len(column), 8)
+
+
+def _rows(*columns: Bytes) -> list[bytes]:
+    """Return each row of all columns together."""
+    rows = np.ascontiguousarray(np.hstack(columns))
+    found: list[bytes] = rows.view(f"V{rows.shape[1]}").ravel().tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from keeper.chain.bloom import Blooms, bits, suspicion
+from keeper.chain.complete import Check
 from keeper.chain.history import backfill, deployment_block
 from keeper.chain.logs import LogReader, union
 from keeper.chain.provider import Limits, NoAnswer
@@ -411,6 +412,70 @@ async def test_a_chain_that_leaves_every_bloom_empty_is_read_all_the_same() -> N
             rpc.blooms.note(_with_bloom(block))
 
         assert len(await LogReader(rpc, WANTED).at(node.chain.head)) == 1
+
+
+async def test_a_chain_whose_proved_headers_are_all_empty_is_read_all_the_same() -> None:
+    chain = Chain(4)
+    head, fields = _sealed(chain)
+    async with asking(lambda _: [wire(3, 0, blockHash=head.hash)], chain) as (rpc, _):
+        rpc.blooms.note(msgspec.convert(fields, Header))
+
+        assert len(await LogReader(rpc, WANTED).at(head)) == 1
+
+
+CONTESTED = [wire(3, 0), wire(3, 0, data="0x" + "0c" * 32)]
+"""Two logs of one index."""
+
+
+async def test_a_node_that_says_two_logs_of_one_index_is_passed_over_for_the_next() -> None:
+    async with Node(Chain(4)) as liar, Node(Chain(4)) as honest:
+        liar.answers["eth_getLogs"] = lambda _: CONTESTED
+        honest.answers["eth_getLogs"] = lambda _: CONTESTED[:1]
+        async with await Rpc.open([liar.url, honest.url], 31337, limits=QUICK) as rpc:
+            [one] = await LogReader(rpc, WANTED).at(honest.chain.head)
+            assert one.data == (3).to_bytes(32, "big")
+            assert rpc.healthy == (False, True)
+
+            rpc._providers[0].rests_until = 0.0
+            assert await pages(rpc, 0, 9) == [(0, 9, 1)]
+            assert rpc.healthy == (False, True)
+
+
+async def test_where_two_nodes_have_different_logs_of_one_index_both_count_and_it_is_said() -> None:
+    async with Node(Chain(4)) as first, Node(Chain(4)) as second:
+        first.answers["eth_getLogs"] = lambda _: CONTESTED[:1]
+        second.answers["eth_getLogs"] = lambda _: CONTESTED[1:]
+        async with await Rpc.open([first.url, second.url], 31337, limits=QUICK) as rpc:
+            with capture_logs() as logged:
+                found = await LogReader(rpc, WANTED, nodes=2).at(first.chain.head)
+                history = await pages(rpc, 0, 3, nodes=2)
+
+    assert {one.data[-1] for one in found} == {3, 12}
+    assert history == [(0, 3, 2)]
+    said = [line["event"] for line in logged]
+    assert (said.count("logs.differ"), said.count("history.differs")) == (1, 1)
+
+
+@pytest.mark.parametrize("check", [Check.OFF, Check.FULL])
+async def test_another_log_of_an_index_in_the_receipts_counts_besides(check: Check) -> None:
+    async with asking(lambda _: CONTESTED[:1], Chain(4)) as (rpc, node):
+        node.answers["eth_getBlockReceipts"] = lambda _: [{"logs": CONTESTED[1:]}]
+        node.answers["eth_getBlockByNumber"] = lambda params: (
+            header(node.chain.blocks[int(params[0], 16)])
+            | {"logsBloom": f"0x{_bloom(TOKEN, TOPIC, OTHER):0512x}"}
+        )
+        wanted = LogFilter(addresses=(TOKEN, OTHER), topics0=(TOPIC,))
+        await rpc.block(3)
+
+        with capture_logs() as logged:
+            if check is Check.OFF:
+                found = await LogReader(rpc, wanted).at(node.chain.head)
+            else:
+                [(_, _, found)] = [page async for page in backfill(rpc, wanted, 3, 3, check=check)]
+
+        assert {one.data[-1] for one in found} == {3, 12}
+        said = {line["event"] for line in logged}
+        assert said & {"logs.incomplete", "history.incomplete"}
 
 
 async def test_several_nodes_make_up_for_what_each_leaves_out() -> None:

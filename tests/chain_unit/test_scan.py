@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keeper.chain import wire
 from keeper.chain.history import Distinct, every_log, read_answer
 from keeper.chain.scan import scan
+from keeper.errors import BadAnswer
 from keeper.model import Log
 
 
@@ -106,7 +107,8 @@ def test_pages_of_several_events_are_read_the_slow_way_and_whole() -> None:
 
 
 def test_whoever_was_handed_on_is_not_handed_on_again() -> None:
-    first, second = made(random.Random(5), 40, removed=False), made(random.Random(6), 40)
+    first = made(random.Random(5), 40, removed=False)
+    second = made(random.Random(6), 40, blockHash="0x" + "ee" * 32)
     pages = [msgspec.Raw(page_of(logs)) for logs in (first, [*first[:20], *second], first)]
     distinct, forgetful = Distinct(), Distinct(most=0)
 
@@ -119,6 +121,47 @@ def test_whoever_was_handed_on_is_not_handed_on_again() -> None:
     }
     assert found[2] == ()
     assert [len(forgetful(read_answer(pages[0]))) for _ in range(2)] == [len(found[0])] * 2
+
+
+@given(st.randoms(use_true_random=False), st.integers(2, 40))
+def test_a_log_twice_is_seen_in_any_order_and_two_of_one_index_are_refused(
+    chance: random.Random, count: int
+) -> None:
+    logs = made(chance, count, removed=False)
+    chance.shuffle(logs)
+    once = read_answer(msgspec.Raw(page_of(logs)))
+    assert once.page is not None
+
+    repeated = chance.choice(logs)
+    twice = [*logs, repeated]
+    chance.shuffle(twice)
+    assert set(every_log(read_answer(msgspec.Raw(page_of(twice))))) == set(every_log(once))
+    with pytest.raises(BadAnswer, match="is said twice, and differently"):
+        read_answer(msgspec.Raw(page_of([*twice, repeated | {"data": "0x" + "0c" * 32}])))
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 40), st.data())
+def test_pages_are_the_same_whatever_their_order_and_not_where_one_value_differs(
+    chance: random.Random, count: int, data: st.DataObject
+) -> None:
+    logs = made(chance, count, removed=False)
+    shuffled = chance.sample(logs, count)
+    at, field = chance.randrange(count), data.draw(st.sampled_from(["address", "data", "topics"]))
+    other = {
+        "address": "0x" + "0d" * 20,
+        "data": "0x" + "0c" * 32,
+        "topics": ["0x" + "0b" * 32] * 3,
+    }
+    changed = [*logs[:at], logs[at] | {field: other[field]}, *logs[at + 1 :]]
+
+    page, same, different = (scan(page_of(one)) for one in (logs, shuffled, changed))
+
+    assert page is not None
+    assert same is not None
+    assert different is not None
+    assert page.same_logs(same)
+    assert not page.same_logs(different)
+    assert not same.same_logs(different)
 
 
 @pytest.mark.parametrize("field", ["address", "data", "blockHash", "transactionHash", "logIndex"])
