@@ -136,9 +136,13 @@ class OpenChain:
 
 
 @asynccontextmanager
-async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChain]:
+async def open_chain(
+    settings: Settings, chain: Chain, *, before: OpenChain | None = None
+) -> AsyncIterator[OpenChain]:
     """Connect, verify the chain id, discover every market at the head.
 
+    `before`: the same chain as it was open before, closed by now.  What was final then is held on
+    to: raises FinalityBroken where it is not canonical any more.
     Raises ConfigError for what only the operator can mend and ObservationError for a node that
     does not answer.
     """
@@ -158,12 +162,17 @@ async def open_chain(settings: Settings, chain: Chain) -> AsyncIterator[OpenChai
             rpc=rpc,
             reader=reader,
             heads=HeadFollower(
-                rpc, chain.pushing, block_time_s=chain.block_time_s, quorum=chain.nodes_needed
+                rpc,
+                chain.pushing,
+                block_time_s=chain.block_time_s,
+                quorum=chain.nodes_needed,
+                finality=None if before is None else before.heads.finality,
             ),
             head=head,
             relay=relay,
             aggregators=aggregators,
         )
+        await opened.heads.prove_final()
         for market in watched_markets(settings, chain):
             await reader.run(market.discover(), head)
             opened.markets[market.id.name] = market

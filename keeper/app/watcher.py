@@ -28,7 +28,7 @@ from keeper.app.standing import Standing
 from keeper.app.stopped import account_for
 from keeper.chain.branch import Advance
 from keeper.chain.doctor import Grade, examine
-from keeper.chain.heads import FinalityBroken
+from keeper.chain.finality import FinalityBroken
 from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine
@@ -152,8 +152,7 @@ class Watcher:
             try:
                 await self._watch()
             except FinalityBroken as error:
-                self.broken = str(error)
-                log.error("chain.finality_broken", chain=self.name, reason=str(error))  # noqa: TRY400 - the reason says it all
+                self._break(error)
             except ObservationError as error:
                 if not self.opened.is_set():
                     raise
@@ -167,10 +166,19 @@ class Watcher:
                 )
             await asyncio.sleep(REOPEN_S)
 
+    def _break(self, error: FinalityBroken) -> None:
+        """Send nothing until a person restarted it; then watch the chain that there is now."""
+        self.broken = str(error)
+        log.error("chain.finality_broken", chain=self.name, reason=self.broken)
+        if self.executor is not None:
+            self.executor.disarm(self.broken)
+        if self.chain is not None:
+            self.chain.heads.finality.forget()
+
     async def _watch(self) -> None:
         signer = await signer_for(self.settings, self.config)
         liquidating = await liquidating_signer_for(self.settings, self.config)
-        async with open_chain(self.settings, self.config) as chain:
+        async with open_chain(self.settings, self.config, before=self.chain) as chain:
             await bind(self._database, chain)
             executor = executor_for(
                 self.settings,

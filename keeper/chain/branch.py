@@ -77,6 +77,11 @@ class Branch:
         """The block that was taken last."""
         return self._blocks[-1]
 
+    @property
+    def oldest(self) -> BlockRef:
+        """The lowest block that is held."""
+        return self._blocks[0]
+
     def holds(self, block: BlockRef) -> bool:
         """Whether `block` is ours already."""
         return block.hash in self._by_hash

@@ -10,10 +10,12 @@ blocks in one `Advance`.
 
 Where several nodes are configured a head is put to the vote (`keeper.chain.quorum`): an `Advance`
 that too few agree on bears the `doubt`.  A reorg that undoes a block which was called final ends
-the following with `FinalityBroken`: what stood on it must be judged by a person.
+the following with `FinalityBroken`: what stood on it must be judged by a person.  That holds for
+reorgs deeper than what is remembered of the chain too (`keeper.chain.finality`).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
@@ -21,6 +23,7 @@ from typing import Final
 import structlog
 
 from keeper.chain.branch import Advance, Branch, BranchLost
+from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.quorum import Doubted, Quorum
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
@@ -41,10 +44,6 @@ FINALITY_BLOCKS: Final = 8
 """Block times between looks at what is safe and final."""
 
 
-class FinalityBroken(BranchLost):
-    """A block that a node called final is not canonical any more."""
-
-
 class HeadFollower:
     """`ports.Heads` over a WebSocket subscription and HTTP.  One `follow` at a time."""
 
@@ -58,12 +57,14 @@ class HeadFollower:
         poll_s: float | None = None,
         memory_blocks: int = MEMORY_BLOCKS,
         quorum: int = 1,
+        finality: Finality | None = None,
     ) -> None:
         """`block_time_s`: what the chain is expected to take for a block.
 
         `silence_s`: when the node is asked by itself, by default after 1.5 block times.
         `poll_s`: between polls without a WebSocket, by default a third of a block time, between
         0.1 and 2 s.  `quorum`: how many nodes must have a head for it to be beyond doubt.
+        `finality`: what was known to be final when the chain was followed before.
         """
         self._rpc = rpc
         self._silence_s = silence_s or max(1.0, 1.5 * block_time_s)
@@ -72,11 +73,9 @@ class HeadFollower:
         self._quorum = Quorum(rpc, quorum)
         self._branch: Branch | None = None
         self._finality_s = FINALITY_BLOCKS * block_time_s
-        self._finality_at = -self._finality_s
-        self.safe: BlockRef | None = None
-        """The last block called safe; None where the node does not say."""
-        self.finalized: BlockRef | None = None
-        """The last block on our branch that was called final; None where the node does not say."""
+        self._finality_at = -math.inf
+        self.finality: Final = finality or Finality()
+        """What was called final, to hand to whoever follows the chain after this one."""
         self._ws_urls = tuple(ws_urls)
         self._mailbox = Mailbox()
         self._subscription = Subscription(
@@ -104,16 +103,35 @@ class HeadFollower:
         return head is not None and self._branch is not None and not self._branch.holds(head)
 
     @property
+    def safe(self) -> BlockRef | None:
+        """The last block called safe; None where the node does not say."""
+        return self.finality.safe
+
+    @property
+    def finalized(self) -> BlockRef | None:
+        """The last block of our chain that was called final; None where the node does not say."""
+        return self.finality.finalized
+
+    @property
     def doubt(self) -> str:
         """Why the last head is not agreed on by enough nodes, or empty."""
-        return self._quorum.doubt
+        return self._quorum.doubt or self.finality.doubt
 
     async def doubt_about(self, block: BlockRef) -> str:
         """Return why `block` is not agreed on by enough nodes, or empty."""
         verdict = await self._quorum.judge(block)
         if isinstance(verdict, Doubted):
             return verdict.reason
-        return "" if verdict.block == block else f"the others have {verdict.block.hash}"
+        if verdict.block != block:
+            return f"the others have {verdict.block.hash}"
+        return self.finality.doubt
+
+    async def prove_final(self) -> None:
+        """Make sure that what was final before still is.  Raises FinalityBroken.
+
+        Where that cannot be told there is a `doubt` until it can.
+        """
+        await self.finality.prove(self._quorum)
 
     async def check(self) -> None:
         """Ask every WebSocket URL for its chain id.  Raises ConfigError, or RpcError."""
@@ -133,6 +151,7 @@ class HeadFollower:
         )
         self._advanced_at = time.monotonic()
         self._silences = 0
+        self._branch, self._finality_at = None, -math.inf
         tasks = [asyncio.create_task(self._poll(mailbox))]
         if self._ws_urls:
             tasks.append(asyncio.create_task(self._subscription.run()))
@@ -200,6 +219,8 @@ class HeadFollower:
             orphaned, adopted = await self._step(branch, head, confirm=not self._agreed(doubt))
         except BranchLost as error:
             if not doubt:
+                if not isinstance(error, FinalityBroken):
+                    await self.finality.prove(self._quorum)
                 raise
             log.error("head.refused", number=head.number, reason=str(error), doubt=doubt)  # noqa: TRY400 - the reason says it all
             return None
@@ -219,7 +240,10 @@ class HeadFollower:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
         branch.take(orphaned, adopted)
         return Advance(
-            orphaned=orphaned, adopted=adopted, received_at=news.received_at, doubt=doubt
+            orphaned=orphaned,
+            adopted=adopted,
+            received_at=news.received_at,
+            doubt=doubt or self.finality.doubt,
         )
 
     async def _step(
@@ -234,12 +258,7 @@ class HeadFollower:
                 return (), ()
             if confirmed != head:
                 orphaned, adopted = await branch.step_to(confirmed, headers)
-        final = self.finalized
-        if final is not None and any(block.hash == final.hash for block in orphaned):
-            raise FinalityBroken(
-                f"Block {final.number:,} {final.hash} was final and is not canonical any more: "
-                f"{len(orphaned)} blocks were undone up to {adopted[-1].number:,}."
-            )
+        self.finality.check(orphaned, adopted)
         return orphaned, adopted
 
     def _agreed(self, doubt: str) -> bool:
@@ -273,9 +292,7 @@ class HeadFollower:
                     self._unread += 1
                     if self._unread.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ... in a row
                         log.warning("head.unread", reason=str(error), times=self._unread)
-            if time.monotonic() - self._finality_at >= self._finality_s:
-                self._finality_at = time.monotonic()
-                await self._learn_finality()
+            await self._learn_finality()
             if self.silent_for_s >= self._silence_s * 2**self._silences:
                 self._silences += 1
                 log.warning("head.silent", silent_s=round(self.silent_for_s, 1))
@@ -296,15 +313,9 @@ class HeadFollower:
         mailbox.put(block)
 
     async def _learn_finality(self) -> None:
-        """Ask what is safe and final; a node that does not say leaves it unknown.
-
-        Only a block of our own branch counts as final: another one belongs to a reorg on its way.
-        """
-        try:
-            self.safe = await self._rpc.block("safe")
-            finalized = await self._rpc.block("finalized")
-        except ObservationError as error:
-            log.debug("head.finality_unknown", reason=str(error))
+        """Ask what is final: as soon as there is a branch, then every `FINALITY_BLOCKS`."""
+        waited_s = time.monotonic() - self._finality_at
+        if self._branch is None or (waited_s < self._finality_s and not self.finality.doubt):
             return
-        if self._branch is not None and self._branch.holds(finalized):
-            self.finalized = finalized
+        self._finality_at = time.monotonic()
+        await self.finality.learn(self._quorum, self._branch)

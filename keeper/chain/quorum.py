@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from keeper.chain.rpc import Rpc
-from keeper.errors import RpcError
+from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef
 
 log = structlog.get_logger(__name__)
@@ -117,6 +117,25 @@ class Quorum:
         if len(heads) > self.needed:
             return heads[self.needed - 1]
         return heads[0] if heads else await self._rpc.block("latest")
+
+    async def canonical(self, block: BlockRef) -> Verdict:
+        """Ask whether `block` is the canonical one of its number; nobody who is behind is waited
+        for, and nothing is said.
+        """
+        if self.needed > 1:
+            return judge(block, await self._rpc.each_header(block.number), self.needed)
+        try:
+            found = await self._rpc.block(block.number)
+        except ObservationError as error:
+            return Doubted(block=block, reason=str(error))
+        return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
+
+    async def called(self, tag: str) -> BlockRef:
+        """Return the block that is called ``safe`` or ``finalized``.
+
+        Raises ObservationError where that is not said.
+        """
+        return await self._rpc.block(tag)
 
     @property
     def _may_catch_up(self) -> bool:

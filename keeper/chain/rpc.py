@@ -254,13 +254,11 @@ class Rpc(StateReads):
         return list(await asyncio.gather(*map(ask, self._providers)))
 
     async def each_block(self, at: str | int) -> list[BlockRef | RpcError | None]:
-        """Return every node's own block of that tag or number; None where it has none."""
+        """Return every node's own block of that tag or number; None where it has none.
 
-        def decode(raw: msgspec.Raw) -> BlockRef | None:
-            return self._block(raw, at)
-
-        params = [at if isinstance(at, str) else hex(at), False]
-        answers = await self.each("eth_getBlockByNumber", params, decode)
+        Who lags or is on another branch is told by it: ask for what is near the head.
+        """
+        answers = await self.each_header(at)
         for provider, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BlockRef):
                 known = 0 if at == "latest" else provider.head or 0
@@ -271,6 +269,15 @@ class Rpc(StateReads):
         if isinstance(at, int):
             compare_branches(self._providers, answers)
         return answers
+
+    async def each_header(self, at: str | int) -> list[BlockRef | RpcError | None]:
+        """The same for any block: nothing is concluded of the nodes."""
+
+        def decode(raw: msgspec.Raw) -> BlockRef | None:
+            return self._block(raw, at)
+
+        params = [at if isinstance(at, str) else hex(at), False]
+        return await self.each("eth_getBlockByNumber", params, decode)
 
     async def send_raw(self, raw: bytes) -> Hash:
         """Send a signed transaction once, to the first node that is up; return the node's hash.

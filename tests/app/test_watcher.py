@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from keeper.app.own_faults import faults_of
 from keeper.app.watcher import Watcher, _until
 from keeper.chain.branch import Advance
+from keeper.chain.finality import FinalityBroken
 from keeper.engine.engine import Engine
 from keeper.errors import JournalError
 from keeper.model import BlockRef, Hash
@@ -119,3 +121,30 @@ async def test_history_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
         ("history", "borrowers are not all known: The node refuses ranges.")
     ]
+
+
+class Told:
+    """Stands for what signs, or for what is known to be final."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.forgotten = False
+
+    def disarm(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def forget(self) -> None:
+        self.forgotten = True
+
+
+async def test_a_final_block_that_is_undone_disarms_at_once_and_is_a_fault(tmp_path: Path) -> None:
+    watcher = watcher_of(tmp_path, lambda: 0.0)
+    told = Told()
+    watcher.executor = cast("Any", told)
+    watcher.chain = cast("Any", SimpleNamespace(heads=SimpleNamespace(finality=told)))
+
+    watcher._break(FinalityBroken("Block 7 was final."))
+
+    assert told.reasons == ["Block 7 was final."]
+    assert told.forgotten, "the chain that there is now is watched"
+    assert watcher.broken == "Block 7 was final."

@@ -1,5 +1,6 @@
 """Each row of the fault matrix that is about the whole keeper, and the planted bug it catches."""
 
+import contextlib
 import random
 
 import pytest
@@ -60,14 +61,21 @@ def _rests(here: Watching) -> bool:
     return any(provider.resting for provider in here.watcher.chain.rpc._providers)
 
 
+DEEPER = 90
+"""More blocks than are held right after the start."""
+
+
+@pytest.mark.parametrize("depth", [4, DEEPER], ids=["within memory", "deeper than memory"])
 async def test_a_reorg_past_finality_disarms_and_a_reopened_chain_stays_disarmed(
-    monkeypatch: pytest.MonkeyPatch,
+    depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watcher_module, "REOPEN_S", 0.1)
     stage = start(POSITIONS, options=("--slots-in-an-epoch", "1"))  # final is two blocks below
     trial = Trial(seed="finality", chance=random.Random(4))
     try:
-        async with stage.devnet() as devnet, armed(devnet, trial) as (here, _, _):
+        async with stage.devnet() as devnet, contextlib.AsyncExitStack() as stack:
+            await devnet.anvil.mine(DEEPER, 1)
+            here, _, _ = await stack.enter_async_context(armed(devnet, trial))
             chain = here.watcher.chain
             assert chain is not None
             chain.heads._finality_s = 0.0
@@ -75,7 +83,7 @@ async def test_a_reorg_past_finality_disarms_and_a_reopened_chain_stays_disarmed
                 await here.tick()
             await here.until(lambda: chain.heads.finalized is not None)
             first = here.watcher.executor
-            await devnet.anvil.reorg(4)
+            await devnet.anvil.reorg(depth)
             await devnet.anvil.mine()
             await here.until(lambda: here.watcher.executor is not first)
             await here.tick()
