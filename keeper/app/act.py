@@ -13,11 +13,10 @@ from typing import Any
 import structlog
 
 from keeper.alerts.actions import Done, outcome_messages
-from keeper.app.chain import OpenChain
+from keeper.app.chain import OpenChain, bind
 from keeper.app.hands import asset_named, liquidation_of
 from keeper.app.look import held_by, read_accounts
 from keeper.app.signing import executor_for, liquidating_signer_for, signer_for
-from keeper.app.watcher import bind
 from keeper.engine.market import WatchedMarket
 from keeper.errors import ConfigError, ExecutionError, ObservationError
 from keeper.execution.executor import TxExecutor

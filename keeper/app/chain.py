@@ -1,14 +1,18 @@
 """One chain opened: its nodes checked, its reader ready, its markets discovered at the head."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from keeper.app.aggregators import aggregators_of
-from keeper.app.oracles import independent_of, judging_of, sequencer_of, tracing_of
+from keeper.app.oracles import board_of, independent_of, judging_of, sequencer_of, tracing_of
 from keeper.app.registry import PROTOCOLS
 from keeper.chain.aggregator import Aggregator
+from keeper.chain.branch import Advance
 from keeper.chain.complete import Check
 from keeper.chain.heads import HeadFollower
 from keeper.chain.history import Distinct, backfill, deployment_block
@@ -19,10 +23,15 @@ from keeper.chain.relay import HttpRelay
 from keeper.chain.rpc import LAG_BLOCKS, Rpc
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import WatchedMarket
-from keeper.errors import ConfigError, RpcError
+from keeper.errors import ConfigError, ObservationError, RpcError
 from keeper.model import Address, BlockRef, Log, LogFilter
 from keeper.ports import Records
+from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
+from keeper.store.database import Database
+from keeper.store.upkeep import bind_chain
+
+log = structlog.get_logger()
 
 OBSERVING = frozenset({"eth_getLogs", "eth_call", "eth_getBlockByHash", "eth_getBlockByNumber"})
 """Methods that observing a block may cost; the rest is sending and settling."""
@@ -106,6 +115,17 @@ class OpenChain:
             raise ConfigError(f"{self.config.name} has no market {name!r}: it has {there}.")
         return self.markets[name]
 
+    async def advances(self) -> AsyncGenerator[Advance, None]:
+        """Take the head that the chain was opened at, then whatever comes after it: without a gap.
+
+        History is read up to that very block.
+        """
+        doubt = await self.heads.doubt_about(self.head)
+        yield Advance(orphaned=(), adopted=(self.head,), received_at=time.monotonic(), doubt=doubt)
+        async with aclosing(self.heads.follow(self.head)) as advances:
+            async for advance in advances:
+                yield advance
+
     async def cover(
         self,
         market: WatchedMarket[Any, Any],
@@ -142,13 +162,13 @@ async def open_chain(
     """Connect, verify the chain id, discover every market at the head.
 
     `before`: the same chain as it was open before, closed by now.  What was final then is held on
-    to: raises FinalityBroken where it is not canonical any more.
+    to, and a node that answers for another chain now is left out while there are others.
     Raises ConfigError for what only the operator can mend and ObservationError for a node that
-    does not answer.
+    does not answer; FinalityBroken where what was final is not canonical any more.
     """
     limits = Limits(calls_per_second=chain.calls_per_second)
     async with AsyncExitStack() as stack:
-        rpc = await stack.enter_async_context(await _nodes(chain, limits))
+        rpc = await stack.enter_async_context(await _nodes(chain, limits, again=before is not None))
         relay = relay_of(chain)
         if relay is not None:
             await stack.enter_async_context(relay)
@@ -179,6 +199,30 @@ async def open_chain(
         yield opened
 
 
+async def bind(database: Database, chain: OpenChain) -> None:
+    """Hold the database to this very chain, by its first block.
+
+    Raises ConfigError when it belongs to another one.  A node that has forgotten its first block is
+    taken at its chain id's word.
+    """
+    try:
+        genesis = await chain.rpc.block(0)
+    except ObservationError as error:
+        log.warning("chain.unbound", chain=chain.config.name, reason=str(error))
+        return
+    await bind_chain(database, chain.config.chain_id, genesis.hash)
+
+
+def outside(settings: Settings, chain: OpenChain) -> Board | None:
+    """Let the chain's markets hear the exchanges; return who asks them, None where nobody is to."""
+    symbols = {s.asset.symbol for market in chain.markets.values() for s in market.sources}
+    board = board_of(settings, frozenset(symbols))
+    if board is not None:
+        for market in chain.markets.values():
+            market.oracles.outside = board.quotes
+    return board
+
+
 def relay_of(chain: Chain) -> HttpRelay | None:
     """Return the chain's private relay, not opened; None without one.  Raises ConfigError."""
     if chain.relay_url is None:
@@ -191,11 +235,13 @@ def relay_of(chain: Chain) -> HttpRelay | None:
     )
 
 
-async def _nodes(chain: Chain, limits: Limits) -> Rpc:
+async def _nodes(chain: Chain, limits: Limits, *, again: bool) -> Rpc:
     """Connect to the chain's nodes; where none answers, say what to do about it."""
     lag_blocks = max(LAG_BLOCKS, round(LAG_S / chain.block_time_s))
     try:
-        return await Rpc.open(chain.rpc_urls, chain.chain_id, limits=limits, lag_blocks=lag_blocks)
+        return await Rpc.open(
+            chain.rpc_urls, chain.chain_id, limits=limits, lag_blocks=lag_blocks, left_out=again
+        )
     except RpcError as error:
         raise RpcError(
             f"{str(error).rstrip('.')}: correct rpc_urls of chain {chain.name!r}, or wait until "

@@ -34,16 +34,7 @@ def own_faults(counts: OutboxCounts) -> tuple[Fault, ...]:
 
 
 def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
-    found = []
-    if watcher.unwatched_s > watcher.silence_limit_s:
-        lasting = duration_text(int(watcher.unwatched_s))
-        sentence = saying("no block was taken for {time}", time=lasting)
-        found.append(Fault(part="heads", sentence=sentence))
-    if watcher.history_unread:
-        sentence = saying("borrowers are not all known: {reason}", reason=watcher.history_unread)
-        found.append(Fault(part="history", sentence=sentence))
-    if watcher.broken:
-        found.append(Fault(part="finality", sentence=watcher.broken))
+    found = _of_following(watcher)
     if watcher.chain is not None and (doubt := watcher.chain.heads.doubt):
         found.append(
             Fault(part="nodes", sentence=saying("the nodes do not agree: {reason}", reason=doubt))
@@ -84,6 +75,23 @@ def faults_of(watcher: Watcher) -> tuple[Fault, ...]:
             for name, reason in engine.last.unread.items()
         ]
     return tuple(found)
+
+
+def _of_following(watcher: Watcher) -> list[Fault]:
+    """Return what keeps the chain from being followed, or what it went through."""
+    found = []
+    if watcher.unwatched_s > watcher.silence_limit_s:
+        lasting = duration_text(int(watcher.unwatched_s))
+        sentence = saying("no block was taken for {time}", time=lasting)
+        found.append(Fault(part="heads", sentence=sentence))
+        if watcher.lost not in ("", watcher.broken):
+            found.append(Fault(part="chain", sentence=watcher.lost))
+    if watcher.history_unread:
+        sentence = saying("borrowers are not all known: {reason}", reason=watcher.history_unread)
+        found.append(Fault(part="history", sentence=sentence))
+    if watcher.broken:
+        found.append(Fault(part="finality", sentence=watcher.broken))
+    return found
 
 
 def gas_held(wei: int | None, chain_id: int) -> str:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keeper.alerts.machine import level_of
-from keeper.app.chain import OpenChain, open_chain
+from keeper.app.chain import OpenChain, bind, open_chain
 from keeper.app.hands import hand_of
 from keeper.app.look import assessments, read_market
 from keeper.app.owner import owner_address
-from keeper.app.watcher import bind
 from keeper.engine.coverage import Progress
 from keeper.engine.decide import Hand
 from keeper.engine.market import Reading, WatchedMarket

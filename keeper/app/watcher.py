@@ -1,15 +1,16 @@
 """One chain under watch for as long as the process lives: open, recover, follow, reopen.
 
 The first opening must succeed: what is wrong then is the operator's to mend.  After that a node
-that goes away is waited for.  History is read beside the heads, so that watched accounts are
-watched from the first block on.
+that goes away is waited for, and so is whatever else keeps the chain from being opened again: it
+is alarmed of, and the other chains of the process go on.  History is read beside the heads, so
+that watched accounts are watched from the first block on.
 """
 
 import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 import structlog
@@ -18,10 +19,9 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.alerts.speech import SpeechOf, english
 from keeper.app.anticipate import Anticipation
-from keeper.app.chain import OpenChain, open_chain
+from keeper.app.chain import OpenChain, bind, open_chain, outside
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
-from keeper.app.oracles import board_of
 from keeper.app.running_out import look
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
 from keeper.app.standing import Standing
@@ -33,7 +33,7 @@ from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine
 from keeper.engine.passes import Pass
-from keeper.errors import ObservationError
+from keeper.errors import ConfigError, ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.execution.pair import PairedExecutor
 from keeper.model import (
@@ -45,7 +45,6 @@ from keeper.model import (
     Submission,
     Watch,
 )
-from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
 from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
@@ -53,7 +52,6 @@ from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
 from keeper.store.permits import SqlPermits
 from keeper.store.records import SqlRecords
-from keeper.store.upkeep import bind_chain
 from keeper.units import Wei
 
 log = structlog.get_logger()
@@ -64,30 +62,6 @@ STANDING_SHARE = 8
 takes half as long again, and the next head must not wait for it."""
 PAUSED = "paused"
 """How the reason begins by which people stopped it."""
-
-
-async def bind(database: Database, chain: OpenChain) -> None:
-    """Hold the database to this very chain, by its first block.
-
-    Raises ConfigError when it belongs to another one.  A node that has forgotten its first block is
-    taken at its chain id's word.
-    """
-    try:
-        genesis = await chain.rpc.block(0)
-    except ObservationError as error:
-        log.warning("chain.unbound", chain=chain.config.name, reason=str(error))
-        return
-    await bind_chain(database, chain.config.chain_id, genesis.hash)
-
-
-def outside(settings: Settings, chain: OpenChain) -> Board | None:
-    """Let the chain's markets hear the exchanges; return who asks them, None where nobody is to."""
-    symbols = {s.asset.symbol for market in chain.markets.values() for s in market.sources}
-    board = board_of(settings, frozenset(symbols))
-    if board is not None:
-        for market in chain.markets.values():
-            market.oracles.outside = board.quotes
-    return board
 
 
 class Watcher:
@@ -122,6 +96,8 @@ class Watcher:
         self.history_unread = ""
         """Why borrowers are not all known; empty while nothing is wrong."""
         self.progress: dict[str, Progress] = {}
+        self.lost = ""
+        """Why the chain is not open, or cannot be opened again; empty while it is."""
         self.broken = ""
         """What undid a final block, or empty: nothing is sent until a person restarted it."""
         self._disarmed: tuple[str, ...] = ()
@@ -153,10 +129,11 @@ class Watcher:
                 await self._watch()
             except FinalityBroken as error:
                 self._break(error)
-            except ObservationError as error:
+            except (ObservationError, ConfigError) as error:
                 if not self.opened.is_set():
                     raise
-                log.warning("chain.lost", chain=self.name, reason=str(error))
+                self.lost = str(error)
+                log.warning("chain.lost", chain=self.name, reason=self.lost)
             if self.executor is not None:
                 # A pause is its own: it ends with /resume, also on a chain that is opened again.
                 reasons = [one.disarmed_reason or "" for one in self.executor.parts]
@@ -168,7 +145,7 @@ class Watcher:
 
     def _break(self, error: FinalityBroken) -> None:
         """Send nothing until a person restarted it; then watch the chain that there is now."""
-        self.broken = str(error)
+        self.broken = self.lost = str(error)
         log.error("chain.finality_broken", chain=self.name, reason=self.broken)
         if self.executor is not None:
             self.executor.disarm(self.broken)
@@ -235,6 +212,7 @@ class Watcher:
                 armed=executor.armed,
             )
             self.opened.set()
+            self.lost = ""
             self.opened_at = self._clock()
             following = asyncio.create_task(self._follow(chain, engine))
             tasks = [
@@ -282,7 +260,7 @@ class Watcher:
 
     async def _follow(self, chain: OpenChain, engine: Engine) -> None:
         """Take the head that the markets were learnt at, then every change after it, gap or not."""
-        async with contextlib.aclosing(_from_head(chain)) as advances:
+        async with contextlib.aclosing(chain.advances()) as advances:
             async for advance in advances:
                 await self._take(engine, advance)
 
@@ -397,18 +375,6 @@ class Watcher:
     def silence_limit_s(self) -> float:
         """How old the last pass may be before the chain counts as unwatched."""
         return max(30.0, 5 * self.config.block_time_s)
-
-
-async def _from_head(chain: OpenChain) -> AsyncGenerator[Advance, None]:
-    """Take the head that the chain was opened at, then whatever comes after it: without a gap.
-
-    History is read up to that very block.
-    """
-    doubt = await chain.heads.doubt_about(chain.head)
-    yield Advance(orphaned=(), adopted=(chain.head,), received_at=time.monotonic(), doubt=doubt)
-    async with contextlib.aclosing(chain.heads.follow(chain.head)) as advances:
-        async for advance in advances:
-            yield advance
 
 
 async def _until(ended: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]]) -> None:

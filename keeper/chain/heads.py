@@ -239,6 +239,8 @@ class HeadFollower:
         elif missed:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
         branch.take(orphaned, adopted)
+        if self.finality.doubt:  # with this head it may be told
+            await self.finality.prove(self._quorum)
         return Advance(
             orphaned=orphaned,
             adopted=adopted,

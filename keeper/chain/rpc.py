@@ -98,12 +98,14 @@ class Rpc(StateReads):
         limits: Limits = Limits(),  # noqa: B008 - frozen
         attempts: int = 4,
         lag_blocks: int = LAG_BLOCKS,
+        left_out: bool = False,
     ) -> Self:
         """Return an Rpc of which at least one node answered for `chain_id` (None: any).
 
-        `lag_blocks`: how far behind the others a node is asked after them.
+        `lag_blocks`: how far behind the others a node is asked after them.  `left_out`: a node
+        that answers for another chain is, rather than refused: all were of the right one before.
         Raises ConfigError for a bad URL or another chain behind any of them, and NoAnswer when
-        no node can be reached.
+        no node can be reached, or none is of the chain.
         """
         if not urls:
             raise ConfigError("No RPC URL is configured: set rpc_urls of the chain.")
@@ -124,7 +126,7 @@ class Rpc(StateReads):
             lag_blocks=lag_blocks,
         )
         try:
-            await rpc.check()
+            await (rpc._verify() if left_out else rpc.check())
         except BaseException:  # undone, then raised on
             await rpc.close()
             raise
@@ -175,6 +177,18 @@ class Rpc(StateReads):
                     f"{self.expected_chain_id}: correct the URL or the chain_id."
                 )
         failures = [answer for answer in found if isinstance(answer, RpcError)]
+        if len(failures) == len(found):
+            raise failures[0]
+
+    async def _verify(self) -> None:
+        """Leave out every node of another chain.  Raises NoAnswer where no node is left."""
+        found = await asyncio.gather(
+            *(provider.verify() for provider in self._providers), return_exceptions=True
+        )
+        failures = [answer for answer in found if answer is not None]
+        for failure in failures:
+            if not isinstance(failure, RpcError):
+                raise failure
         if len(failures) == len(found):
             raise failures[0]
 

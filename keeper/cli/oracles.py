@@ -39,9 +39,8 @@ def oracles(
     if history is not None:
         _history(context, market, history, (since, png))
         return
-    from keeper.app.chain import open_chain
+    from keeper.app.chain import open_chain, outside
     from keeper.app.look import read_accounts
-    from keeper.app.watcher import outside
 
     invocation, settings = asking(context)
 

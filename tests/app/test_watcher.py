@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
+from keeper.app import watcher as watcher_module
 from keeper.app.own_faults import faults_of
 from keeper.app.watcher import Watcher, _until
 from keeper.chain.branch import Advance
 from keeper.chain.finality import FinalityBroken
 from keeper.engine.engine import Engine
-from keeper.errors import JournalError
+from keeper.errors import ConfigError, JournalError
 from keeper.model import BlockRef, Hash
 from keeper.settings import load
 from keeper.store.database import Database
@@ -27,10 +28,13 @@ BLOCK = BlockRef(
 HEAD = Advance(orphaned=(), adopted=(BLOCK,), received_at=0.0)
 
 
-def watcher_of(folder: Path, clock: Callable[[], float]) -> Watcher:
+W = TypeVar("W", bound=Watcher)
+
+
+def made(kind: type[W], folder: Path, clock: Callable[[], float]) -> W:
     """A watcher of Ethereum that was never opened: silence is noticed after 60 s."""
     settings = load(None, {"ETHEREUM_RPC_URL": "http://127.0.0.1:1"}, env_file=folder / "none")
-    return Watcher(
+    return kind(
         settings,
         settings.select()[0],
         cast("Database", None),
@@ -38,6 +42,10 @@ def watcher_of(folder: Path, clock: Callable[[], float]) -> Watcher:
         on_progress=lambda *_: None,
         clock=clock,
     )
+
+
+def watcher_of(folder: Path, clock: Callable[[], float]) -> Watcher:
+    return made(Watcher, folder, clock)
 
 
 async def for_ever() -> None:
@@ -148,3 +156,47 @@ async def test_a_final_block_that_is_undone_disarms_at_once_and_is_a_fault(tmp_p
     assert told.reasons == ["Block 7 was final."]
     assert told.forgotten, "the chain that there is now is watched"
     assert watcher.broken == "Block 7 was final."
+
+
+class Reopened(Watcher):
+    """One whose chain opens as often as it is told, and then cannot be opened."""
+
+    opens = 1
+    tries = 0
+
+    async def _watch(self) -> None:
+        self.tries += 1
+        if self.tries > self.opens:
+            raise ConfigError("http://a answers for chain 5: correct the URL.")
+        self.opened.set()
+
+
+async def test_what_is_wrong_at_the_start_ends_it(tmp_path: Path) -> None:
+    watcher = made(Reopened, tmp_path, lambda: 0.0)
+    watcher.opens = 0
+
+    with pytest.raises(ConfigError, match="correct the URL"):
+        await watcher.run()
+
+
+async def test_what_is_wrong_when_the_chain_is_opened_again_is_a_fault_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "REOPEN_S", 0.001)
+    now = [1_000.0]
+    watcher = made(Reopened, tmp_path, lambda: now[0])
+    watcher.opened_at = now[0]
+    running = asyncio.create_task(watcher.run())
+    while watcher.tries < 4 and not running.done():  # noqa: ASYNC110 - it is polled
+        await asyncio.sleep(0.001)
+    at_once = faults_of(watcher)
+    now[0] += watcher.silence_limit_s + 7
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert running.cancelled()
+    assert at_once == ()
+    assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
+        ("heads", "no block was taken for 67 s"),
+        ("chain", "http://a answers for chain 5: correct the URL."),
+    ]

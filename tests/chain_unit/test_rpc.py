@@ -490,6 +490,27 @@ async def test_another_chain_behind_a_url_is_the_operators_matter() -> None:
             await Rpc.open([right.url, wrong.url], 31337, limits=QUICK)
 
 
+async def test_a_node_of_another_chain_is_left_out_when_the_chain_is_opened_again() -> None:
+    async with Node(Chain(4), chain_id=5) as wrong, Node(Chain(9)) as right:
+        urls = [wrong.url, right.url]
+        with capture_logs() as said:
+            async with await Rpc.open(urls, 31337, limits=QUICK, left_out=True) as rpc:
+                head = await rpc.block_number()
+                states = [node.state for node in rpc.health]
+
+        assert head == 8
+        assert states == [NodeState.WRONG_CHAIN, NodeState.ALIVE]
+        assert [(line["answered"], line["expected"]) for line in said if "answered" in line] == [
+            (5, 31337)
+        ]
+
+
+async def test_nodes_all_of_another_chain_are_no_answer_when_it_is_opened_again() -> None:
+    async with Node(chain_id=5) as one, Node(chain_id=7) as other:
+        with pytest.raises(NoAnswer, match="answers for chain 5, not 31337"):
+            await Rpc.open([one.url, other.url], 31337, limits=QUICK, left_out=True)
+
+
 async def test_a_node_that_turns_up_on_another_chain_is_not_used() -> None:
     async with Node(Chain(4)) as first, Node(Chain(9)) as second, opened(first, second) as rpc:
         first.next_answers.append(standin.status(500))

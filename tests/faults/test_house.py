@@ -6,6 +6,7 @@ import random
 import pytest
 
 from keeper.app import watcher as watcher_module
+from keeper.chain.branch import BranchLost
 from keeper.devnet.network import Stage, start
 from keeper.model import Declined, Submitted
 from tests.chain.watching import Watching
@@ -61,6 +62,11 @@ def _rests(here: Watching) -> bool:
     return any(provider.resting for provider in here.watcher.chain.rpc._providers)
 
 
+def _final(here: Watching) -> int:
+    final = here.watcher.chain and here.watcher.chain.heads.finalized
+    return final.number if final else 0
+
+
 DEEPER = 90
 """More blocks than are held right after the start."""
 
@@ -81,11 +87,13 @@ async def test_a_reorg_past_finality_disarms_and_a_reopened_chain_stays_disarmed
             chain.heads._finality_s = 0.0
             for _ in range(4):
                 await here.tick()
-            await here.until(lambda: chain.heads.finalized is not None)
+            await here.until(lambda: _final(here) >= here.passes[-1].block.number - 3)
             first = here.watcher.executor
             await devnet.anvil.reorg(depth)
             await devnet.anvil.mine()
+            await here.until(lambda: here.watcher.broken != "")
             await here.until(lambda: here.watcher.executor is not first)
+            await here.until(lambda: here.watcher.lost == "")
             await here.tick()
             executor = here.watcher.executor
             assert executor is not None
@@ -100,3 +108,41 @@ async def test_a_reorg_past_finality_disarms_and_a_reopened_chain_stays_disarmed
             assert await nonce_of(devnet) == nonce
     finally:
         stage.stop()
+
+
+async def test_a_node_that_turned_to_another_chain_is_left_out_when_the_chain_is_opened_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "REOPEN_S", 0.1)
+    trial = Trial(seed="another chain", chance=random.Random(5))
+    async with devnet_of(stage) as devnet, armed(devnet, trial, 2) as (here, [first, second], _):
+        await here.tick()
+        second.lies.chain_id = 5
+        left_with_one = await _opened_again(here)
+        first.lies.chain_id = 5
+        await _lose(here)
+        await here.until(lambda: "answers for chain 5" in here.watcher.lost)
+        ended = here.task.done()
+        first.lies.chain_id = second.lies.chain_id = None
+        await here.until(lambda: here.watcher.lost == "")
+        await here.tick()
+
+        assert left_with_one == ["alive", "wrong chain"]
+        assert not ended
+
+
+async def _lose(here: Watching) -> None:
+    """Let the chain be given up and opened again, as after a reorg that is too deep."""
+    chain = here.watcher.chain
+    assert chain is not None
+    await here.until(lambda: chain.heads._branch is not None)
+    chain.heads._mailbox._fault = BranchLost("as after a reorg")
+    chain.heads._mailbox._full.set()
+    await here.until(lambda: here.watcher.lost != "")
+
+
+async def _opened_again(here: Watching) -> list[str]:
+    await _lose(here)
+    await here.until(lambda: here.watcher.lost == "")
+    assert here.watcher.chain is not None
+    return [node.state for node in here.watcher.chain.rpc.health]
