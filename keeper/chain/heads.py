@@ -24,7 +24,7 @@ import structlog
 
 from keeper.chain.branch import Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
-from keeper.chain.quorum import Doubted, Quorum
+from keeper.chain.quorum import Agreed, Doubted, Quorum
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
 from keeper.errors import ObservationError
@@ -209,18 +209,57 @@ class HeadFollower:
             news = self._mailbox.newest
 
     async def _advance(self, branch: Branch, news: Announced) -> Advance | None:
-        """Take the step to `news`, or to what the nodes agree on.  None when it is no news."""
-        if branch.holds(news.block):
-            return None
-        head, doubt = await self._judged(news.block)
+        """Take the step to `news`, or to what the nodes agree on.  None when it is no news.
+
+        A head that is not above ours, or cannot be joined to it, may be old or made up: what the
+        nodes call the latest is judged in its place.  Only where that is lost, our branch is.
+        """
+        head = news.block
         if branch.holds(head):
             return None
+        if head.number > branch.head.number:
+            try:
+                return await self._taken(branch, head, news.received_at, confirm=True)
+            except FinalityBroken:
+                raise
+            except BranchLost as error:
+                log.warning("head.unlinked", number=head.number, reason=str(error))
+        latest = await self._quorum.newest()
+        if latest.number < head.number <= branch.head.number:
+            raise ObservationError(f"No node says yet that block {head.number:,} is the latest.")
         try:
-            orphaned, adopted = await self._step(branch, head, confirm=not self._agreed(doubt))
+            return await self._taken(branch, latest, news.received_at, confirm=False)
+        except FinalityBroken:
+            raise
+        except BranchLost:
+            if await self._stands(branch, latest):
+                return None
+            await self.finality.prove(self._quorum)
+            raise
+
+    async def _stands(self, branch: Branch, latest: BlockRef) -> bool:
+        """Whether our head is canonical all the same: whoever said `latest` is behind."""
+        if latest.number > branch.head.number:
+            return False
+        return isinstance(await self._quorum.canonical(branch.head), Agreed)
+
+    async def _taken(
+        self, branch: Branch, head: BlockRef, received_at: float, *, confirm: bool
+    ) -> Advance | None:
+        """Take the step to `head`, or to what the nodes agree on.  None when it is no news.
+
+        `confirm`: where it is a reorg, only if the node has that head by now.
+        """
+        if branch.holds(head):
+            return None
+        head, doubt = await self._judged(head)
+        if branch.holds(head):
+            return None
+        confirm = confirm and not self._agreed(doubt)
+        try:
+            orphaned, adopted = await self._step(branch, head, confirm=confirm)
         except BranchLost as error:
             if not doubt:
-                if not isinstance(error, FinalityBroken):
-                    await self.finality.prove(self._quorum)
                 raise
             log.error("head.refused", number=head.number, reason=str(error), doubt=doubt)  # noqa: TRY400 - the reason says it all
             return None
@@ -244,7 +283,7 @@ class HeadFollower:
         return Advance(
             orphaned=orphaned,
             adopted=adopted,
-            received_at=news.received_at,
+            received_at=received_at,
             doubt=doubt or self.finality.doubt,
         )
 

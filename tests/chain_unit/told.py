@@ -32,6 +32,8 @@ class Told:
         self.tags: list[dict[str, int]] = [{} for _ in chains]
         self.lacks: set[int] = set()
         """Numbers that no node has an answer for."""
+        self.latest: BlockRef | None = None
+        """What the first node calls the latest instead of its head."""
         self.blooms = Blooms()
         self.asked: Counter[str] = Counter()
 
@@ -62,7 +64,7 @@ class Told:
     def _of(self, index: int, at: str | int) -> BlockRef | RpcError | None:
         blocks = self.chains[index].blocks
         if at == "latest":
-            return blocks[-1]
+            return (None if index else self.latest) or blocks[-1]
         if at in ("safe", "finalized"):
             number = self.tags[index].get(str(at))
             return RpcError("Unknown block", code=-39001) if number is None else blocks[number]
