@@ -11,6 +11,7 @@ noticed with the first block that is built on the shorter one.
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from keeper.chain.rpc import Rpc
@@ -69,6 +70,8 @@ class Branch:
                     raise
                 except ObservationError:
                     break
+            if candidate.hash != wanted or candidate.number != blocks[0].number - 1:
+                break
             blocks.insert(0, candidate)
         return cls(rpc, tuple(blocks), memory=memory)
 
@@ -117,20 +120,22 @@ class Branch:
             if parent is None:
                 fetched |= await self._below(child)
                 parent = fetched.get(parent_hash) or await self._rpc.block(parent_hash)
-            if parent.number != child.number - 1 or parent.hash != parent_hash:
-                raise ObservationError(
-                    f"Block {child.number:,} names the parent {parent_hash}, which the node "
-                    f"says is block {parent.number:,}."
-                )
+            _fit(parent, child)
             adopted.append(parent)
         joint = self._by_hash[parent_hash]
+        _fit(joint, adopted[-1])
         orphaned = tuple(block for block in reversed(self._blocks) if block.number > joint.number)
         return orphaned, tuple(reversed(adopted))
 
     def take(self, orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]) -> None:
-        """Make the step ours."""
+        """Make the step ours.  Raises BranchLost, nothing changed, for one that does not fit."""
+        if orphaned != tuple(islice(reversed(self._blocks), len(orphaned))):
+            raise BranchLost(
+                f"Block {orphaned[0].number:,} was to be undone, our head is block "
+                f"{self.head.number:,}: start again from the node's head."
+            )
         for block in orphaned:
-            assert self._blocks.pop() == block
+            self._blocks.pop()
             del self._by_hash[block.hash]
         for block in adopted:
             if len(self._blocks) == self._blocks.maxlen:
@@ -156,3 +161,12 @@ class Branch:
         except ObservationError:  # one at a time by hash then
             return {}
         return {block.hash: block for block in blocks}
+
+
+def _fit(parent: BlockRef, child: BlockRef) -> None:
+    """Raise ObservationError unless `parent` is what `child` calls its parent, one block below."""
+    if parent.number != child.number - 1 or parent.hash != child.parent_hash:
+        raise ObservationError(
+            f"Block {child.number:,} names the parent {child.parent_hash}, which is block "
+            f"{parent.number:,} {parent.hash}."
+        )

@@ -1,10 +1,13 @@
 """Heads that are old, made up or impossible cost a question, and never the branch."""
 
+import asyncio
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
-from keeper.chain.branch import BranchLost
+from keeper.chain.branch import Branch, BranchLost
+from keeper.chain.rpc import Rpc
 from tests.chain_unit.standin import Chain, block_hash
 from tests.chain_unit.told import Following, Told, following
 
@@ -109,3 +112,41 @@ async def test_a_sibling_that_the_node_does_not_have_yet_is_taken_when_it_has() 
 
         assert before == 0
         assert [block.number for block in follower.said[-1].orphaned] == [LENGTH - 1]
+
+
+@pytest.mark.parametrize("number", [3, LENGTH - 1, LENGTH + 10_000])
+@pytest.mark.parametrize("quorum", [1, 2])
+async def test_a_head_of_another_number_than_its_parent_has_room_for_is_never_taken(
+    number: int, quorum: int
+) -> None:
+    chain = Chain(LENGTH)
+    odd = replace(chain.head, number=number, hash=block_hash(77, "z"), parent_hash=chain.head.hash)
+    async with following(Told(chain, chain), quorum=quorum, poll_s=0.005) as follower:
+        follower.heads._subscription.connected = True  # nothing is polled
+        follower.push(odd)
+        await asyncio.sleep(0.05)
+        for _ in range(2):
+            chain.grow()
+            await follower.takes(chain.head)
+        chain.reorg(4, "q", 5)
+        await follower.takes(chain.head)
+
+        taken = [block.number for advance in follower.said for block in advance.adopted]
+        assert taken == [300, 301, 298, 299, 300, 301, 302]
+
+
+async def test_an_ancestor_of_another_number_shortens_the_memory() -> None:
+    chain = Chain(LENGTH)
+    chain.blocks[290] = replace(chain.blocks[290], number=289)
+
+    branch = await Branch.ending_in(cast("Rpc", Told(chain)), chain.head, memory=512, depth=64)
+
+    assert branch.oldest == chain.blocks[291]
+
+
+def test_a_step_from_another_head_than_ours_is_an_error_that_a_person_can_read() -> None:
+    chain = Chain(5)
+    branch = Branch(cast("Rpc", Told(chain)), tuple(chain.blocks), memory=16)
+
+    with pytest.raises(BranchLost, match="Block 2 was to be undone, our head is block 4"):
+        branch.take((chain.blocks[2],), ())
