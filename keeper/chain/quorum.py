@@ -133,9 +133,30 @@ class Quorum:
     async def called(self, tag: str) -> BlockRef:
         """Return the block that is called ``safe`` or ``finalized``.
 
-        Raises ObservationError where that is not said.
+        Where heads are put to the vote so is this: of what the nodes say, the highest block that
+        `needed` of them have reached, if as many have that very block.  One node alone can neither
+        call final what is not, nor hold up what is.  Raises ObservationError where that is not
+        said, or not agreed on.
         """
-        return await self._rpc.block(tag)
+        if self.needed <= 1:
+            return await self._rpc.block(tag)
+        answers = await self._rpc.each_header(tag)
+        said = sorted(
+            (answer for answer in answers if isinstance(answer, BlockRef)),
+            key=lambda block: -block.number,
+        )
+        if len(said) < self.needed:
+            raise ObservationError(
+                f"{len(said)} of {len(answers)} nodes say which block is {tag}, {self.needed} are "
+                "needed."
+            )
+        match await self.canonical(said[self.needed - 1]):
+            case Agreed(block=block):
+                return block
+            case Outvoted(block=other):
+                raise ObservationError(f"Of what is {tag} the nodes have {other.hash} instead.")
+            case Doubted(reason=reason):
+                raise ObservationError(f"The nodes do not agree on what is {tag}: {reason}.")
 
     @property
     def _may_catch_up(self) -> bool:

@@ -152,3 +152,65 @@ async def test_what_was_undone_and_said_is_forgotten() -> None:
         await learnt(follower, told, 200)
 
         assert follower.heads.doubt == ""
+
+
+async def test_one_node_of_several_cannot_call_a_head_final() -> None:
+    chain = Chain(200)
+    told = Told(chain, chain, chain)
+    told.tags = [{"finalized": 199}, {"finalized": 150}, {"finalized": 150}]
+    async with following(told, quorum=2, poll_s=POLL_S) as follower:
+        await learnt(follower, told, 150)
+
+        head = chain.reorg(1, "b", 2)  # which all three have
+
+        await follower.reaches(head)
+        assert follower.heads.finalized == chain.blocks[150]
+
+
+@pytest.mark.parametrize(
+    ("said", "final"),
+    [
+        ((199, 150, 140), 150),  # two are at 150 or beyond
+        ((60, 150, 150), 150),  # one that is behind holds nobody up
+        ((150, 140, None), 140),
+        ((150, None, None), None),
+        ((None, None, None), None),
+    ],
+)
+async def test_final_is_what_enough_nodes_have_reached(
+    said: tuple[int | None, ...], final: int | None
+) -> None:
+    chain = Chain(200)
+    told = Told(chain, chain, chain)
+    told.tags = [{} if number is None else {"finalized": number} for number in said]
+
+    async with following(told, quorum=2, poll_s=POLL_S) as follower:
+        await follower.until(lambda: told.asked["each finalized"] > 0)
+        await follower.rests()
+
+        assert follower.heads.finalized == (None if final is None else chain.blocks[final])
+
+
+async def test_a_final_block_that_too_few_nodes_have_is_not_learnt() -> None:
+    chain, fork = Chain(200), Chain(100)
+    fork.grow(100, "b")
+    told = Told(chain, fork)
+    told.tags = [{"finalized": 150}, {"finalized": 150}]
+
+    async with following(told, quorum=2, poll_s=POLL_S) as follower:
+        await follower.until(lambda: told.asked["each finalized"] > 0)
+        await follower.rests()
+
+        assert follower.heads.finalized is None
+
+
+async def test_too_few_nodes_that_deny_a_final_block_do_not_break_it() -> None:
+    chain, fork = Chain(200), Chain(100)
+    fork.grow(100, "b")
+    finality = Finality()
+    finality.finalized = chain.blocks[150]
+
+    heads = HeadFollower(cast("Rpc", Told(chain, fork)), quorum=2, finality=finality)
+    await heads.prove_final()
+
+    assert "1 of 2 nodes have block 150" in heads.doubt
