@@ -4,7 +4,8 @@
     HTTP ``latest``    -> mailbox
 
 Silence is a fault: when nothing came for `silence_s` the node is asked over HTTP, and keeps being
-asked; a WebSocket that was silent about a block HTTP knows is given up and replaced.  Without a
+asked; a WebSocket that was silent about a block HTTP knows is given up and replaced.  Of several
+nodes all are asked then, so that one which is stuck is asked after the others.  Without a
 WebSocket, and while it is down, HTTP is polled.  A consumer slower than the chain gets several
 blocks in one `Advance`.
 
@@ -24,6 +25,7 @@ import structlog
 
 from keeper.chain.branch import Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
+from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, Doubted, Quorum
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
@@ -327,13 +329,15 @@ class HeadFollower:
         while True:
             if not subscription.connected or mailbox.quiet_for_s >= self._silence_s:
                 try:
+                    if self.silent_for_s >= self._silence_s:
+                        await self._quorum.compare()
                     await self._ask(mailbox, subscription)
                     self._unread = 0
                 except ObservationError as error:
                     self._unread += 1
                     if self._unread.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ... in a row
                         log.warning("head.unread", reason=str(error), times=self._unread)
-            await self._learn_finality()
+            await self._now_and_then()
             if self.silent_for_s >= self._silence_s * 2**self._silences:
                 self._silences += 1
                 log.warning("head.silent", silent_s=round(self.silent_for_s, 1))
@@ -353,10 +357,15 @@ class HeadFollower:
             subscription.drop()
         mailbox.put(block)
 
-    async def _learn_finality(self) -> None:
-        """Ask what is final: as soon as there is a branch, then every `FINALITY_BLOCKS`."""
+    async def _now_and_then(self) -> None:
+        """Ask what is final: as soon as there is a branch, then every `FINALITY_BLOCKS`.
+
+        So often a node that was behind may have caught up, too.
+        """
         waited_s = time.monotonic() - self._finality_at
         if self._branch is None or (waited_s < self._finality_s and not self.finality.doubt):
             return
         self._finality_at = time.monotonic()
+        if any(node.state is NodeState.LAGGING for node in self._rpc.health):
+            await self._quorum.compare()
         await self.finality.learn(self._quorum, self._branch)

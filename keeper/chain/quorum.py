@@ -118,6 +118,14 @@ class Quorum:
             return heads[self.needed - 1]
         return heads[0] if heads else await self._rpc.block("latest")
 
+    async def compare(self) -> None:
+        """Let every node say its head, so that one which is stuck is asked after the others.
+
+        Nothing is asked of one node, or where each head is put to the vote, which tells the same.
+        """
+        if self.needed <= 1 and len(self._rpc.names) > 1:
+            await self._rpc.each_block("latest")
+
     async def canonical(self, block: BlockRef) -> Verdict:
         """Ask whether `block` is the canonical one of its number; nobody who is behind is waited
         for, and nothing is said.

@@ -1,5 +1,6 @@
 """Whose word a head needs."""
 
+import asyncio
 import re
 
 import pytest
@@ -13,7 +14,7 @@ from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef
 from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node
-from tests.chain_unit.test_heads import FREELY
+from tests.chain_unit.test_heads import FREELY, Follower
 
 OURS = Chain(5).head
 THEIRS = Chain(4).grow(1, "b")
@@ -74,6 +75,29 @@ async def test_heads_go_on_with_a_doubt_while_one_of_two_nodes_is_gone() -> None
             assert "1 of 2 nodes have block 4" in doubted.doubt
             assert again.doubt == heads.doubt == ""
             assert again.adopted == (chain.head,)
+
+
+async def test_a_node_that_is_stuck_is_asked_after_another_though_one_is_believed() -> None:
+    stuck, chain = Chain(100), Chain(100)
+    async with (
+        Node(stuck) as first,
+        Node(chain) as second,
+        await Rpc.open([first.url, second.url], 31337, limits=FREELY) as rpc,
+    ):
+        heads = HeadFollower(rpc, silence_s=0.3, poll_s=0.02)
+        heads._finality_s = 0.05
+        follower = Follower(heads, stuck.head)
+        await follower.reaches(chain.grow(10))
+        meanwhile = [node.state for node in rpc.health]
+        stuck.grow(10)
+        async with asyncio.timeout(5):
+            while not all(node.alive for node in rpc.health):
+                stuck.grow()
+                await follower.reaches(chain.grow())  # no silence
+        follower.task.cancel()
+        await asyncio.gather(follower.task, return_exceptions=True)
+
+        assert meanwhile == [NodeState.LAGGING, NodeState.ALIVE]
 
 
 async def test_a_node_far_ahead_of_two_others_is_not_run_after() -> None:
