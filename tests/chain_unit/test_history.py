@@ -15,7 +15,7 @@ from keeper.chain.bloom import bits
 from keeper.chain.history import AHEAD, backfill
 from keeper.chain.rpc import Rpc
 from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header, sealed_header
-from tests.chain_unit.test_logs import QUICK, TOKEN, TOPIC, WANTED, Archive, wire
+from tests.chain_unit.test_logs import PATIENT, QUICK, TOKEN, TOPIC, WANTED, Archive, wire
 
 ALL = dict.fromkeys(range(0, 90, 3), 2)
 ENDLESS = 10**9
@@ -175,7 +175,7 @@ async def test_ranges_are_short_where_there_are_many_logs_and_long_again_where_f
     dense = dict.fromkeys(range(18), 1_000)  # ten of them have 10,000 logs
     async with Node(Chain(1)) as node:
         node.answers["eth_getLogs"] = Archive(dense, most_logs=ENDLESS, most_blocks=ENDLESS)
-        async with await Rpc.open([node.url], 31337, limits=QUICK, attempts=1) as rpc:
+        async with await Rpc.open([node.url], 31337, limits=PATIENT, attempts=1) as rpc:
             ranges, logs = await found_by(rpc, 1)
 
     assert logs == [(number, index) for number in dense for index in range(1_000)]

@@ -34,6 +34,8 @@ TOPIC = Hash("0x" + "11" * 32)
 TOPIC_2 = Hash("0x" + "22" * 32)
 WANTED = LogFilter(addresses=(TOKEN,), topics0=(TOPIC,))
 QUICK = Limits(calls_per_second=100_000, timeout_s=0.8)
+PATIENT = Limits(calls_per_second=100_000, timeout_s=8.0)
+"""Where thousands of logs are made and read, on a machine that is busy."""
 
 
 def wire(number: int, index: int = 0, **spoilt: Any) -> dict[str, Any]:
