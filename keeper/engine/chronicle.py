@@ -80,6 +80,7 @@ async def checkpoint_of(market: WatchedMarket[Any, Any], block: BlockRef) -> Che
         await asyncio.sleep(0)
     return Checkpoint(
         market=market.id,
+        anchor=market.anchor,
         block=block,
         accounts=market.known(),
         holdings=market.untouched(gathered),

@@ -2,9 +2,9 @@
 
 A checkpoint says "every borrower up to this block is in this list".  The list may hold more than
 that, so a checkpoint may always claim an older block than it could: ours claim one that is buried
-deep enough not to be reorganised away.  It is a cache: when its block is no longer canonical, its
-checksum is wrong, or a sample of its balances is not what the chain says, history is read again
-from the market's deployment.
+deep enough not to be reorganised away.  It is a cache: when it is of other contracts, its block is
+no longer canonical, its checksum is wrong, or a sample of its balances is not what the chain says,
+history is read again from the market's deployment.
 
 The balances in it are those that nothing had touched since its block, so that with everything
 touched since left out they are those of now.  They are put into the book at once and not believed:
@@ -91,7 +91,8 @@ async def cover(
     `reader`: verifies a checkpoint's balances at `upto`; without one they are not used.
     """
     found: set[Address] = set()
-    checkpoint = await _canonical(await records.checkpoint(market.id), history, upto)
+    checkpoint = _of_this(market, await records.checkpoint(market.id))
+    checkpoint = await _canonical(checkpoint, history, upto)
     balances = _Balances(market, checkpoint, reader, upto)
     if checkpoint is not None and await balances.falsified(history):
         checkpoint = None
@@ -131,9 +132,9 @@ async def cover(
             on_progress(progress)
             ranges += 1
             if ranges % SAVE_EVERY_RANGES == 0:
-                await _save(market.id, records, await history.block(last), found)
+                await _save(market, records, await history.block(last), found)
     if not await balances.restore():
-        await _save(market.id, records, upto, found)
+        await _save(market, records, upto, found)
     return progress
 
 
@@ -215,11 +216,28 @@ class _Balances:
 
 
 async def _save(
-    market: MarketId, records: Records, block: BlockRef, accounts: set[Address]
+    market: WatchedMarket[Any, Any], records: Records, block: BlockRef, accounts: set[Address]
 ) -> None:
     await records.save_checkpoint(
-        Checkpoint(market=market, block=block, accounts=tuple(sorted(accounts)))
+        Checkpoint(
+            market=market.id,
+            anchor=market.anchor,
+            block=block,
+            accounts=tuple(sorted(accounts)),
+        )
     )
+
+
+def _of_this(market: WatchedMarket[Any, Any], checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """None for one that was made before the configuration named this market's contracts."""
+    if checkpoint is None or checkpoint.anchor == market.anchor:
+        return checkpoint
+    log.warning(
+        "checkpoint.discarded",
+        reason=f"it is of the market of {checkpoint.anchor}, and this one is of {market.anchor}",
+        market=market.id.name,
+    )
+    return None
 
 
 async def _canonical(

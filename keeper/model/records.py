@@ -42,6 +42,9 @@ class Checkpoint:
     """How far a market's history was read and whom it held: a cache, verified on load."""
 
     market: MarketId
+    anchor: Address
+    """The contract that the market was found from: one of another is of another market, whatever
+    it is called."""
     block: BlockRef
     accounts: tuple[Address, ...]
     holdings: tuple[Holdings, ...] = ()

@@ -1,6 +1,6 @@
 """Checkpoints as rows: accounts and balances packed, compressed, and under a checksum.  Pure.
 
-    magic | zlib( layout, count | addresses | entries of each | e-modes | entries )
+    magic | zlib( anchor, layout, count | addresses | entries of each | e-modes | entries )
 
 An account whose balances are not kept has `UNKNOWN` for its number of entries.  A row of another
 magic, such as that of an older keeper, is discarded: a checkpoint is a cache.
@@ -16,7 +16,7 @@ from keeper.store.documents import document, read_document
 from keeper.store.tables import CheckpointRow
 from keeper.store.types import Damaged, Unfit, canonical
 
-MAGIC: Final = b"keeper book 2\n"
+MAGIC: Final = b"keeper book 3\n"
 UNKNOWN: Final = 255
 _ADDRESS_BYTES: Final = 20
 _SCALED_BYTES: Final = 16
@@ -51,11 +51,12 @@ def checkpoint_of(row: CheckpointRow, market: MarketId) -> Checkpoint:
         raise Damaged(f"checkpoints: that of {market.name} is of another version of the keeper")
     try:
         packed = zlib.decompress(row.accounts[len(MAGIC) :])
-        layout, accounts, holdings = _unpacked(packed)
+        anchor, layout, accounts, holdings = _unpacked(packed)
     except (zlib.error, ValueError) as error:
         raise Damaged(f"checkpoints: that of {market.name} cannot be read: {error}") from error
     return Checkpoint(
         market=market,
+        anchor=anchor,
         block=read_document("checkpoints.block", row.block, BlockRef),
         accounts=accounts,
         holdings=holdings,
@@ -68,11 +69,12 @@ def checkpoint_of(row: CheckpointRow, market: MarketId) -> Checkpoint:
 
 def _packed(checkpoint: Checkpoint) -> bytes:
     try:
+        anchor = bytes.fromhex(checkpoint.anchor[2:])
         addresses = b"".join(bytes.fromhex(account[2:]) for account in checkpoint.accounts)
         layout = bytes.fromhex(checkpoint.layout.removeprefix("0x")).rjust(_LAYOUT_BYTES, b"\0")
     except (TypeError, ValueError) as error:
         raise Unfit(f"checkpoints.accounts: {error}; nothing was written") from error
-    if len(addresses) != _ADDRESS_BYTES * len(checkpoint.accounts):
+    if len(anchor + addresses) != _ADDRESS_BYTES * (1 + len(checkpoint.accounts)):
         raise Unfit(
             f"checkpoints.accounts: one is not {_ADDRESS_BYTES} bytes long; nothing was written"
         )
@@ -80,6 +82,7 @@ def _packed(checkpoint: Checkpoint) -> bytes:
     kept = [known.get(account) for account in checkpoint.accounts]
     return b"".join(
         (
+            anchor,
             layout,
             len(kept).to_bytes(_COUNT_BYTES, "little"),
             addresses,
@@ -99,8 +102,9 @@ def _entry(entry: Entry) -> bytes:
     return place.to_bytes(1, "little") + entry.scaled.to_bytes(_SCALED_BYTES, "little")
 
 
-def _unpacked(packed: bytes) -> tuple[str, tuple[Address, ...], tuple[Holdings, ...]]:
+def _unpacked(packed: bytes) -> tuple[Address, str, tuple[Address, ...], tuple[Holdings, ...]]:
     """Raises ValueError unless every byte has its place."""
+    anchor, packed = packed[:_ADDRESS_BYTES], packed[_ADDRESS_BYTES:]
     head = _LAYOUT_BYTES + _COUNT_BYTES
     count = int.from_bytes(packed[_LAYOUT_BYTES:head], "little")
     names = head + _ADDRESS_BYTES * count
@@ -114,6 +118,7 @@ def _unpacked(packed: bytes) -> tuple[str, tuple[Address, ...], tuple[Holdings, 
     accounts = tuple(Address(f"0x{digits[at : at + step]}") for at in range(0, len(digits), step))
     layout = packed[:_LAYOUT_BYTES].hex()
     return (
+        Address(f"0x{anchor.hex()}"),
         f"0x{layout}" if layout.strip("0") else "",
         accounts,
         tuple(_holdings(accounts, sizes, e_modes, body)),

@@ -11,7 +11,17 @@ from keeper.engine.coverage import Progress, cover
 from keeper.engine.observe import REMEMBERED
 from keeper.errors import ObservationError
 from keeper.model import Address, BlockRef, Checkpoint, Hash, Log, LogFilter
-from tests.engine.fakes import ALICE, BOB, CAROL, MARKET, Chain, Records, Story, watched_market
+from tests.engine.fakes import (
+    ALICE,
+    BOB,
+    CAROL,
+    MARKET,
+    POOL,
+    Chain,
+    Records,
+    Story,
+    watched_market,
+)
 
 HEALTHY = (3, 1_517)
 
@@ -86,7 +96,9 @@ async def test_history_finds_every_borrower_and_leaves_a_checkpoint_of_them() ->
     assert known == {ALICE, BOB}
     assert history.asked == [(100, 102), (103, 105), (106, 108), (109, 109)]
     [kept] = records.checkpoints
-    assert kept == Checkpoint(market=MARKET, block=chain.head, accounts=tuple(sorted(known)))
+    assert kept == Checkpoint(
+        market=MARKET, anchor=POOL, block=chain.head, accounts=tuple(sorted(known))
+    )
     assert (said[0].fraction, said[-1].fraction, said[-1].complete) == (0.0, 1.0, True)
     assert not said[0].resumed
 
@@ -104,7 +116,9 @@ async def test_a_start_block_that_is_told_is_not_looked_for() -> None:
 async def test_it_resumes_after_the_checkpoints_block_with_its_accounts() -> None:
     chain, records = grown(), Records([])
     there = chain.canonical[6]
-    await records.save_checkpoint(Checkpoint(market=MARKET, block=there, accounts=(ALICE, CAROL)))
+    await records.save_checkpoint(
+        Checkpoint(market=MARKET, anchor=POOL, block=there, accounts=(ALICE, CAROL))
+    )
     history = History(chain)
 
     known, said = await covered(chain, records, history)
@@ -117,7 +131,9 @@ async def test_it_resumes_after_the_checkpoints_block_with_its_accounts() -> Non
 async def test_a_checkpoint_of_a_block_that_is_not_canonical_is_discarded() -> None:
     chain, records = grown(), Records([])
     other = replace(chain.canonical[6], hash=Hash("0x" + "0f" * 32))
-    await records.save_checkpoint(Checkpoint(market=MARKET, block=other, accounts=(CAROL,)))
+    await records.save_checkpoint(
+        Checkpoint(market=MARKET, anchor=POOL, block=other, accounts=(CAROL,))
+    )
     history = History(chain)
 
     with structlog.testing.capture_logs() as logs:
@@ -132,7 +148,9 @@ async def test_a_checkpoint_of_a_block_that_is_not_canonical_is_discarded() -> N
 async def test_a_checkpoint_ahead_of_the_chain_is_discarded() -> None:
     chain, records = grown(), Records([])
     ahead = replace(chain.head, number=chain.head.number + 1)
-    await records.save_checkpoint(Checkpoint(market=MARKET, block=ahead, accounts=(CAROL,)))
+    await records.save_checkpoint(
+        Checkpoint(market=MARKET, anchor=POOL, block=ahead, accounts=(CAROL,))
+    )
 
     known, _ = await covered(chain, records, History(chain))
 
@@ -142,17 +160,40 @@ async def test_a_checkpoint_ahead_of_the_chain_is_discarded() -> None:
 async def test_a_checkpoint_whose_block_the_node_does_not_have_is_discarded() -> None:
     chain, records = grown(), Records([])
     unknown = replace(chain.head, number=50)
-    await records.save_checkpoint(Checkpoint(market=MARKET, block=unknown, accounts=(CAROL,)))
+    await records.save_checkpoint(
+        Checkpoint(market=MARKET, anchor=POOL, block=unknown, accounts=(CAROL,))
+    )
 
     known, _ = await covered(chain, records, History(chain))
 
     assert known == {ALICE, BOB}
 
 
+async def test_a_checkpoint_of_other_contracts_is_discarded_whatever_its_name() -> None:
+    chain, records = grown(), Records([])
+    there = chain.canonical[8]  # block 108, where BOB borrows: ALICE did in 102
+    corrected = Address("0x2f39d218133afab8f2b819b1066c7e434ad94e9e")  # once written wrongly
+    await records.save_checkpoint(
+        Checkpoint(market=MARKET, anchor=corrected, block=there, accounts=(CAROL,))
+    )
+    history = History(chain)
+
+    with structlog.testing.capture_logs() as logs:
+        known, said = await covered(chain, records, history)
+
+    assert known == {ALICE, BOB}
+    assert history.asked[0] == (100, 102)
+    assert not said[0].resumed
+    assert records.checkpoints[-1].anchor == POOL
+    [line] = logs
+    assert line["event"] == "checkpoint.discarded"
+    assert line["reason"] == f"it is of the market of {corrected}, and this one is of {POOL}"
+
+
 async def test_a_checkpoint_of_the_head_leaves_nothing_to_read() -> None:
     chain, records = grown(), Records([])
     await records.save_checkpoint(
-        Checkpoint(market=MARKET, block=chain.head, accounts=(ALICE, BOB))
+        Checkpoint(market=MARKET, anchor=POOL, block=chain.head, accounts=(ALICE, BOB))
     )
     history = History(chain)
 
@@ -186,7 +227,7 @@ async def test_a_checkpoint_claims_a_block_that_is_buried_deep() -> None:
 
     [kept] = story.records.checkpoints
     head = story.records.kept[-1].block.number
-    assert kept.accounts == (ALICE,)
+    assert (kept.accounts, kept.anchor) == ((ALICE,), POOL)
     assert head - kept.block.number >= REMEMBERED - 2
 
 

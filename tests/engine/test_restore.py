@@ -11,7 +11,7 @@ from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import READ_PER_BLOCK
 from keeper.errors import ObservationError
 from keeper.model import Address, Checkpoint, Entry, Hash, Holdings, Side
-from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, MARKET, Story, done, holdings
+from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, MARKET, POOL, Story, done, holdings
 from tests.engine.test_checkpoint import History
 
 HEALTHY = (3, 1_517)
@@ -42,6 +42,7 @@ class Restart:
             replace(
                 Checkpoint(
                     market=MARKET,
+                    anchor=POOL,
                     block=self.saved_at,
                     accounts=accounts,
                     holdings=kept,

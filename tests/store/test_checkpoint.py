@@ -20,6 +20,7 @@ from keeper.store.types import Damaged, Unfit
 from tests.store.builders import MARKET, address, block
 
 LAYOUT = "0x" + "5a" * 32
+PROVIDER = Address("0x2f39d218133afab8f2b819b1066c7e434ad94e9e")
 
 
 def held(number: int, *scaled: int, e_mode: int = 0) -> Holdings:
@@ -30,6 +31,7 @@ def held(number: int, *scaled: int, e_mode: int = 0) -> Holdings:
 
 CHECKPOINT = Checkpoint(
     market=MARKET,
+    anchor=PROVIDER,
     block=block(21_034_511),
     accounts=tuple(address(n) for n in (1, 2, 3)),
     holdings=(held(1, 10**21 + 7, 2**128 - 1, e_mode=231), held(3)),
@@ -105,6 +107,13 @@ def as_first_written(row: CheckpointRow) -> None:
     row.checksum = _checksum(MARKET, row.block, row.accounts)
 
 
+def of_the_version_before(row: CheckpointRow) -> None:
+    """The same without the contract that the market is found from."""
+    body = zlib.decompress(row.accounts[len(MAGIC) :])
+    row.accounts = b"keeper book 2\n" + zlib.compress(body[20:], level=1)
+    row.checksum = _checksum(MARKET, row.block, row.accounts)
+
+
 def not_compressed(row: CheckpointRow) -> None:
     row.accounts = MAGIC + b"not compressed"
     row.checksum = _checksum(MARKET, row.block, row.accounts)
@@ -122,6 +131,7 @@ def one_bit(row: CheckpointRow) -> None:
     ("damage", "why"),
     [
         (as_first_written, "is of another version of the keeper"),
+        (of_the_version_before, "is of another version of the keeper"),
         (not_compressed, "cannot be read"),
         (truncated, "does not match its checksum"),
         (one_bit, "does not match its checksum"),

@@ -192,7 +192,7 @@ async def test_watches_of_disabled_chats_rest(records: SqlRecords, database: Dat
 
 def checkpoint(number: int = 21_034_511) -> Checkpoint:
     accounts = tuple(address(n * 0x1F3F5F7) for n in range(1_001))
-    return Checkpoint(market=MARKET, block=block(number), accounts=accounts)
+    return Checkpoint(market=MARKET, anchor=address(0xF1), block=block(number), accounts=accounts)
 
 
 async def test_a_checkpoint_comes_back_and_is_replaced(records: SqlRecords) -> None:
