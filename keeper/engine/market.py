@@ -197,9 +197,13 @@ class WatchedMarket(Generic[M, Obs]):
     # --- whom to read -------------------------------------------------------------------------
 
     def hear(self, block: BlockRef, logs: Iterable[Log]) -> None:
-        """Take one block's logs: whom they touch is read, a change of parameters discovered."""
+        """Take one block's logs: whom they touch is read, a change of parameters discovered.
+
+        The same block may be heard twice, the second time with more.
+        """
         logs = tuple(logs)
         touched = self.adapter.touched(self.market, logs)
+        self._liquidated = [one for one in self._liquidated if one.block.hash != block.hash]
         self._liquidated += self.adapter.liquidations(self.market, block, logs)
         self.must_discover |= touched.parameters
         self._heard[block.hash] = touched

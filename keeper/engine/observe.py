@@ -5,6 +5,10 @@ speak of is read after them, at the same block; at most blocks of most markets t
 
 Blocks whose logs could not be heard stay on a list, so that a node that stumbles costs time and
 nothing else.  A market that cannot be read costs itself only.
+
+Blocks that are heard while a market has to be learnt again may speak of tokens that nobody knows
+yet: of a reserve they list, or one before them did.  If it turns out to have more to listen to,
+they are heard once more, and no checkpoint claims them before that.
 """
 
 import asyncio
@@ -54,6 +58,16 @@ class Observed:
     """Requests it took."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HalfHeard:
+    """Blocks that were heard while a market was to be learnt again."""
+
+    wanted: LogFilter
+    """What the market listened to at the first of them."""
+    blocks: list[BlockRef]
+    """Oldest first: up to the last one heard, less those that were heard again."""
+
+
 class Observer:
     """Keeps the books of one chain at its head."""
 
@@ -73,12 +87,15 @@ class Observer:
         self._reader = reader
         self._rpc_calls = rpc_calls
         self._unheard: list[BlockRef] = []
+        self._half_heard: dict[WatchedMarket[Any, Any], _HalfHeard] = {}
         self._recent: dict[Hash, BlockRef] = {}
 
     @property
     def oldest(self) -> BlockRef | None:
-        """The oldest canonical block remembered, for checkpoints."""
-        return next(iter(self._recent.values()), None)
+        """The oldest canonical block remembered, for checkpoints; None if it was half heard."""
+        oldest = next(iter(self._recent.values()), None)
+        half = any(oldest in half.blocks for half in self._half_heard.values())
+        return None if half else oldest
 
     async def observe(
         self, advance: Advance, watching: Awaitable[Mapping[str, frozenset[Address]]]
@@ -95,6 +112,7 @@ class Observer:
         read = await self._hear_and_read(head, watching)
         stale = tuple(m for m in self.markets if m.must_discover)  # what was read is for nothing
         unread = await self.discover(head)
+        unread |= await self._hear_again()
         read = {market: answers for market, answers in read.items() if market not in stale}
         read |= await self._read(tuple(m for m in stale if m.id.name not in unread), head)
         besides = await self._read_besides(read, head)
@@ -129,6 +147,8 @@ class Observer:
         for block in advance.orphaned:
             self._recent.pop(block.hash, None)
             self._unheard = [b for b in self._unheard if b.hash != block.hash]
+            for half in self._half_heard.values():
+                half.blocks[:] = [b for b in half.blocks if b.hash != block.hash]
             for market in self.markets:
                 # where its logs are still waited for nothing was read at it or after it either
                 if block.hash not in pending or market.heard(block):
@@ -179,10 +199,43 @@ class Observer:
             logs = await self._logs.at(block)
             for market in self.markets:
                 market.hear(block, logs)
+                if market.must_discover:
+                    fresh = _HalfHeard(wanted=market.log_filter, blocks=[])
+                    self._half_heard.setdefault(market, fresh).blocks.append(block)
             self._recent[block.hash] = block
             self._unheard.pop(0)
         while len(self._recent) > REMEMBERED:
             del self._recent[next(iter(self._recent))]
+
+    async def _hear_again(self) -> dict[str, str]:
+        """Hear half-heard blocks of markets that were learnt and have more to listen to than then.
+
+        One request a block, as when they were missed altogether.  Return the markets for which it
+        failed, and why: they are learnt again at the next head, and go on from there.
+        """
+        failed: dict[str, str] = {}
+        self._logs.wanted = union([m.log_filter for m in self.markets])
+        for market, half in tuple(self._half_heard.items()):
+            if market.must_discover:
+                continue
+            if half.blocks and _lets_more_through(market.log_filter, half.wanted):
+                try:
+                    await self._hear_half(market, half.blocks)
+                except KeeperError as error:
+                    market.must_discover = True
+                    failed[market.id.name] = str(error)
+                    continue
+            del self._half_heard[market]
+        return failed
+
+    async def _hear_half(self, market: WatchedMarket[Any, Any], blocks: list[BlockRef]) -> None:
+        log.info(
+            "logs.heard_again", market=market.id.name, first=blocks[0].number, blocks=len(blocks)
+        )
+        while blocks:
+            market.hear(blocks[0], await self._logs.at(blocks[0]))
+            blocks.pop(0)
+        market.must_discover = False  # what they say of parameters was learnt at the head
 
     async def _read(self, markets: Sequence[WatchedMarket[Any, Any]], head: BlockRef) -> _Answers:
         """Read those that are known, all in one request: three reads each.
@@ -218,6 +271,12 @@ class Observer:
             return {}
         answers = await self._reader.run_all_settled([m.observe_besides() for m in some], head)
         return dict(zip(some, answers, strict=True))
+
+
+def _lets_more_through(now: LogFilter, then: LogFilter) -> bool:
+    """Whether `now` has an address or a topic that `then` had not; no topic at all is any."""
+    topics = then.topics0 and not (now.topics0 and set(now.topics0) <= set(then.topics0))
+    return bool(topics) or not set(now.addresses) <= set(then.addresses)
 
 
 def _report(head: BlockRef, readings: Mapping[str, Reading], unread: Mapping[str, str]) -> None:
