@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keeper.model import Asset, BlockRef, Entry, Holdings, Leg, Side
 from keeper.protocols.aave_v3.market import Configuration, Market, Reserve, ReserveState
 from keeper.protocols.aave_v3.math import (
+    UP,
     collateral_balance,
     collateral_value,
     debt_balance,
@@ -18,6 +19,9 @@ from keeper.protocols.aave_v3.math import (
     debt_value,
     health_factor,
     liquidity_index_at,
+    percent_mul,
+    ray_div,
+    ray_mul,
 )
 from keeper.protocols.aave_v3.rules import Rules
 from keeper.units import Base, Bps, Raw, Wad
@@ -51,7 +55,8 @@ class ReserveNow:
     broken: str
     """Why not even the contract's own number can be computed; empty when it can."""
     headroom: Raw | None
-    """What may still be supplied under the supply cap, raw units; None where there is no cap."""
+    """What may still be supplied under the supply cap, raw units: never more than the Pool takes;
+    0 where that is not known, None where there is no cap."""
     grace_until: int
     liquidity_rate: int = 0
     debt_rate: int = 0
@@ -94,11 +99,7 @@ def reserve_now(
     elapsed_s = max(0, elapsed_s)
     liquidity_index = liquidity_index_at(state.liquidity_index, state.liquidity_rate, elapsed_s)
     unit = 10**state.configuration.decimals
-    headroom = None
-    if state.configuration.supply_cap:
-        scaled = state.scaled_supply + state.accrued_to_treasury
-        supplied = collateral_balance(market.rules, scaled, liquidity_index) + 1
-        headroom = Raw(max(0, state.configuration.supply_cap * unit - supplied))
+    debt_index = debt_index_at(market.rules, state.debt_index, state.debt_rate, elapsed_s)
     unusable = why or broken
     if not unusable and price == 0:
         unusable = f"{symbol}: the protocol's oracle answers 0"
@@ -109,14 +110,37 @@ def reserve_now(
         liquidity_index=liquidity_index,
         liquidity_rate=state.liquidity_rate,
         debt_rate=state.debt_rate,
-        debt_index=debt_index_at(market.rules, state.debt_index, state.debt_rate, elapsed_s),
+        debt_index=debt_index,
         unit=unit,
         price=price,
         unusable=unusable,
         broken=broken,
-        headroom=headroom,
+        headroom=_headroom(market.rules, state, liquidity_index, debt_index),
         grace_until=state.grace_until,
     )
+
+
+def _headroom(
+    rules: Rules, state: ReserveState, liquidity_index: int, debt_index: int
+) -> Raw | None:
+    """Return what the supply cap leaves room for with interest accrued to these indices.
+
+    Before the Pool looks at the cap it gives the treasury its share of the interest since the last
+    update, as aTokens not minted yet.  Every step is rounded up here, so that it is a few raw units
+    too little and never one too much.
+    """
+    configuration = state.configuration
+    if not configuration.supply_cap:
+        return None
+    scaled, debt, stable = state.scaled_supply, state.scaled_debt, state.stable_interest
+    if scaled is None or debt is None or stable is None or liquidity_index == 0:
+        return Raw(0)
+    # the greatest difference of two roundings is one more than that of what is rounded
+    interest = ray_mul(debt, max(0, debt_index - state.debt_index), UP) + 1 + stable
+    share = percent_mul(interest, configuration.reserve_factor, UP)
+    unminted = state.accrued_to_treasury + ray_div(share, liquidity_index, UP)
+    supplied = collateral_balance(rules, scaled + unminted, liquidity_index) + 1
+    return Raw(max(0, configuration.supply_cap * 10**configuration.decimals - supplied))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

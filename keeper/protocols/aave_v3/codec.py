@@ -62,6 +62,7 @@ IS_LIQUIDATION_ALLOWED: Final = bytes.fromhex("7a5d20ea")  # isLiquidationAllowe
 TOTAL_SUPPLY: Final = bytes.fromhex("18160ddd")  # totalSupply()
 SCALED_BALANCE_OF: Final = bytes.fromhex("1da24f3e")  # scaledBalanceOf(address)
 SCALED_TOTAL_SUPPLY: Final = bytes.fromhex("b1bf962d")  # scaledTotalSupply()
+GET_SUPPLY_DATA: Final = bytes.fromhex("79774338")  # getSupplyData()
 BALANCE_OF: Final = bytes.fromhex("70a08231")  # balanceOf(address)
 ALLOWANCE: Final = bytes.fromhex("dd62ed3e")  # allowance(address,address)
 SYMBOL: Final = bytes.fromhex("95d89b41")  # symbol()

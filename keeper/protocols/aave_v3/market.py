@@ -104,8 +104,15 @@ class ReserveState:
     updated_at: int
     accrued_to_treasury: int
     """Scaled units of the aToken not yet minted: they count towards the supply cap."""
-    scaled_supply: int
-    """`aToken.scaledTotalSupply`."""
+    scaled_supply: int | None
+    """`aToken.scaledTotalSupply`; None where it was not answered, as the two that follow.  All
+    three are for the supply cap alone."""
+    scaled_debt: int | None
+    """`variableDebtToken.scaledTotalSupply`: the treasury's share of its interest is minted to it
+    by whoever supplies next."""
+    stable_interest: int | None
+    """What all stable-rate debt together has grown since somebody last borrowed or repaid any; 0
+    where there is none."""
     grace_until: int
     """No liquidations at or before this instant; 0 for none."""
 

@@ -1,7 +1,8 @@
 """What is read of a market at one block: reserves, prices and accounts, in one batch.
 
 A second batch is needed only for balances that an account's bitmap reveals and nobody knew of.
-One price source that fails costs its price, one account that cannot be read costs itself.
+One price source that fails costs its price, one account that cannot be read costs itself, and a
+token that does not say its supply costs the room under that reserve's supply cap.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,6 +92,9 @@ def _market_calls(market: Market) -> Iterator[Call]:
         yield call(market.pool, codec.GET_RESERVE_DATA, asset)
         yield call(market.oracle, codec.GET_ASSET_PRICE, asset)
         yield call(reserve.a_token, codec.SCALED_TOTAL_SUPPLY)
+        yield call(reserve.debt_token, codec.SCALED_TOTAL_SUPPLY)
+        if reserve.stable_debt_token is not None:
+            yield call(reserve.stable_debt_token, codec.GET_SUPPLY_DATA)
         if market.rules.grace_period:
             yield call(market.pool, codec.GET_LIQUIDATION_GRACE_PERIOD, asset)
     for source in _own_sources(market).values():
@@ -111,9 +115,10 @@ def _market_answers(
     for reserve in market.reserves:
         data = next(answers)
         prices[reserve.id] = _price(next(answers))
-        supply = next(answers)
+        supply, debt = next(answers), next(answers)
+        stable = None if reserve.stable_debt_token is None else next(answers)
         grace = next(answers) if market.rules.grace_period else None
-        states.append(_state(market, reserve, data, supply, grace))
+        states.append(_state(market, reserve, data, (supply, debt, stable), grace))
     e_mode_prices = {i: _price(next(answers)) for i in _own_sources(market)}
     allowed = True
     if market.sentinel is not None:
@@ -126,10 +131,11 @@ def _state(
     market: Market,
     reserve: Reserve,
     answer: CallResult,
-    supply: CallResult,
+    tokens: tuple[CallResult, CallResult, CallResult | None],
     grace: CallResult | None,
 ) -> ReserveState:
     asset = reserve.asset.address
+    supply, debt, stable = tokens
     data = codec.decode_reserve_data(answer, f"getReserveData({asset}) of {market.pool}")
     if (data.id, data.a_token, data.debt_token) != (
         reserve.id,
@@ -153,9 +159,27 @@ def _state(
         debt_rate=data.debt_rate,
         updated_at=data.updated_at,
         accrued_to_treasury=data.accrued_to_treasury,
-        scaled_supply=codec.uint(supply, f"scaledTotalSupply of {reserve.a_token}"),
+        scaled_supply=_maybe(supply),
+        scaled_debt=_maybe(debt),
+        stable_interest=0 if stable is None else _stable_interest(stable),
         grace_until=grace_until,
     )
+
+
+def _maybe(answer: CallResult) -> int | None:
+    try:
+        return codec.uint(answer, "a token's total")
+    except BadAnswer:
+        return None
+
+
+def _stable_interest(answer: CallResult) -> int | None:
+    """What a stable debt token says it is owed less what was borrowed of it."""
+    try:
+        principal, total, _, _ = codec.words(answer, 4, "getSupplyData")
+    except BadAnswer:
+        return None
+    return max(0, total - principal)
 
 
 def _price(answer: CallResult) -> Base | None:

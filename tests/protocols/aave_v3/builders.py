@@ -127,6 +127,8 @@ def state(reserve_id: int, config: Configuration, **changes: Any) -> ReserveStat
         updated_at=NOW - 4_321,
         accrued_to_treasury=10**15 + 7,
         scaled_supply=10**24,
+        scaled_debt=0,
+        stable_interest=0,
         grace_until=0,
     )
     return replace(made, **changes)

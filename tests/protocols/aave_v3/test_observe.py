@@ -63,7 +63,9 @@ class Chain:
             case codec.GET_ASSET_PRICE:
                 return _word(b.PRICES[int(argument, 16) - 0xA00])
             case codec.SCALED_TOTAL_SUPPLY:
-                return _word(10**24)
+                return _word(10**24 if int(to, 16) < 0xC00 else 7 * 10**23)
+            case codec.GET_SUPPLY_DATA:
+                return b"".join(map(_word, (1_234_567, 1_290_007, 10**25, b.NOW)))
             case codec.GET_LIQUIDATION_GRACE_PERIOD:
                 return _word(0)
             case codec.GET_USER_CONFIGURATION:
@@ -121,9 +123,9 @@ def test_a_known_account_costs_one_batch_and_a_stranger_two(chain: Chain) -> Non
     strange, more = read(chain, [b.ALICE], knows())
 
     assert known.holdings == strange.holdings == (ALICE_HOLDS,)
-    # five reserves at four calls, and the account's bitmap, e-mode and two balances
-    assert sizes == [24]
-    assert more == [22, 2]
+    # five reserves at five calls, and the account's bitmap, e-mode and two balances
+    assert sizes == [29]
+    assert more == [27, 2]
 
 
 def test_who_has_more_than_was_asked_for_can_be_left_and_a_stranger_is_not(chain: Chain) -> None:
@@ -136,7 +138,7 @@ def test_who_has_more_than_was_asked_for_can_be_left_and_a_stranger_is_not(chain
     assert seen.unfinished == (b.ALICE,)
     assert seen.holdings == (b.holdings(b.collateral(b.WETH, 7), account=b.BOB),)
     assert seen.unreadable == ()
-    assert sizes == [25, 1]  # of the stranger what his bitmap revealed, of the other nothing
+    assert sizes == [30, 1]  # of the stranger what his bitmap revealed, of the other nothing
 
 
 def test_accounts_alone_are_read_without_the_market(chain: Chain) -> None:
@@ -224,6 +226,34 @@ def test_a_reserve_that_cannot_be_read_stops_the_block(chain: Chain) -> None:
 
     with pytest.raises(BadAnswer, match="getReserveData"):
         read(chain, [b.ALICE], knows())
+
+
+@pytest.mark.parametrize(
+    ("token", "selector", "said"),
+    [
+        (b.RESERVES[2].a_token, codec.SCALED_TOTAL_SUPPLY, (None, 7 * 10**23, 55_440)),
+        (b.RESERVES[2].debt_token, codec.SCALED_TOTAL_SUPPLY, (10**24, None, 55_440)),
+        (b.number(0x57AB), codec.GET_SUPPLY_DATA, (10**24, 7 * 10**23, None)),
+    ],
+)
+def test_a_token_that_does_not_say_its_supply_costs_the_room_under_the_cap_only(
+    token: Address, selector: bytes, said: tuple[int | None, ...]
+) -> None:
+    stable = tuple(replace(r, stable_debt_token=b.number(0x57AB)) for r in b.RESERVES[2:3])
+    chain = Chain(b.market(1, reserves=(*b.RESERVES[:2], *stable, *b.RESERVES[3:])))
+    chain.holds(b.ALICE, b.WETH, Side.COLLATERAL, 123_456_789)
+    chain.failing.add((token, selector))
+
+    seen, sizes = read(chain, [b.ALICE], knows())
+
+    of = seen.reserves[2]
+    # 1,290,007 is owed at stable rates, of which 1,234,567 was borrowed
+    assert (of.scaled_supply, of.scaled_debt, of.stable_interest) == said
+    others = {(r.scaled_supply, r.scaled_debt, r.stable_interest) for r in seen.reserves if r != of}
+    assert others == {(10**24, 7 * 10**23, 0)}
+    assert seen.holdings == (b.holdings(b.collateral(b.WETH, 123_456_789)),)
+    # five reserves at four calls (3.0 has no grace period), one more of the stable debt
+    assert sizes == [23, 1]
 
 
 def test_a_sentinel_that_does_not_answer_allows_nothing() -> None:

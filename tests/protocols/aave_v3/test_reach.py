@@ -1,6 +1,7 @@
 """Inverses, by computing forwards again: reached, and by no less."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from keeper.model import Assessed, Holdings, Leg, Side
 from keeper.protocols.aave_v3.math import scaled_for
 from keeper.protocols.aave_v3.reach import least
 from keeper.protocols.aave_v3.view import View
-from keeper.units import UINT256_MAX, WAD, Raw, Wad
+from keeper.units import RAY, UINT256_MAX, WAD, Bps, Raw, Wad
 
 from . import builders as b
 
@@ -164,6 +165,58 @@ def test_no_supply_goes_over_the_cap() -> None:
 
     assert capped(enough) == wanted
     assert capped(enough - 1) is None
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@given(
+    supply=st.integers(1, 10**27),
+    debt=st.integers(0, 10**27),
+    stable=st.integers(0, 10**20),
+    factor=st.integers(0, 10_000),
+    elapsed_s=st.integers(0, 10**7),
+)
+def test_the_treasurys_share_of_interest_not_minted_yet_counts_towards_the_cap(
+    revision: int, supply: int, debt: int, stable: int, factor: int, elapsed_s: int
+) -> None:
+    cap = 10**10
+    config = replace(b.CONFIGURATIONS[b.WETH], supply_cap=cap, reserve_factor=Bps(factor))
+    state = b.state(
+        b.WETH,
+        config,
+        scaled_supply=supply,
+        scaled_debt=debt,
+        stable_interest=stable,
+        updated_at=b.NOW - elapsed_s,
+    )
+    now = b.view(revision, states={b.WETH: state}).reserves[b.WETH]
+
+    # what the Pool compares with the cap, nothing of it rounded:
+    # (supply + minted to the treasury at the next supply) x index, and of the interest since the
+    # last update, debt x (index now - index then), the reserve factor is the treasury's
+    interest = Fraction(debt * (now.debt_index - state.debt_index), RAY) + stable
+    unminted = state.accrued_to_treasury * Fraction(now.liquidity_index, RAY)
+    used = Fraction(supply * now.liquidity_index, RAY) + unminted + interest * factor / 10_000
+    room = cap * 10**18 - used
+    assert now.headroom is not None
+    assert room - 6 <= now.headroom <= room
+
+
+@pytest.mark.parametrize("unknown", ["scaled_supply", "scaled_debt", "stable_interest"])
+def test_a_cap_that_cannot_be_reckoned_leaves_no_room_and_no_cap_needs_no_reckoning(
+    unknown: str,
+) -> None:
+    holdings = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9))
+    leg = assessed(b.view(), holdings).legs[0]
+
+    def reaches(cap: int) -> Raw | None:
+        config = replace(b.CONFIGURATIONS[b.WETH], supply_cap=cap)
+        state = b.state(b.WETH, config, **{unknown: None})
+        view = b.view(states={b.WETH: state})
+        assert isinstance(view.assess(holdings), Assessed)
+        return view.supply_to_reach(holdings, leg, Wad(4 * WAD))
+
+    assert reaches(10**9) is None
+    assert reaches(0) == b.view().supply_to_reach(holdings, leg, Wad(4 * WAD))
 
 
 def test_a_leg_the_account_does_not_have_is_no_way_out() -> None:
