@@ -178,13 +178,18 @@ class LendingView(MarketView, Protocol):
         ...
 
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
-        """The price of collateral `leg` at which the health factor is 1; None if never."""
+        """The price of collateral `leg` below which it is liquidated; None if there is none."""
+        ...
+
+    def liquidation_price_above(self, holdings: Holdings, leg: Leg) -> Base | None:
+        """The price of `leg` above which it is liquidated; None if there is none."""
         ...
 
     def price_factor(self, holdings: Holdings) -> Wad | None:
         """The fraction of today's prices at which all collateral together leads to 1, wad.
 
-        Rounded up; 0 without debt; above 1 for an account below 1; None if unknown.
+        Debts of the same assets move with it.  Rounded up; 0 where no fall leads there; above 1
+        for an account below 1; None if unknown, or where no price leads to 1.
         """
         ...
 

@@ -59,16 +59,24 @@ def liquidation_points(
 def all_together(assessed: Assessed, prices: Iterable[PriceVerdict]) -> int | None:
     """Return by how many tenths of a percent all collateral together may fall, floored.
 
-    None without debt, below 1 already, and where one thing drives all collateral: then the point
-    of that one says it.
+    Debts that hang on the same things fall with it.  None without debt, below 1 already, where one
+    thing drives all collateral (then the point of that one says it), and where no fall leads to 1.
     """
     if assessed.health_factor == UINT256_MAX or assessed.health_factor < WAD:
         return None
     held = {leg.asset.address for leg in assessed.legs if leg.side is Side.COLLATERAL}
     found = drivers(assessed, {verdict.asset.address: verdict for verdict in prices})
-    if sum(bool(driver.assets & held) for driver in found) < 2:
+    falling = [driver.assets for driver in found if driver.assets & held]
+    if len(falling) < 2:
         return None
-    return 1000 - mul_div(1000, WAD, assessed.health_factor, Rounding.UP)
+    owed = [leg for leg in assessed.legs if leg.side is Side.DEBT]
+    along = sum(x.value for x in owed if any(x.asset.address in assets for assets in falling))
+    debt = sum(leg.value for leg in owed)
+    if debt == along:
+        return None
+    # health x debt is what the collateral counts, c: at the fraction x, c x = still + along x
+    left = assessed.health_factor * debt - WAD * along
+    return 1000 - mul_div(1000 * WAD, debt - along, left, Rounding.UP)
 
 
 def drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[Driver]:

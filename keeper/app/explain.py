@@ -15,6 +15,7 @@ from keeper.model import (
     Assessment,
     BlockRef,
     ContractHealth,
+    Holdings,
     Leg,
     MarketId,
     PositionId,
@@ -22,6 +23,7 @@ from keeper.model import (
     Side,
     Unassessable,
 )
+from keeper.ports import LendingView
 from keeper.units import Base, Wad
 
 
@@ -31,7 +33,9 @@ class LiquidationPrice:
 
     leg: Leg
     price: Base | None
-    """None: it never falls below 1 by this price alone."""
+    """None: this price alone does not lead to 1."""
+    above: bool = False
+    """Liquidated above it, not below: more is owed of the same asset than what is held counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,8 @@ class Explained:
     liquidation_prices: tuple[LiquidationPrice, ...]
     price_factor: Wad | None
     """To which fraction of today's prices all collateral together may fall until the health factor
-    is 1, wad; 0 without debt, None where it is unknown."""
+    is 1, debts of the same assets with it, wad; 0 where no fall leads there, None where it is
+    unknown or nothing does."""
     seconds_to_liquidation: int | None
     """Until interest alone brings it below 1; None if not in ten years, or unknown."""
     remedies: Remedies | None
@@ -106,7 +111,7 @@ async def explain_account(
     ways: Remedies | None = None
     if isinstance(assessment, Assessed):
         points = tuple(
-            LiquidationPrice(leg=leg, price=view.liquidation_price(holdings, leg))
+            _liquidation_price(view, holdings, leg)
             for leg in assessment.legs
             if leg.side is Side.COLLATERAL and assessment.debt > 0
         )
@@ -125,6 +130,14 @@ async def explain_account(
         remedies=ways,
         ours=ours,
         pool=pool,
+    )
+
+
+def _liquidation_price(view: LendingView, holdings: Holdings, leg: Leg) -> LiquidationPrice:
+    below = view.liquidation_price(holdings, leg)
+    above = view.liquidation_price_above(holdings, leg) if below is None else None
+    return LiquidationPrice(
+        leg=leg, price=below if above is None else above, above=above is not None
     )
 
 

@@ -167,13 +167,16 @@ def _price(price: int | None) -> str:
     return amount(price, 8, 2 if price >= 100 * 10**8 else 6)
 
 
-def _point(symbol: str, now: int, price: int | None) -> str:
+def _point(symbol: str, now: int, price: int | None, *, above: bool = False) -> str:
     if price is None:
         return f"liquidation price of {symbol}: none, its price alone does not lead to 1"
     change = (price - now) * 1000 // now if now else 0
     sign = "-" if change < 0 else "+"
     by = f"{sign}{abs(change) // 10}.{abs(change) % 10} %"
-    return f"liquidation price of {symbol}: {_price(price)} ({by} from {_price(now)})"
+    said = f"{_price(price)} ({by} from {_price(now)})"
+    if above:
+        return f"liquidation price of {symbol}: above {said}: more is owed of it than it counts"
+    return f"liquidation price of {symbol}: {said}"
 
 
 def _points(found: "Explained") -> list[str]:
@@ -182,7 +185,7 @@ def _points(found: "Explained") -> list[str]:
     from keeper.units import WAD
 
     lines = [
-        _point(point.leg.asset.symbol, point.leg.price, point.price)
+        _point(point.leg.asset.symbol, point.leg.price, point.price, above=point.above)
         for point in found.liquidation_prices
     ]
     if found.price_factor:
@@ -190,13 +193,26 @@ def _points(found: "Explained") -> list[str]:
         permille = -(-found.price_factor * 1_000 // WAD) - 1_000
         sign = "-" if permille < 0 else "+"
         by = f"{sign}{abs(permille) // 10}.{abs(permille) % 10} %"
-        lines.append(f"all collateral together: health 1 at {by}")
+        with_it = ", what is owed of it too" if _owes_collateral(found) else ""
+        lines.append(f"all collateral together{with_it}: health 1 at {by}")
     seconds = found.seconds_to_liquidation
     if seconds:
         lines.append(f"by interest alone, at today's rates and prices: in {duration_text(seconds)}")
-    elif seconds is None and found.price_factor:
+    elif seconds is None and found.liquidation_prices:
         lines.append("by interest alone, at today's rates and prices: not within ten years")
     return lines
+
+
+def _owes_collateral(found: "Explained") -> bool:
+    from keeper.model import Assessed, Side
+
+    if not isinstance(found.assessment, Assessed):
+        return False
+    held, owed = (
+        {leg.reserve for leg in found.assessment.legs if leg.side is side}
+        for side in (Side.COLLATERAL, Side.DEBT)
+    )
+    return not held.isdisjoint(owed)
 
 
 def _agreement(found: "Explained") -> list[str]:
@@ -239,6 +255,7 @@ def _entry(found: "Explained") -> dict[str, Any]:
                 "symbol": point.leg.asset.symbol,
                 "price_base": str(point.leg.price),
                 "liquidation_price_base": None if point.price is None else str(point.price),
+                "liquidated_above": point.above,
             }
             for point in found.liquidation_prices
         ],

@@ -96,6 +96,24 @@ def test_all_collateral_together_may_fall_less_than_each_alone() -> None:
     assert all_together(position, PRICES) == 187
 
 
+def test_a_debt_that_hangs_on_the_same_feed_as_collateral_falls_with_it() -> None:
+    legs = (
+        leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+        leg(USDC, Side.COLLATERAL, 10_000, 1_00000000, 8000),
+        leg(WSTETH, Side.DEBT, 5_000, 3000_00000000),
+    )
+    # 16000 against 13000; with ETH falls what is owed in staked ETH too: 16000 x = 8000 + 5000 x at
+    # x = 8000 / 11000, which is 27.27.. % less
+    position = assessed(
+        wad("1.230769230769230769"), legs=(*legs, leg(DAI, Side.DEBT, 8_000, 1_00000000))
+    )
+    # and where everything that is owed falls with it, no fall is one too many
+    hedged = assessed(wad("3.2"), legs=legs)
+
+    assert all_together(position, PRICES) == 272
+    assert all_together(hedged, PRICES) is None
+
+
 def test_one_thing_that_drives_all_collateral_is_said_once() -> None:
     position = assessed(
         wad("1.2"),

@@ -319,6 +319,9 @@ class View:
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
         return None
 
+    def liquidation_price_above(self, holdings: Holdings, leg: Leg) -> Base | None:
+        return None
+
     def price_factor(self, holdings: Holdings) -> Wad | None:
         return None
 

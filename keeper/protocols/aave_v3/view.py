@@ -5,7 +5,7 @@ block; what cannot be known is `Unassessable` with the reason, and costs one acc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from keeper.errors import BadAnswer, ConfigError
@@ -30,7 +30,6 @@ from keeper.model import (
 )
 from keeper.protocols.aave_v3 import codec
 from keeper.protocols.aave_v3.account import (
-    PRICE_BOUND,
     Account,
     Held,
     ReserveNow,
@@ -52,7 +51,12 @@ from keeper.protocols.aave_v3.liquidation import (
 )
 from keeper.protocols.aave_v3.market import Market, Observed
 from keeper.protocols.aave_v3.math import collateral_value, scaled_for
-from keeper.protocols.aave_v3.reach import least, repay_to_reach, supply_to_reach
+from keeper.protocols.aave_v3.prices import (
+    liquidation_price,
+    liquidation_price_above,
+    price_factor,
+)
+from keeper.protocols.aave_v3.reach import repay_to_reach, supply_to_reach
 from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.weights import weights
 from keeper.units import WAD, Base, Bps, Raw, Rounding, Wad, mul_div
@@ -133,40 +137,33 @@ class View:
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
         """Return the least price of collateral `leg` at which the health factor is at least 1.
 
-        Base units per whole token, all other prices held still.  None if it never falls below 1
-        by this price alone, or never reaches 1, or is unknown.
+        Base units per whole token, all other prices held still; what is owed of it moves with it.
+        None if no fall of this price alone leads below 1, or none brings it to 1, or unknown.
         """
-        now = self.reserves.get(leg.reserve)
-        if now is None or leg.side is not Side.COLLATERAL:
-            return None
-
-        def healthy(price: int) -> bool:
-            moved = replace(now, price=Base(price), unusable="", broken="")
-            reserves = {**self.reserves, leg.reserve: moved}
-            account = value_account(
-                self.of, reserves, self.e_mode_prices, holdings, relied_upon=True
-            )
-            return account.health_factor >= WAD
-
         try:
-            if healthy(0):
-                return None
-            price = least(1, PRICE_BOUND - 1, healthy)
+            return liquidation_price(self.of, self.reserves, self.e_mode_prices, holdings, leg)
         except Unvalued:
             return None
-        return None if price is None else Base(price)
+
+    def liquidation_price_above(self, holdings: Holdings, leg: Leg) -> Base | None:
+        """Return the price above which a rise of what is owed leads below 1, as the one below."""
+        try:
+            return liquidation_price_above(
+                self.of, self.reserves, self.e_mode_prices, holdings, leg
+            )
+        except Unvalued:
+            return None
 
     def price_factor(self, holdings: Holdings) -> Wad | None:
         """Return the fraction of today's prices to which all collateral together may fall.
 
-        Wad, rounded up; 0 without debt; None if unknown.  Above 1 the account is below health 1.
+        Debts of the same assets fall with it.  Wad, rounded up; 0 where no fall is one too many;
+        above 1 for an account below health 1; None if unknown, or where no price brings it to 1.
         """
-        assessment = self.assess(holdings)
-        if not isinstance(assessment, Assessed) or assessment.health_factor == 0:
+        try:
+            return price_factor(self._account(holdings))
+        except Unvalued:
             return None
-        if assessment.debt == 0:
-            return Wad(0)
-        return Wad(mul_div(WAD, WAD, assessment.health_factor, Rounding.UP))
 
     def seconds_to_liquidation(self, holdings: Holdings, within_s: int = A_DECADE_S) -> int | None:
         """Return after how many seconds interest alone brings the health factor below 1.

@@ -363,6 +363,91 @@ def test_there_is_no_liquidation_price_where_the_rest_is_enough() -> None:
     assert view.liquidation_price(holdings, usdc) is None
 
 
+@pytest.mark.parametrize("revision", [1, 8, 9, 10])
+@given(
+    weth=st.integers(1, 3 * 10**18), usdc=st.integers(10**9, 2 * 10**11), debt=st.integers(1, 99)
+)
+def test_of_what_is_owed_more_than_held_the_price_is_an_upper_one(
+    revision: int, weth: int, usdc: int, debt: int
+) -> None:
+    """Owed is more of it than the collateral in it counts; how much the rest of it covers."""
+    held = weth * 8_300 // 10_000
+    # USDC at 0.78 covers so much WETH: debt, in percent of that, is what is owed more
+    covered = usdc * 10**12 * 7_811 // 10_000 * b.PRICES[b.USDC] // b.PRICES[b.WETH]
+    holdings = b.holdings(
+        b.collateral(b.WETH, weth),
+        b.collateral(b.USDC, usdc),
+        b.debt(b.WETH, held + max(10**14, covered * debt // 100)),
+    )
+    view = b.view(revision)
+    leg = of(view, holdings).legs[0]
+
+    above = view.liquidation_price_above(holdings, leg)
+
+    assert view.liquidation_price(holdings, leg) is None
+    assert above is not None
+    for price in (1, above // 2, above - 1, above):
+        assert of(b.view(revision, prices={b.WETH: price}), holdings).health_factor >= WAD
+    # a unit more, two units of value and up to 3.4 a basis point of the threshold may be missing
+    over = of(b.view(revision, prices={b.WETH: above + 1}), holdings)
+    lost = 0 if revision > 8 else 1
+    counts = sum(leg.value * (leg.liquidation_threshold - lost) for leg in over.legs[:2])
+    assert counts < 10_000 * (over.debt + 2)
+    for price in (2 * above, 1_000 * above):
+        assert of(b.view(revision, prices={b.WETH: price}), holdings).health_factor < WAD
+
+
+def test_what_is_borrowed_against_itself_is_liquidated_at_no_price() -> None:
+    view = b.view()
+    loop = b.holdings(b.collateral(b.WETH, 10**19), b.debt(b.WETH, 8 * 10**18))
+    leg = of(view, loop).legs[0]
+
+    assert view.liquidation_price(loop, leg) is None
+    assert view.liquidation_price_above(loop, leg) is None
+    assert view.price_factor(loop) == 0
+
+
+def test_a_rise_of_what_is_only_held_or_only_owed_elsewhere_is_no_danger() -> None:
+    view = b.view()
+    for leg in of(view).legs:
+        assert view.liquidation_price_above(MIXED, leg) is None or leg.side is Side.DEBT
+
+
+@pytest.mark.parametrize("revision", [1, 8, 9, 10])
+@given(own=st.integers(1, 2 * 10**18), other=st.integers(10**9, 5 * 10**9))
+def test_debts_of_what_is_collateral_move_with_it_in_the_price_factor(
+    revision: int, own: int, other: int
+) -> None:
+    holdings = b.holdings(
+        b.collateral(b.WETH, 5 * 10**18 + 77),
+        b.collateral(b.WBTC, 10**7 + 3),
+        b.debt(b.WETH, own),
+        b.debt(b.USDC, other),
+    )
+    view = b.view(revision)
+    factor = view.price_factor(holdings)
+    assert factor
+
+    def health(parts: int) -> int:
+        fallen = {i: -(-b.PRICES[i] * parts // WAD) for i in (b.WETH, b.WBTC)}
+        return of(b.view(revision, prices=fallen), holdings).health_factor
+
+    # prices are whole units, and up to 3.4 an average threshold is whole basis points
+    assert abs(health(factor) - WAD) < WAD // 5_000
+    assert health(factor * 999 // 1_000) < WAD < health(factor * 1_001 // 1_000)
+
+
+def test_no_fall_and_no_rise_heals_who_owes_more_of_his_collateral_than_it_counts() -> None:
+    # 8.3 of 10 WETH count, 9 are owed, and dollars too
+    view = b.view()
+    holdings = b.holdings(
+        b.collateral(b.WETH, 10**19), b.debt(b.WETH, 9 * 10**18), b.debt(b.USDC, 7)
+    )
+
+    assert of(view, holdings).health_factor < WAD
+    assert view.price_factor(holdings) is None
+
+
 def test_the_price_factor_is_how_far_all_collateral_may_fall() -> None:
     view = b.view()
     health = of(view).health_factor

@@ -1,0 +1,124 @@
+"""At which prices an account comes to a health factor of 1.
+
+By bisection over the forward arithmetic, as `reach` does it.  An account may both hold and owe an
+asset: then what it owes moves with what it holds, and where it owes more than that counts, a rise
+is what it is liquidated by.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from keeper.model import Holdings, Leg, Side
+from keeper.protocols.aave_v3.account import (
+    PRICE_BOUND,
+    Account,
+    ReserveNow,
+    Unvalued,
+    value_account,
+)
+from keeper.protocols.aave_v3.market import Market
+from keeper.protocols.aave_v3.reach import least
+from keeper.units import BPS, WAD, Base, Rounding, Wad, mul_div
+
+HIGHEST = PRICE_BOUND - 1
+
+
+def liquidation_price(
+    market: Market,
+    reserves: Mapping[int, ReserveNow],
+    e_mode_prices: Mapping[int, Base | None],
+    holdings: Holdings,
+    leg: Leg,
+) -> Base | None:
+    """Return the least price of collateral `leg` at which the health factor is at least 1.
+
+    Where the asset is owed too: from which on it is that for certain, see `_surely_healthy`.  None
+    if it never falls below 1 by a fall of this price alone, or never reaches 1.  Raises Unvalued.
+    """
+    if leg.side is not Side.COLLATERAL:
+        return None
+    at = _at_price(market, reserves, e_mode_prices, holdings, leg.reserve)
+    if _healthy(at(0)):
+        return None
+    good = _surely_healthy if _sides(holdings, leg.reserve) == set(Side) else _healthy
+    price = least(1, HIGHEST, lambda p: good(at(p)))
+    return None if price is None else Base(price)
+
+
+def liquidation_price_above(
+    market: Market,
+    reserves: Mapping[int, ReserveNow],
+    e_mode_prices: Mapping[int, Base | None],
+    holdings: Holdings,
+    leg: Leg,
+) -> Base | None:
+    """Return the greatest price of owed `leg` at which the health factor is at least 1.
+
+    Where the asset is collateral too: up to which it is that for certain, see `_surely_healthy`.
+    None if a rise of this price alone does not lead below 1, or it is below 1 at every price.
+    Raises Unvalued.
+    """
+    sides = _sides(holdings, leg.reserve)
+    if Side.DEBT not in sides:
+        return None
+    at = _at_price(market, reserves, e_mode_prices, holdings, leg.reserve)
+    good = _surely_healthy if sides == set(Side) else _healthy
+    first = least(1, HIGHEST, lambda p: not good(at(p)))
+    return None if first is None or first == 1 else Base(first - 1)
+
+
+def price_factor(account: Account) -> Wad | None:
+    """Return the fraction of today's prices to which all that is held together may fall.
+
+    What is owed of the same assets falls with them.  Wad, rounded up; 0 where no fall is one too
+    many; above 1 for an account below health 1; None where no price brings it there.
+    """
+    health, debt = account.health_factor, account.debt
+    if debt == 0:
+        return Wad(0)
+    held = {leg.reserve for leg in account.legs if leg.side is Side.COLLATERAL}
+    along = sum(x.value for x in account.legs if x.side is Side.DEBT and x.reserve in held)
+    still = debt - along
+    if still == 0 and health >= WAD:
+        return Wad(0)
+    # health x debt is what the collateral counts, c: at the fraction x, c x = still + along x
+    left = health * debt - WAD * along
+    return Wad(mul_div(still * WAD, WAD, left, Rounding.UP)) if still and left > 0 else None
+
+
+def _at_price(
+    market: Market,
+    reserves: Mapping[int, ReserveNow],
+    e_mode_prices: Mapping[int, Base | None],
+    holdings: Holdings,
+    reserve: int,
+) -> Callable[[int], Account]:
+    """Return what values the account with another price of `reserve`, all else as it is."""
+    now = reserves.get(reserve)
+    if now is None:
+        raise Unvalued(f"reserve {reserve} of {holdings.account} is not known")
+
+    def at(price: int) -> Account:
+        moved = replace(now, price=Base(price), unusable="", broken="")
+        then = {**reserves, reserve: moved}
+        return value_account(market, then, e_mode_prices, holdings, relied_upon=True)
+
+    return at
+
+
+def _sides(holdings: Holdings, reserve: int) -> set[Side]:
+    return {entry.side for entry in holdings.entries if entry.reserve == reserve}
+
+
+def _healthy(account: Account) -> bool:
+    return account.health_factor >= WAD
+
+
+def _surely_healthy(account: Account) -> bool:
+    """Whether it is healthy however the values of two legs were rounded, a base unit each.
+
+    Up to 3.4 also however much of a basis point the average threshold lost.  What counts less what
+    is owed is then linear in the price, so that one price tells of all beyond it.
+    """
+    lost = 0 if account.rules.one_division_health else account.collateral
+    return account.weighted - lost >= BPS * (account.debt + 2)
