@@ -12,12 +12,14 @@ from keeper.model import Asset, BlockRef, Entry, Holdings, Leg, Side
 from keeper.protocols.aave_v3.market import Configuration, Market, Reserve, ReserveState
 from keeper.protocols.aave_v3.math import (
     UP,
+    average_threshold,
     collateral_balance,
     collateral_value,
     debt_balance,
     debt_index_at,
     debt_value,
     health_factor,
+    least_health_factor,
     liquidity_index_at,
     percent_mul,
     ray_div,
@@ -202,6 +204,16 @@ class Account:
     def health_factor(self) -> Wad:
         """As the Pool answers it."""
         return health_factor(self.rules, self.collateral, self.weighted, self.debt)
+
+    @property
+    def least_health_factor(self) -> Wad:
+        """As if flooring the average threshold had taken a whole basis point (up to 3.4)."""
+        return least_health_factor(self.rules, self.collateral, self.weighted, self.debt)
+
+    @property
+    def threshold(self) -> Bps:
+        """The average liquidation threshold, floored."""
+        return average_threshold(self.collateral, self.weighted)
 
     @property
     def legs(self) -> tuple[Leg, ...]:

@@ -1,7 +1,9 @@
 """What a position is after some of its debt is repaid with some of its collateral sold.
 
 The forward arithmetic of `account` with the two balances changed, every rounding against the
-account: what is sold counts one unit more, what is left of it one scaled unit less.
+account: what is sold counts one unit more, what is left of it one scaled unit less, and up to 3.4
+the average threshold loses a basis point, the most that flooring it takes.  So the health said is
+not too good where less is sold either, though more of a low threshold is left then.
 """
 
 from keeper.model import Deleverage
@@ -11,7 +13,7 @@ from keeper.protocols.aave_v3.math import (
     collateral_value,
     debt_balance,
     debt_value,
-    health_factor,
+    least_health_factor,
     scaled_for,
 )
 from keeper.protocols.aave_v3.reach import least
@@ -21,7 +23,7 @@ from keeper.units import BPS, RAY, UINT256_MAX, WAD, Base, Bps, Raw, Rounding, W
 def deleveraged(
     account: Account, collateral: Held, debt: Held, repay: Raw, cost: Bps
 ) -> Deleverage | None:
-    """Return what repaying `repay` of `debt` takes of `collateral`, and the health after it.
+    """Return what repaying `repay` of `debt` takes of `collateral`, and the least health after it.
 
     `cost`: how much dearer than the market's prices the exchange may be.  None where the account
     has not that much of either.
@@ -56,7 +58,7 @@ def deleveraged(
     health = (
         Wad(UINT256_MAX)
         if owes == 0
-        else health_factor(
+        else least_health_factor(
             rules,
             Base(account.collateral - fallen),
             account.weighted - fallen * collateral.leg.liquidation_threshold,

@@ -112,6 +112,17 @@ def health_factor(rules: Rules, collateral: Base, weighted: int, debt: Base) -> 
     return Wad(mul_div(percent_mul(collateral, average), WAD, debt, HALF_UP))
 
 
+def least_health_factor(rules: Rules, collateral: Base, weighted: int, debt: Base) -> Wad:
+    """Return the health factor if the average threshold lost a whole basis point to its flooring.
+
+    From 3.5 on `health_factor` itself.  Before, never more than that, and other than that it only
+    rises with each collateral.
+    """
+    if rules.one_division_health or debt == 0:
+        return health_factor(rules, collateral, weighted, debt)
+    return Wad(mul_div(max(0, weighted - collateral) // BPS, WAD, debt, DOWN))
+
+
 def average_threshold(collateral: Base, weighted: int) -> Bps:
     """Return `currentLiquidationThreshold` of `getUserAccountData`; from 3.5 display only."""
     return Bps(weighted // collateral if collateral else 0)

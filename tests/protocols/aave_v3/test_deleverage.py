@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from keeper.model import Assessed, Deleverage, Holdings, Side
@@ -23,14 +23,17 @@ def assessed(view: View, holdings: Holdings) -> Assessed:
     return found
 
 
-def health_of(view: View, holdings: Holdings, way: Deleverage) -> Wad:
-    """The health factor when the chain did what `way` says, rounded as the chain does."""
+def health_of(view: View, holdings: Holdings, way: Deleverage, sells_permille: int = 1_000) -> Wad:
+    """The health factor when the chain did what `way` says, rounded as the chain does.
+
+    `sells_permille`: how much of what may be sold it took.
+    """
     entries = []
     for entry in holdings.entries:
         scaled = entry.scaled
         now = view.reserves[entry.reserve]
         if entry.side is Side.COLLATERAL and entry.reserve == way.collateral.reserve:
-            scaled -= -(-way.sells * RAY // now.liquidity_index)
+            scaled -= -(-(way.sells * sells_permille // 1_000) * RAY // now.liquidity_index)
         if entry.side is Side.DEBT and entry.reserve == way.debt.reserve:
             scaled -= scaled_for(way.repay, now.debt_index, view.of.rules.repay_scaled)
         entries.append(replace(entry, scaled=max(0, scaled)))
@@ -86,6 +89,40 @@ def test_it_reaches_the_target_and_little_less_does_not(
     if view.of.rules.one_division_health:
         less = view.deleveraged(holdings, weth_leg, debt, Raw(way.repay - 1), Bps(cost))
         assert less is None or less.health < target
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@given(
+    weth=st.integers(10**17, 10**19),
+    dai=st.integers(10**21, 4 * 10**22),
+    nearness=st.integers(1_001, 1_050),
+    target=st.integers(1_060, 1_400),
+    sells_permille=st.integers(940, 1_000),
+)
+@example(
+    weth=4_821_810_200_654_424_093,
+    dai=24_835_396_274_455_965_813_717,
+    nearness=1_041,
+    target=1_064,
+    sells_permille=999,
+)
+def test_to_sell_less_than_is_said_or_another_collateral_never_ends_below_the_target(
+    revision: int, weth: int, dai: int, nearness: int, target: int, sells_permille: int
+) -> None:
+    """Up to 3.4 the more is left of a collateral, the lower may the average threshold be."""
+    view = b.view(revision)
+    two = (b.collateral(b.WETH, weth), b.collateral(b.DAI, dai))
+    one = assessed(view, b.holdings(*two, b.debt(b.USDC, 10**9)))
+    holdings = b.holdings(
+        *two, b.debt(b.USDC, 10**9 * one.health_factor * 1_000 // (WAD * nearness))
+    )
+    wanted = Wad(WAD * target // 1_000)
+    for leg in assessed(view, holdings).legs[:2]:
+        debt = assessed(view, holdings).legs[2]
+        way = view.deleverage_to_reach(holdings, leg, debt, wanted, Bps(53))
+
+        if way is not None:
+            assert health_of(view, holdings, way, sells_permille) >= way.health >= wanted
 
 
 def test_a_whole_debt_leaves_none() -> None:
