@@ -21,6 +21,7 @@ from keeper.protocols.aave_v3.reach import least
 from keeper.units import BPS, WAD, Base, Rounding, Wad, mul_div
 
 HIGHEST = PRICE_BOUND - 1
+MOST_STEPS = 100
 
 
 def liquidation_price(
@@ -30,7 +31,7 @@ def liquidation_price(
     holdings: Holdings,
     leg: Leg,
 ) -> Base | None:
-    """Return the least price of collateral `leg` at which the health factor is at least 1.
+    """Return the least price of collateral `leg` from which on the health factor is at least 1.
 
     Where the asset is owed too: from which on it is that for certain, see `_surely_healthy`.  None
     if it never falls below 1 by a fall of this price alone, or never reaches 1.  Raises Unvalued.
@@ -38,11 +39,44 @@ def liquidation_price(
     if leg.side is not Side.COLLATERAL:
         return None
     at = _at_price(market, reserves, e_mode_prices, holdings, leg.reserve)
+    owed = _sides(holdings, leg.reserve) == set(Side)
+    if not owed and not market.rules.one_division_health:
+        return _from_above(at)
     if _healthy(at(0)):
         return None
-    good = _surely_healthy if _sides(holdings, leg.reserve) == set(Side) else _healthy
+    good = _surely_healthy if owed else _healthy
     price = least(1, HIGHEST, lambda p: good(at(p)))
     return None if price is None else Base(price)
+
+
+def _from_above(at: Callable[[int], Account]) -> Base | None:
+    """Return one more than the greatest price at which the health factor is below 1, up to 3.4.
+
+    There a rising price lowers the average threshold in steps where the asset's own is lower, and
+    at each of them the health factor falls.  Start where it is healthy for certain, and go down
+    from step to step: within one the health factor only rises.  Of more than `MOST_STEPS` the
+    price they began at is returned, which is too high.
+    """
+    above = least(0, HIGHEST, lambda p: _surely_healthy(at(p)))
+    if above is None:  # a threshold of next to nothing
+        above = HIGHEST
+    for _ in range(MOST_STEPS):
+        first = least(0, above, _same_threshold(at, above))
+        assert first is not None, "it is the same at `above` itself"
+        if not _healthy(at(first)):
+            found = least(first, above, lambda p: _healthy(at(p)))
+            return None if found is None else Base(found)
+        if first == 0:
+            return None
+        if not _healthy(at(first - 1)):
+            return Base(first)
+        above = first - 1
+    return Base(above) if above else None
+
+
+def _same_threshold(at: Callable[[int], Account], price: int) -> Callable[[int], bool]:
+    there = at(price).threshold
+    return lambda p: at(p).threshold == there
 
 
 def liquidation_price_above(

@@ -135,7 +135,7 @@ class View:
         return now.liquidity_rate if leg.side is Side.COLLATERAL else now.debt_rate
 
     def liquidation_price(self, holdings: Holdings, leg: Leg) -> Base | None:
-        """Return the least price of collateral `leg` at which the health factor is at least 1.
+        """Return the least price of collateral `leg` from which on the health factor is at least 1.
 
         Base units per whole token, all other prices held still; what is owed of it moves with it.
         None if no fall of this price alone leads below 1, or none brings it to 1, or unknown.
@@ -169,8 +169,8 @@ class View:
         """Return after how many seconds interest alone brings the health factor below 1.
 
         Counted from this block, with today's prices, rates and parameters: exact to the second as
-        the contract would answer then.  0 if it is below already; None if that does not happen
-        within `within_s`, or the health factor is unknown.
+        the contract would answer then; up to 3.4 perhaps too soon where rates lie far apart.  0 if
+        it is below already; None if that does not happen within `within_s`, or it is unknown.
         """
         try:
             self._account(holdings)

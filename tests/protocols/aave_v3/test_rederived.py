@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from keeper.model import Assessed, BlockRef, Holdings, Leg, Side
@@ -208,8 +208,8 @@ def moved(holdings: Holdings, leg: Leg, scaled: Callable[[int], int]) -> Holding
     )
 
 
-def legs(view: View, side: Side) -> list[Leg]:
-    assessed = view.assess(HELD)
+def legs(view: View, side: Side, holdings: Holdings = HELD) -> list[Leg]:
+    assessed = view.assess(holdings)
     assert isinstance(assessed, Assessed)
     return [leg for leg in assessed.legs if leg.side is side]
 
@@ -274,6 +274,43 @@ def test_at_the_liquidation_price_it_is_one_and_a_unit_below_it_is_not(revision:
         assert below < WAD <= at
 
 
+@pytest.mark.parametrize("revision", [1, 5, 8, 10])
+@given(
+    weth=st.integers(10**17, 10**19),
+    dai=st.integers(10**20, 4 * 10**22),
+    nearness=st.integers(998_000, 1_000_500),
+    higher=st.lists(st.integers(0, 3_000), min_size=1, max_size=20),
+)
+@example(
+    weth=5_659_524_954_704_349_509,
+    dai=9_873_426_680_850_616_133_138,
+    nearness=999_716,
+    higher=[231],
+)
+def test_from_the_liquidation_price_of_one_of_two_on_up_it_is_never_below_one(
+    revision: int, weth: int, dai: int, nearness: int, higher: list[int]
+) -> None:
+    """Up to 3.4 more DAI is a lower average threshold, a basis point at a time."""
+    view = b.view(revision)
+    two = (b.collateral(b.WETH, weth), b.collateral(b.DAI, dai))
+    one = view.assess(b.holdings(*two, b.debt(b.USDC, 10**9)))
+    assert isinstance(one, Assessed)
+    owed = 10**9 * one.health_factor * nearness // (WAD * 1_000_000)
+    held = b.holdings(*two, b.debt(b.USDC, owed))
+
+    def health(price: int) -> int:
+        return health_with(view, b.observed(view.of, {b.DAI: price}), held)
+
+    price = view.liquidation_price(held, legs(view, Side.COLLATERAL, held)[1])
+
+    if price is None:
+        assert health(0) >= WAD or health(10**3 * b.PRICES[b.DAI]) < WAD
+        return
+    assert health(price - 1) < WAD
+    for millionths in higher:
+        assert health(price + price * millionths // 1_000_000) >= WAD
+
+
 @every_revision
 def test_at_the_price_factor_all_collateral_together_is_at_one(revision: int) -> None:
     """Each price is rounded, and up to 3.4 an average threshold: a few units of the sum."""
@@ -303,6 +340,52 @@ def test_interest_alone_takes_the_seconds_that_are_said(revision: int) -> None:
 
     assert health_with(view, seen, HELD, b.NOW + seconds) < WAD
     assert health_with(view, seen, HELD, b.NOW + seconds - 1) >= WAD
+
+
+@pytest.mark.parametrize("revision", [1, 5, 8, 10])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    weth=st.integers(10**17, 9 * 10**18),
+    dai=st.integers(3 * 10**21, 4 * 10**22),
+    health=st.integers(1_000_010, 1_001_000),
+    earns=st.integers(0, 80),
+    sooner=st.lists(st.integers(0, 10**6), min_size=1, max_size=20),
+)
+@example(
+    weth=140_690_006_680_236_108,
+    dai=3_740_973_042_660_104_145_382,
+    health=1_000_010,
+    earns=28,
+    sooner=[2_387],
+)
+def test_before_the_seconds_that_are_said_two_collaterals_are_never_below_one(
+    revision: int, weth: int, dai: int, health: int, earns: int, sooner: list[int]
+) -> None:
+    """Up to 3.4 the one that earns more moves the average threshold, a basis point at a time."""
+    two = (b.collateral(b.WETH, weth), b.collateral(b.DAI, dai))
+    of = b.market(revision)
+    states = {
+        b.WETH: b.state(b.WETH, b.CONFIGURATIONS[b.WETH], liquidity_rate=RAY // 100),
+        b.DAI: b.state(b.DAI, b.CONFIGURATIONS[b.DAI], liquidity_rate=RAY * earns // 1_000),
+        b.USDC: b.state(b.USDC, b.CONFIGURATIONS[b.USDC], debt_rate=RAY * 25 // 1_000),
+    }
+    seen = b.observed(of, None, states)
+    view = bind(of, seen, b.BLOCK, {})
+    one = view.assess(b.holdings(*two, b.debt(b.USDC, 10**9)))
+    assert isinstance(one, Assessed)
+    owed = 10**9 * one.health_factor // WAD * 1_000_000 // health
+    held = b.holdings(*two, b.debt(b.USDC, owed))
+    assume(health_with(view, seen, held) >= WAD)
+
+    seconds = view.seconds_to_liquidation(held)
+
+    last = 10 * 365 * 86_400 if seconds is None else seconds - 1
+    for millionths in sooner:  # most of them soon
+        at = last * millionths**3 // 10**18
+        assert health_with(view, seen, held, b.NOW + at) >= WAD
+    if seconds is not None:
+        assert health_with(view, seen, held, b.NOW + seconds) < WAD
+        assert health_with(view, seen, held, b.NOW + seconds - 1) >= WAD
 
 
 @every_revision
