@@ -133,6 +133,8 @@ def _state(chance: random.Random, i: int, decimals: int) -> ReserveState:
         updated_at=NOW - chance.randint(1, 90_000),
         accrued_to_treasury=0,
         scaled_supply=10**30,
+        scaled_debt=0,
+        stable_interest=0,
         grace_until=0,
     )
 
