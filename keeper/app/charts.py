@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from keeper.alerts.numbers import short
 from keeper.engine.prices import EVERY_S
-from keeper.model import Address, Asset, MarketId, PositionId, Thresholds
+from keeper.model import Address, Asset, MarketId, PositionId, Thresholds, Watch
 from keeper.notify.charts import PriceLine, draw
 from keeper.notify.charts import available as available  # noqa: PLC0414 - part of the interface
 from keeper.store.history import SqlHistory
+from keeper.store.watches import SqlWatches
 
 BUCKETS = 400
 LONGEST_S = 400 * 86_400
@@ -17,17 +18,19 @@ LONGEST_S = 400 * 86_400
 
 def drawer(
     history: SqlHistory,
+    watches: SqlWatches,
     thresholds: Thresholds,
     lead: Callable[[PositionId], Asset | None] = lambda _: None,
-) -> Callable[[str], Awaitable[bytes | None]] | None:
-    """Return what draws ``chain/market/account/seconds``; None without matplotlib.
+) -> Callable[[str, str], Awaitable[bytes | None]] | None:
+    """Return what draws ``chain/market/account/seconds`` for a chat; None without matplotlib.
 
+    The account is called what the chat calls it.
     `lead`: the asset whose price is drawn beside a position's health; None where none is known.
     """
     if not available():
         return None
 
-    async def picture(chart: str) -> bytes | None:
+    async def picture(chart: str, chat: str) -> bytes | None:
         chain, _, rest = chart.partition("/")  # a market may be called anything
         market, account, span = rest.rsplit("/", 2)
         position = PositionId(
@@ -41,9 +44,18 @@ def drawer(
         if not points:
             return None
         price = await _price_of(history, position.market, lead(position), until - span_s)
-        return await asyncio.to_thread(draw, short(account), points, thresholds, span_s, price)
+        name = await _name_in(watches, chat, position.account)
+        return await asyncio.to_thread(draw, name, points, thresholds, span_s, price)
 
     return picture
+
+
+async def _name_in(watches: SqlWatches, chat: str, account: Address) -> str:
+    match await watches.find(chat, account):
+        case Watch(label=label) if label:
+            return label
+        case _:
+            return short(account)
 
 
 async def _price_of(

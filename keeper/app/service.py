@@ -237,7 +237,10 @@ class Service:
 
     def _drawer(self, database: Database) -> Draw | None:
         return charts.drawer(
-            SqlHistory(database), self.settings.thresholds.as_model(), self._leading
+            SqlHistory(database),
+            SqlWatches(database),
+            self.settings.thresholds.as_model(),
+            self._leading,
         )
 
     def _leading(self, position: PositionId) -> Asset | None:

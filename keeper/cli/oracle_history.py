@@ -34,6 +34,9 @@ class Found:
     prices: "tuple[PricePoint, ...]"
     """Of the market's asset of that name."""
     market: str
+    since: int
+    """The time that was asked for, seconds since the epoch."""
+    until: int
 
 
 async def read_history(
@@ -48,21 +51,30 @@ async def read_history(
     key = _key(wanted)
     async with await Database.open(settings.database.url) as database:
         history = SqlHistory(database)
-        since = int(database.now()) - since_s
+        until = int(database.now())
+        since = until - since_s
         for chain in chains:
             for feed, name in await history.feeds(chain.chain_id):
                 there.add(name)
                 if key in (_key(name), _key(feed)):
                     rounds = await history.rounds(chain.chain_id, feed, since=since, limit=MOST)
-                    found.append(Found(name=name, rounds=rounds, prices=(), market=chain.name))
+                    found.append(
+                        Found(
+                            name=name, rounds=rounds, prices=(), market=chain.name,
+                            since=since, until=until,
+                        )
+                    )  # fmt: skip
             for market in chain.market_ids():
                 for asset, symbol in await history.assets(market):
                     there.add(symbol)
                     if key in (_key(symbol), _key(asset)):
                         prices = await history.prices(market, asset=asset, since=since, limit=MOST)
                         found.append(
-                            Found(name=symbol, rounds=(), prices=prices, market=market.name)
-                        )
+                            Found(
+                                name=symbol, rounds=(), prices=prices, market=market.name,
+                                since=since, until=until,
+                            )
+                        )  # fmt: skip
     if not found:
         known = ", ".join(sorted(there)) or "nothing yet: it is kept while `keeper run` runs"
         raise ConfigError(f"no history of {wanted[:60]!r} is kept: there is {known}")
@@ -200,7 +212,7 @@ def _draw(found: tuple[Found, ...], png: Path) -> None:
         for each in found
     )
     try:
-        png.write_bytes(price_chart.draw_prices(lines))
+        png.write_bytes(price_chart.draw_prices(lines, found[0].since, found[0].until))
     except OSError as error:
         raise ConfigError(f"{png} cannot be written ({error.strerror}): name another") from None
 

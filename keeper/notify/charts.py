@@ -1,7 +1,8 @@
 """Health factor over time as a PNG, by matplotlib's own Figure on Agg: no display, no pyplot.
 
 matplotlib is an extra (``keeper[charts]``): it is imported when the first chart is drawn, in the
-thread that draws it.  What was unknown is a gap, never a line through it.
+thread that draws it.  What was unknown is a gap, never a line through it.  The line is what was so
+at the end of each stretch, and its last value is the title's; the band is how low and high it went.
 """
 
 import importlib.util
@@ -17,6 +18,7 @@ from keeper.units import UINT256_MAX, WAD, Base, Wad
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 HIGHEST: Final = 10.0
@@ -24,17 +26,25 @@ HIGHEST: Final = 10.0
 
 
 class ChartPoint(Protocol):
-    """The worst of a stretch of time."""
+    """A stretch of time, by its end."""
 
     @property
     def at(self) -> int:
-        """Seconds since the epoch."""
+        """Seconds since the epoch, of its end."""
         ...
 
     @property
     def health(self) -> Wad | None:
-        """None where it was unknown."""
+        """At its end; None where it was unknown then."""
         ...
+
+    @property
+    def lowest(self) -> Wad | None:
+        """The least that was known in it."""
+        ...
+
+    @property
+    def highest(self) -> Wad | None: ...
 
     @property
     def collateral(self) -> Base | None: ...
@@ -67,44 +77,69 @@ def draw(
     """Return a PNG of 900 by 560 pixels, taller with a price.  Takes about 0.1 s: call it in a
     thread.
 
+    It shows the `span_s` up to the last of `points`, however few of them there are.
     Raises ValueError without any point.
     """
-    if not points:
-        raise ValueError("a chart needs at least one point")
     import matplotlib as mpl  # noqa: PLC0415 - an extra, and 0.5 s that only charts need
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only a picture needs it, and it is slow to import
-    from matplotlib.figure import Figure  # noqa: PLC0415 - only a picture needs it, and it is slow to import
 
     with mpl.rc_context({"text.usetex": False, "text.parse_math": False, "font.size": 10}):
-        shown_price = price is not None and any(value for _, value in price.points)
-        height = 7.4 if shown_price else 5.6
-        figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
-        FigureCanvasAgg(figure)
-        ratios = (3, 2, 2) if shown_price else (3, 2)
-        upper, *middle, lower = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios)
-        times = [datetime.fromtimestamp(one.at, UTC) for one in points]
-        _health(upper, times, points, thresholds)
-        _values(lower, times, points)
-        if price is not None and middle:
-            _price(middle[0], times, price)
-        last = next((one.health for one in reversed(points) if one.health is not None), None)
-        shown = "unknown" if last is None else health_text(last).replace("\u202f", " ")
-        upper.set_title(
-            f"{_drawable(plain(name, 40))}: health factor {shown}, last {duration_text(span_s)}",
-            loc="left",
-        )
-        figure.autofmt_xdate(rotation=0, ha="center")
-        lower.set_xlabel("UTC")
+        figure = plotted(name, points, thresholds, span_s, price)
         made = io.BytesIO()
         figure.savefig(made, format="png")
         return made.getvalue()
 
 
+def plotted(
+    name: str,
+    points: Sequence[ChartPoint],
+    thresholds: Thresholds,
+    span_s: int,
+    price: PriceLine | None = None,
+) -> "Figure":
+    """Return what `draw` makes a PNG of."""
+    if not points:
+        raise ValueError("a chart needs at least one point")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only a picture needs it, and it is slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only a picture needs it, and it is slow to import
+
+    start, end = points[-1].at - span_s, points[-1].at
+    steps = () if price is None else _steps(price, start, end)
+    shown_price = any(value for _, value in steps)
+    figure = Figure(figsize=(9, 7.4 if shown_price else 5.6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    ratios = (3, 2, 2) if shown_price else (3, 2)
+    upper, *middle, lower = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios)
+    times = [_instant(one.at) for one in points]
+    upper.set_xlim(_instant(start), _instant(end + span_s // 100))
+    _health(upper, times, points, thresholds)
+    _values(lower, times, points)
+    if price is not None and middle:
+        _price(middle[0], price.symbol, steps)
+    last = points[-1].health
+    shown = "unknown" if last is None else health_text(last).replace("\u202f", " ")
+    upper.set_title(
+        f"{_drawable(plain(name, 40))}: health factor {shown}, last {duration_text(span_s)}",
+        loc="left",
+    )
+    figure.autofmt_xdate(rotation=0, ha="center")
+    lower.set_xlabel("UTC")
+    return figure
+
+
 def _health(
     axes: Any, times: list[datetime], points: Sequence[ChartPoint], thresholds: Thresholds
 ) -> None:
-    health = _line([None if one.health is None else _capped(one.health) for one in points])
-    axes.plot(times, health, color="#1f4e9c", linewidth=1.6, marker="." if len(times) < 3 else "")
+    blue = "#1f4e9c"
+    band = [
+        (at, _capped(one.lowest), _capped(one.highest))
+        for at, one in zip(times, points, strict=True)
+        if one.lowest is not None and one.highest is not None
+    ]
+    if band:
+        axes.vlines(*zip(*band, strict=True), color=blue, alpha=0.35, linewidth=2.4)
+    _plot(axes, times, [_known(one.health) for one in points], color=blue, linewidth=1.6)
+    if points[-1].health is not None:
+        axes.plot(times[-1:], [_capped(points[-1].health)], color=blue, marker="o", markersize=5)
     for level, color, word in (
         (thresholds.info, "#d4b106", "info"),
         (thresholds.warning, "#e67700", "warning"),
@@ -122,8 +157,8 @@ def _health(
             fontsize=8,
             color=color,
         )
-    known = [_capped(one.health) for one in points if one.health is not None]
-    low, high = min([*known, 0.98]), max([*known, thresholds.info / WAD])
+    low = min([*(lowest for _, lowest, _ in band), 0.98])
+    high = max([*(highest for _, _, highest in band), thresholds.info / WAD])
     margin = max(0.02, (high - low) * 0.06)
     axes.set_ylim(low - margin, high + margin)
     axes.set_ylabel("health factor")
@@ -131,19 +166,24 @@ def _health(
     axes.grid(visible=True, alpha=0.25)
 
 
-def _price(axes: Any, times: list[datetime], price: PriceLine) -> None:
-    """Draw what the protocol's oracle answered, as steps, to the last of `times`."""
-    at = [datetime.fromtimestamp(one, UTC) for one, _ in price.points]
-    dollars = [None if value is None else value / 1e8 for _, value in price.points]
-    at[0] = max(at[0], times[0])  # what was answered before the chart begins
+def _steps(price: PriceLine, start: int, end: int) -> tuple[tuple[int, Base | None], ...]:
+    """Return the price from `start` to `end`: what was so before `start` begins the picture."""
+    kept = sorted((one for one in price.points if one[0] <= end), key=lambda one: one[0])
+    before = [one for one in kept if one[0] <= start][-1:]
+    shown = [(start, value) for _, value in before] + [one for one in kept if one[0] > start]
+    return (*shown, (end, shown[-1][1])) if shown else ()
+
+
+def _price(axes: Any, symbol: str, steps: Sequence[tuple[int, Base | None]]) -> None:
+    """Draw what the protocol's oracle answered, as steps."""
     axes.plot(
-        [*at, max(at[-1], times[-1])],
-        _line([*dollars, dollars[-1]]),
+        [_instant(at) for at, _ in steps],
+        _line([None if value is None else value / 1e8 for _, value in steps]),
         color="#0b7285",
         linewidth=1.3,
         drawstyle="steps-post",
     )
-    axes.set_ylabel(f"{_drawable(symbol_text(price.symbol))}, USD")
+    axes.set_ylabel(f"{_drawable(symbol_text(symbol))}, USD")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace(",", " "))
     axes.grid(visible=True, alpha=0.25)
 
@@ -154,7 +194,7 @@ def _values(axes: Any, times: list[datetime], points: Sequence[ChartPoint]) -> N
         ("debt", "#862e9c", [one.debt for one in points]),
     ):
         dollars = [None if one is None else one / 1e8 for one in values]
-        axes.plot(times, _line(dollars), color=color, linewidth=1.3, label=word)
+        _plot(axes, times, dollars, color=color, linewidth=1.3, label=word)
     axes.set_ylabel("USD at oracle prices")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", " "))
     axes.legend(loc="best", fontsize=8, frameon=False)
@@ -163,16 +203,34 @@ def _values(axes: Any, times: list[datetime], points: Sequence[ChartPoint]) -> N
 
 def _gaps(axes: Any, times: list[datetime], points: Sequence[ChartPoint]) -> None:
     """Shade where the health factor was unknown."""
-    for at, point in enumerate(points):
+    ends = [*times[1:], _instant(round(axes.get_xlim()[1] * 86_400))]
+    for at, end, point in zip(times, ends, points, strict=True):
         if point.health is None:
-            end = times[min(at + 1, len(times) - 1)]
-            axes.axvspan(times[at], end, color="#868e96", alpha=0.25, linewidth=0)
+            axes.axvspan(at, end, color="#868e96", alpha=0.25, linewidth=0)
+
+
+def _plot(axes: Any, times: list[datetime], values: Sequence[float | None], **style: Any) -> None:
+    """Draw a line through what is known, and a dot where it has no neighbour to go to."""
+    padded = (None, *values, None)
+    alone = [
+        at for at, value in enumerate(values)
+        if value is not None and padded[at] is None and padded[at + 2] is None
+    ]  # fmt: skip
+    axes.plot(times, _line(values), marker=".", markevery=alone, **style)
 
 
 def _line(values: Sequence[float | None]) -> "NDArray[np.float64]":
     import numpy as np  # noqa: PLC0415 - only a picture needs it, and it is slow to import
 
     return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
+
+
+def _known(health: Wad | None) -> float | None:
+    return None if health is None else _capped(health)
+
+
+def _instant(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
 
 
 def _capped(health: Wad) -> float:

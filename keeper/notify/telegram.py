@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 API_URL: Final = "https://api.telegram.org"
 TIMEOUT_S: Final = 15.0
 DRAW_LIMIT_S: Final = 10.0
-Draw = Callable[[str], Awaitable[bytes | None]]
+Draw = Callable[[str, str], Awaitable[bytes | None]]
 _CAPTION_CHARS: Final = 1000
 """Telegram takes 1024 UTF-16 units under a picture; longer texts go without one."""
 _QUIET: Final = ("httpx", "httpcore", "telegram")
@@ -226,7 +226,7 @@ class TelegramChannel:
             return None
         try:
             async with asyncio.timeout(DRAW_LIMIT_S):
-                return await self._draw(message.chart)
+                return await self._draw(message.chart, message.chat)
         except Exception:  # a picture that cannot be drawn holds up no message
             log.exception("chart.failed", chart=message.chart)
             return None

@@ -35,12 +35,17 @@ class HealthPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthBucket:
-    """The worst of a stretch of time, for charts."""
+    """A stretch of time, for charts: its last point, and how low and high it went."""
 
     at: int
+    """Of its last point."""
     health: Wad | None
-    """The least that was known; None where the last of the stretch was unknown."""
+    """At its last point; None where it was unknown then."""
+    lowest: Wad | None
+    """The least that was known in it; None where it never was."""
+    highest: Wad | None
     collateral: Base | None
+    """At its last point, as the debt."""
     debt: Base | None
 
 
@@ -133,30 +138,42 @@ class SqlHistory:
     ) -> tuple[HealthBucket, ...]:
         """The time from `since` to the last point in at most `buckets` stretches, oldest first.
 
-        Each is its least health factor and collateral and its greatest debt: a dip is not lost.
-        A stretch in which the health factor was never known says so.
+        Each is what was so at its end, so that the last one is what is so now, with the least and
+        the greatest health factor of the stretch: neither a dip nor a rise is lost.
         """
         newest = await self.newest(position)
         if newest is None or newest < since:
             return ()
         width = max(1, -(-(newest - since + 1) // buckets))
         number = ((col(HistoryRow.block_time) - since) // width).label("bucket")
-        statement = (
+        stretch = (
             select(
                 number,
-                func.max(col(HistoryRow.block_time)),
-                func.min(col(HistoryRow.health_factor)),
-                func.min(col(HistoryRow.collateral)),
-                func.max(col(HistoryRow.debt)),
+                func.max(col(HistoryRow.block_number)).label("last"),
+                func.min(col(HistoryRow.health_factor)).label("lowest"),
+                func.max(col(HistoryRow.health_factor)).label("highest"),
             )
             .where(*_of(position), col(HistoryRow.block_time) >= since)
             .group_by("bucket")
-            .order_by("bucket")
+            .subquery()
+        )
+        statement = (
+            select(HistoryRow, stretch.c.lowest, stretch.c.highest)
+            .join(stretch, col(HistoryRow.block_number) == stretch.c.last)
+            .where(*_of(position))
+            .order_by(col(HistoryRow.block_number))
         )
         async with self._database.read("history.buckets") as session:
             return tuple(
-                HealthBucket(at=at, health=wad(health), collateral=base(held), debt=base(owed))
-                for _, at, health, held, owed in await session.execute(statement)
+                HealthBucket(
+                    at=row.block_time,
+                    health=wad(row.health_factor),
+                    lowest=wad(lowest),
+                    highest=wad(highest),
+                    collateral=base(row.collateral),
+                    debt=base(row.debt),
+                )
+                for row, lowest, highest in await session.execute(statement)
             )
 
     async def latest(self, account: Address) -> tuple[HealthPoint, ...]:

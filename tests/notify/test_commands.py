@@ -266,7 +266,8 @@ async def test_a_hostile_tap_has_no_privileged_effect(house: House, fields: dict
 
 
 async def test_a_chart_travels_as_a_picture_and_a_broken_one_as_text(server: BotApi) -> None:
-    async def picture(chart: str) -> bytes | None:
+    async def picture(chart: str, chat: str) -> bytes | None:
+        assert chat == CHAT
         if chart == "broken":
             raise RuntimeError("a bug")
         return b"\x89PNG" + chart.encode()
