@@ -19,6 +19,8 @@ WAD: Final = Wad(10**18)
 RAY: Final = Ray(10**27)
 BPS: Final = Bps(10_000)
 UINT256_MAX: Final = 2**256 - 1
+ENDLESS: Final = 2**255
+"""An allowance from here on is without limit."""
 SECONDS_PER_YEAR: Final = 365 * 24 * 3600
 
 

@@ -1,12 +1,13 @@
 """The picture that the status page shows, made from memory and a few rows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from keeper.alerts.machine import level_of
 from keeper.app.watcher import Watcher
 from keeper.model import (
     Act,
+    Address,
     AlertLevel,
     Assessed,
     Assessment,
@@ -15,6 +16,7 @@ from keeper.model import (
     PositionId,
     Refuse,
     Thresholds,
+    Watch,
 )
 from keeper.store.actions import SqlActions
 from keeper.store.database import Database
@@ -81,16 +83,17 @@ class HouseStatus:
         engine, last_at = watcher.engine, watcher.last_pass_at
         done = None if engine is None else engine.last
         labels = {} if engine is None else {w.account: w.label for w in engine.watches}
+        levels = Levels(self._thresholds, () if engine is None else engine.watches)
         decided = {} if done is None else {_position(d): d for d in done.decisions}
         shown = [
             PositionStatus(
                 assessment=found,
-                level=self._level(found),
+                level=levels.of(found),
                 label=labels.get(found.position.account, ""),
                 decision=_words(decided.get(found.position)),
             )
             for found in (() if done is None else (*done.assessments, *done.carried))
-            if self._level(found) is not AlertLevel.CLEAR or found.position.account in labels
+            if levels.of(found) is not AlertLevel.CLEAR or found.position.account in labels
         ]
         return ChainStatus(
             name=watcher.name,
@@ -109,10 +112,21 @@ class HouseStatus:
             ),
         )
 
-    def _level(self, found: Assessment) -> AlertLevel:
+
+class Levels:
+    """How bad a health factor is for whoever watches the account: the worst of their levels."""
+
+    def __init__(self, thresholds: Thresholds, watches: Iterable[Watch]) -> None:
+        self._thresholds = thresholds
+        self._own: dict[Address, list[Thresholds]] = {}
+        for watch in watches:
+            self._own.setdefault(watch.account, []).append(watch.thresholds or thresholds)
+
+    def of(self, found: Assessment) -> AlertLevel:
         if not isinstance(found, Assessed):
             return AlertLevel.WARNING
-        return level_of(found.health_factor, self._thresholds)
+        theirs = self._own.get(found.position.account, [self._thresholds])
+        return max(level_of(found.health_factor, each) for each in theirs)
 
 
 def _position(decision: Decision) -> PositionId:

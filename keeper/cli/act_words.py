@@ -5,7 +5,7 @@ one document for programs.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keeper.cli.actions import ENDLESS, instant
+from keeper.cli.actions import instant
 from keeper.cli.output import (
     amount,
     block_line,
@@ -14,7 +14,7 @@ from keeper.cli.output import (
     token,
     usd,
 )
-from keeper.units import Raw
+from keeper.units import ENDLESS, Raw
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,6 +17,7 @@ from keeper.cli.output import (
     token,
     usd,
 )
+from keeper.units import ENDLESS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 COLUMNS = ("time", "intent", "action", "position", "health", "state", "gas", "tx", "reason")
 WIDE = 180
 """Columns from which an action fits into one line; else it has three."""
-ENDLESS = 2**255
-"""An allowance from here on is without limit."""
 
 
 def register(app: typer.Typer) -> None:

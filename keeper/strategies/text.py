@@ -4,7 +4,7 @@ import unicodedata
 from typing import Final
 
 from keeper.model import Asset
-from keeper.units import UINT256_MAX, WAD, Base, Raw, Rounding, Wad, mul_div
+from keeper.units import ENDLESS, UINT256_MAX, WAD, Base, Raw, Rounding, Wad, mul_div
 
 BASE_DECIMALS: Final = 8
 _SYMBOL_LENGTH: Final = 16
@@ -18,7 +18,9 @@ def health(value: Wad) -> str:
 
 
 def have(amount: Raw, asset: Asset) -> str:
-    """Return an amount somebody has, rounded down, with its symbol."""
+    """Return an amount somebody has or may take, rounded down, with its symbol."""
+    if amount >= ENDLESS:
+        return f"unlimited {symbol(asset)}"
     return f"{number(amount, asset, Rounding.DOWN)} {symbol(asset)}"
 
 
@@ -37,6 +39,17 @@ def number(amount: Raw, asset: Asset, rounding: Rounding) -> str:
 def usd(value: Base) -> str:
     """Return base units as US dollars, rounded toward zero to cents."""
     return f"{_written(value, 10**BASE_DECIMALS, 2, Rounding.DOWN)} USD"
+
+
+def price(value: Base) -> str:
+    """Return the price of one token in US dollars, rounded toward zero: as `keeper oracles` does.
+
+    Cents from 100 dollars on, six places from a cent on, all eight below: what a dollar's price
+    is off by is in the fourth place.
+    """
+    dollar = 10**BASE_DECIMALS
+    places = 2 if value >= 100 * dollar else 6 if value * 100 >= dollar else 8
+    return f"{_written(value, dollar, places, Rounding.DOWN)} USD"
 
 
 def symbol(asset: Asset) -> str:

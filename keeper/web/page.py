@@ -22,6 +22,8 @@ from keeper.model import (
     Taken,
 )
 from keeper.strategies.text import have, health, usd
+from keeper.strategies.text import price as dollars
+from keeper.units import UINT256_MAX, Wad
 from keeper.web.status import (
     ActionStatus,
     ChainStatus,
@@ -134,6 +136,9 @@ def _chain(chain: ChainStatus, now: int) -> str:
         age = "" if chain.head_age_s is None else f", {duration_text(int(chain.head_age_s))} ago"
         head = f"block {chain.head.number:,}{age}"
     mode = "armed: transactions are sent" if chain.armed else "watching only: nothing is sent"
+    ranked = worst_first(chain.positions)
+    below = [one for one in ranked if one.level is not AlertLevel.CLEAR or not _known(one)]
+    others = [one for one in ranked if one not in below]
     people = f"{chain.watched:,} watched accounts, {chain.borrowers:,} borrowers"
     return "".join(
         (
@@ -141,15 +146,20 @@ def _chain(chain: ChainStatus, now: int) -> str:
             f"<p>{text(f'Chain {chain.chain_id}, {head}. {people}; {mode}.')}</p>",
             *_section(
                 "Positions below a threshold",
-                _positions(worst_first(chain.positions)),
+                _positions(below),
                 "None: every watched position is above its thresholds."
                 if watching(chain)
                 else "Not known: there is no fresh block.",
             ),
+            *(_section("Other watched positions", _positions(others), "") if others else ()),
             *_section("Open plans", _plans(chain.plans, now), "No transaction is on its way."),
             *_section("Oracles", _oracles(chain.oracles), "No price source is known yet."),
         )
     )
+
+
+def _known(position: PositionStatus) -> bool:
+    return isinstance(position.assessment, Assessed)
 
 
 def _positions(positions: Iterable[PositionStatus]) -> str:
@@ -164,7 +174,7 @@ def _positions(positions: Iterable[PositionStatus]) -> str:
             rows.append(
                 (
                     *start,
-                    (health(found.health_factor), f"n {kind}"),
+                    (_health(found.health_factor), f"n {kind}"),
                     (usd(found.collateral), "n"),
                     (usd(found.debt), "n"),
                     (state, kind),
@@ -178,6 +188,10 @@ def _positions(positions: Iterable[PositionStatus]) -> str:
             rows.append((*start, *unknown))
     titles = ("Market", "Account", "Health", "Collateral", "Debt", "State", "Decision")
     return _table(titles, rows)
+
+
+def _health(value: Wad) -> str:
+    return "no debt" if value == UINT256_MAX else health(value)
 
 
 def _plans(plans: Iterable[OpenPlan], now: int) -> str:
@@ -213,7 +227,7 @@ def _oracles(oracles: Iterable[OracleStatus]) -> str:
             (
                 (oracle.market, ""),
                 (plain(price.asset.symbol, 24), ""),
-                ("-" if price.price is None else usd(price.price), "n"),
+                ("-" if price.price is None else dollars(price.price), "n"),
                 _referenced(price),
                 _apart(price),
                 (feeds, "t"),
@@ -229,9 +243,8 @@ def _referenced(price: PriceVerdict) -> Cell:
     """What independent sources say, or that they do not; nobody may have been asked."""
     if price.reference is None:
         return "-", "n"
-    return (
-        ("none", "n warn") if price.reference.price is None else (usd(price.reference.price), "n")
-    )
+    said = price.reference.price
+    return ("none", "n warn") if said is None else (dollars(said), "n")
 
 
 def _apart(price: PriceVerdict) -> Cell:

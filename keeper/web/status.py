@@ -69,7 +69,7 @@ class ChainStatus:
     borrowers: int = 0
     """Accounts in the books."""
     positions: tuple[PositionStatus, ...] = ()
-    """Below a threshold, or of unknown health."""
+    """Below a threshold, of unknown health, or watched."""
     oracles: tuple[OracleStatus, ...] = ()
     plans: tuple[OpenPlan, ...] = ()
     """Transactions on their way."""

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from keeper.model import Asset
 from keeper.strategies.text import have, health, need, symbol, usd
-from keeper.units import UINT256_MAX, WAD, Base, Raw, Wad
+from keeper.units import ENDLESS, UINT256_MAX, WAD, Base, Raw, Wad
 from tests.strategies.fakes import USDC, WETH
 
 
@@ -38,7 +38,8 @@ def test_small_amounts_keep_their_digits() -> None:
 def test_the_largest_integer_does_not_lose_a_digit() -> None:
     asset = Asset(address=USDC.address, symbol="X", decimals=0)
 
-    assert have(Raw(UINT256_MAX), asset).replace(",", "") == f"{UINT256_MAX}.00 X"
+    assert have(Raw(ENDLESS - 1), asset).replace(",", "") == f"{ENDLESS - 1}.00 X"
+    assert have(Raw(ENDLESS), asset) == have(Raw(UINT256_MAX), asset) == "unlimited X"
 
 
 def test_losses_are_written_with_their_sign() -> None:

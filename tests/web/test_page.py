@@ -2,11 +2,34 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
-from keeper.model import Cause, PriceVerdict, Quote, Reference, Silent, Stance, Suspicion
-from keeper.units import Base
+from keeper.model import (
+    AlertLevel,
+    Asset,
+    Cause,
+    IntentKind,
+    PriceVerdict,
+    Quote,
+    Reference,
+    Silent,
+    Stance,
+    Suspicion,
+)
+from keeper.units import UINT256_MAX, Base, Raw
 from keeper.web.document import document
 from keeper.web.page import STYLE, page, text
-from tests.web.fakes import HOSTILE, USDC, chain, hostile, oracle, status
+from keeper.web.status import ActionStatus, OracleStatus, PositionStatus
+from tests.web.fakes import (
+    HOSTILE,
+    NOW,
+    USDC,
+    WETH,
+    assessed,
+    chain,
+    hostile,
+    intent,
+    oracle,
+    status,
+)
 
 
 class Reader(HTMLParser):
@@ -134,6 +157,44 @@ def test_liquidations_on_chain_say_whose_they_were_and_why() -> None:
     assert "None was seen yet." in page(status(liquidations=()))
 
 
+def priced(asset: Asset, price: int, reference: int) -> OracleStatus:
+    there = oracle(asset, f"{asset.symbol}/USD", 41)
+    said = Reference(price=Base(reference), quotes=())
+    return replace(there, price=replace(there.price, price=Base(price), reference=said))
+
+
+def test_a_price_of_about_one_dollar_is_not_cut_to_cents() -> None:
+    oracles = (priced(USDC, 99_991_812, 100_003_499), priced(WETH, 3_512_37281953, 123))
+
+    words = Reader(page(status(chains=(chain(oracles=oracles),)))).words
+
+    for shown in ("0.999918 USD", "1.000034 USD", "3,512.37 USD", "0.00000123 USD"):
+        assert shown in words, shown
+
+
+def test_an_approval_without_limit_says_so() -> None:
+    endless = replace(intent(IntentKind.APPROVE), amount=Raw(2**256 - 1))
+    action = ActionStatus(at=NOW - 200, intent=endless, outcome="confirmed")
+
+    words = Reader(page(status(actions=(action,)))).words
+
+    assert "unlimited USDC" in words
+    assert not [word for word in words if "115,792" in word]
+
+
+def test_a_watched_account_above_its_thresholds_is_not_called_below_one() -> None:
+    idle = replace(assessed(1, UINT256_MAX), debt=Base(0))
+    positions = (PositionStatus(assessment=idle, level=AlertLevel.CLEAR, label="main"),)
+
+    words = Reader(page(status(chains=(chain(positions=positions),)))).words
+
+    below = words.index("Positions below a threshold")
+    assert words[below + 1] == "None: every watched position is above its thresholds."
+    assert words[below + 2] == "Other watched positions"
+    assert "main (0x5200..0001)" in words[below + 3 :]
+    assert "no debt" in words
+
+
 def doubted(price: PriceVerdict, **changes: Any) -> PriceVerdict:
     quotes = (Quote(source="kraken", price=Base(87_400_000), age_s=4),)
     reference = Reference(price=Base(87_400_000), quotes=quotes, silent=(SILENT,))
@@ -158,7 +219,7 @@ def words_of(price: PriceVerdict) -> list[str]:
 def test_a_price_is_shown_with_its_reference_the_difference_and_what_is_held() -> None:
     words = words_of(doubted(FINE.price))
 
-    assert "0.87 USD" in words
+    assert "0.874000 USD" in words
     assert "+14.31 %" in words
     assert "liquidations held" in words
     assert any("the reference disagrees" in word for word in words)
