@@ -25,6 +25,8 @@ class LiquidationPoint:
     """True: liquidated above `price` (a debt that grows); False: below it."""
     permille: int
     """Signed distance in tenths of a percent, rounded towards zero."""
+    assets: frozenset[Address] = frozenset()
+    """Whose prices move with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +137,5 @@ def _point(assessed: Assessed, driver: Driver) -> LiquidationPoint | None:
         now=driver.now,
         rises=rises,
         permille=permille if change >= 0 else -permille,
+        assets=driver.assets,
     )

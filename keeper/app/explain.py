@@ -1,8 +1,10 @@
 """One account in one market: the arithmetic, what would move it, whether the Pool agrees."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from keeper.alerts.distance import LiquidationPoint, drivers, liquidation_points
 from keeper.alerts.render import Remedies
 from keeper.app.chain import OpenChain
 from keeper.app.look import pool_answers, read_accounts
@@ -13,6 +15,7 @@ from keeper.model import (
     Address,
     Assessed,
     Assessment,
+    Asset,
     BlockRef,
     ContractHealth,
     Holdings,
@@ -24,7 +27,7 @@ from keeper.model import (
     Unassessable,
 )
 from keeper.ports import LendingView
-from keeper.units import Base, Wad
+from keeper.units import WAD, Base, Wad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,17 @@ class LiquidationPrice:
     """None: this price alone does not lead to 1."""
     above: bool = False
     """Liquidated above it, not below: more is owed of the same asset than what is held counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFeed:
+    """A feed that several of the account's assets hang on: none of them moves alone."""
+
+    name: str
+    now: Base
+    assets: tuple[Asset, ...]
+    point: LiquidationPoint | None
+    """What an alert says of it; None: it does not lead to 1 by this price alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,7 @@ class Explained:
     prices: tuple[PriceVerdict, ...]
     """Of the assets it holds or owes."""
     liquidation_prices: tuple[LiquidationPrice, ...]
+    shared_feeds: tuple[SharedFeed, ...]
     price_factor: Wad | None
     """To which fraction of today's prices all collateral together may fall until the health factor
     is 1, debts of the same assets with it, wad; 0 where no fall leads there, None where it is
@@ -93,6 +108,7 @@ async def explain_account(
             has_position=pool.collateral > 0 or pool.debt > 0,
             prices=(),
             liquidation_prices=(),
+            shared_feeds=(),
             price_factor=None,
             seconds_to_liquidation=None,
             remedies=None,
@@ -108,6 +124,7 @@ async def explain_account(
     except BadAnswer:
         ours = None
     points: tuple[LiquidationPrice, ...] = ()
+    feeds: tuple[SharedFeed, ...] = ()
     ways: Remedies | None = None
     if isinstance(assessment, Assessed):
         points = tuple(
@@ -115,6 +132,7 @@ async def explain_account(
             for leg in assessment.legs
             if leg.side is Side.COLLATERAL and assessment.debt > 0
         )
+        feeds = shared_feeds(assessment, reading.prices)
         ways = remedies(view, holdings, assessment)
     return Explained(
         market=market.id,
@@ -125,6 +143,7 @@ async def explain_account(
         has_position=bool(holdings.entries),
         prices=tuple(price for price in reading.prices if price.asset.address in assets),
         liquidation_prices=points,
+        shared_feeds=feeds,
         price_factor=view.price_factor(holdings),
         seconds_to_liquidation=view.seconds_to_liquidation(holdings),
         remedies=ways,
@@ -138,6 +157,25 @@ def _liquidation_price(view: LendingView, holdings: Holdings, leg: Leg) -> Liqui
     above = view.liquidation_price_above(holdings, leg) if below is None else None
     return LiquidationPrice(
         leg=leg, price=below if above is None else above, above=above is not None
+    )
+
+
+def shared_feeds(assessed: Assessed, prices: Iterable[PriceVerdict]) -> tuple[SharedFeed, ...]:
+    """Return the feeds that move several assets of the account; none without debt, or below 1."""
+    if assessed.debt == 0 or assessed.health_factor < WAD:
+        return ()
+    by_asset = {verdict.asset.address: verdict for verdict in prices}
+    points = liquidation_points(assessed, by_asset.values(), most=len(assessed.legs))
+    mine = {leg.asset.address: leg.asset for leg in assessed.legs}
+    return tuple(
+        SharedFeed(
+            name=driver.name,
+            now=driver.now,
+            assets=tuple(mine[address] for address in mine if address in driver.assets),
+            point=next((point for point in points if point.assets == driver.assets), None),
+        )
+        for driver in drivers(assessed, by_asset)
+        if len(driver.assets) > 1
     )
 
 

@@ -167,16 +167,32 @@ def _price(price: int | None) -> str:
     return amount(price, 8, 2 if price >= 100 * 10**8 else 6)
 
 
-def _point(symbol: str, now: int, price: int | None, *, above: bool = False) -> str:
+def _point(what: str, now: int, price: int | None, *, above: bool = False) -> str:
     if price is None:
-        return f"liquidation price of {symbol}: none, its price alone does not lead to 1"
-    change = (price - now) * 1000 // now if now else 0
-    sign = "-" if change < 0 else "+"
-    by = f"{sign}{abs(change) // 10}.{abs(change) % 10} %"
+        return f"liquidation price of {what}: none, its price alone does not lead to 1"
+    apart = abs(price - now) * 1000 // now if now else 0  # floored: never further than it is
+    by = f"{'-' if price < now else '+'}{apart // 10}.{apart % 10} %"
     said = f"{_price(price)} ({by} from {_price(now)})"
     if above:
-        return f"liquidation price of {symbol}: above {said}: more is owed of it than it counts"
-    return f"liquidation price of {symbol}: {said}"
+        return f"liquidation price of {what}: above {said}: more is owed of it than it counts"
+    return f"liquidation price of {what}: {said}"
+
+
+def price_lines(found: "Explained") -> list[str]:
+    """At which price it comes to 1: of a feed that moves several assets, and of each asset."""
+    lines = []
+    together = set()
+    for feed in found.shared_feeds:
+        together |= {asset.address for asset in feed.assets}
+        *others, last = (asset.symbol for asset in feed.assets)
+        what = f"{feed.name}, which moves {', '.join(others)} and {last}"
+        lines.append(_point(what, feed.now, None if feed.point is None else feed.point.price))
+    for point in found.liquidation_prices:
+        asset = point.leg.asset
+        alone = " alone, all else unmoved" if asset.address in together else ""
+        what = f"{asset.symbol}{alone}"
+        lines.append(_point(what, point.leg.price, point.price, above=point.above))
+    return lines
 
 
 def _points(found: "Explained") -> list[str]:
@@ -184,10 +200,7 @@ def _points(found: "Explained") -> list[str]:
     from keeper.alerts.numbers import duration_text
     from keeper.units import WAD
 
-    lines = [
-        _point(point.leg.asset.symbol, point.leg.price, point.price, above=point.above)
-        for point in found.liquidation_prices
-    ]
+    lines = price_lines(found)
     if found.price_factor:
         # a fall is floored and a rise that is needed rounded up: towards the worse
         permille = -(-found.price_factor * 1_000 // WAD) - 1_000
@@ -258,6 +271,16 @@ def _entry(found: "Explained") -> dict[str, Any]:
                 "liquidated_above": point.above,
             }
             for point in found.liquidation_prices
+        ],
+        "shared_feeds": [
+            {
+                "name": feed.name,
+                "assets": [asset.address for asset in feed.assets],
+                "price_base": str(feed.now),
+                "liquidation_price_base": None if feed.point is None else str(feed.point.price),
+                "liquidated_above": None if feed.point is None else feed.point.rises,
+            }
+            for feed in found.shared_feeds
         ],
         "price_factor_wad": None if found.price_factor is None else str(found.price_factor),
         "seconds_to_liquidation": found.seconds_to_liquidation,

@@ -34,6 +34,7 @@ def test_collateral_that_hangs_on_one_feed_falls_together() -> None:
     )
     eth, usdc = liquidation_points(position, PRICES)
 
+    assert eth.assets == {WETH.address, WSTETH.address}
     # 0.8 x 20000 x f = 13000 at f = 0.8125: 2031.25; WETH alone would have said 0.625
     assert (eth.name, eth.price, eth.permille, eth.rises) == ("ETH", 2031_25000000, -187, False)
     # and the debt: 16000 / 13000 = 1.2307..
