@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keeper.cli.asking import MarketOption, asking, chains_with, until_done
-from keeper.cli.output import age, amount, block_line, emit, escape, table
+from keeper.cli.output import age, amount, block_line, emit, escape, print_rows
 from keeper.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from keeper.engine.market import Reading
     from keeper.model import FeedVerdict, PriceVerdict
+
+COLUMNS = ("asset", "price", "reference", "difference", "feed", "age / heartbeat", "verdict")
 
 
 def register(app: typer.Typer) -> None:
@@ -88,24 +92,7 @@ def _print(out: "Console", chain: str, reading: "Reading") -> None:
     age_s = max(0, int(time.time()) - reading.block.timestamp)
     head = block_line(chain, reading.block.number, age_s)
     out.print(f"{head}, {reading.view.market.name}", markup=False)
-    made = table(
-        "asset", "price", "reference", "difference", "feed", "age / heartbeat", "verdict",
-        right=("price", "reference", "difference", "age / heartbeat"),
-    )  # fmt: skip
-    for price in reading.prices:
-        first = True
-        for feed in price.feeds or (None,):
-            made.add_row(
-                escape(price.asset.symbol) if first else "",
-                _dollars(price.price) if first else "",
-                _reference(price) if first else "",
-                _difference(price) if first else "",
-                "-" if feed is None else escape(feed.feed.description),
-                "-" if feed is None else _age(feed),
-                escape(_verdict(price, feed)),
-            )
-            first = False
-    out.print(made)
+    print_prices(out, reading.prices)
     out.print()
     for price in reading.prices:
         out.print(escape(f"{price.asset.symbol}: {' > '.join(price.source.path) or 'no path'}"))
@@ -119,6 +106,25 @@ def _print(out: "Console", chain: str, reading: "Reading") -> None:
     held = sum(bool(price.hold_liquidations) for price in reading.prices)
     if held:
         out.print(f"liquidations are held on {held} of {len(reading.prices)} prices", markup=False)
+
+
+def print_prices(out: "Console", prices: "Sequence[PriceVerdict]") -> None:
+    """Print a row for each feed of each price."""
+    rows, narrow = [], []
+    for price in prices:
+        known = (_dollars(price.price), _reference(price), _difference(price))
+        named = zip(("", "reference ", "difference "), known, strict=True)
+        lines = [price.asset.symbol]
+        lines += [f"{name}{said}" for name, said in named if said != "-" or not name]
+        for number, feed in enumerate(price.feeds or (None,)):
+            about = ("-", "-") if feed is None else (feed.feed.description, _age(feed))
+            verdict = _verdict(price, feed)
+            first = (price.asset.symbol, *known) if number == 0 else ("", "", "", "")
+            rows.append((*first, *about, verdict))
+            lines += [": ".join(about) if feed is not None else "", verdict]
+        narrow.append(tuple(lines))
+    right = ("price", "reference", "difference", "age / heartbeat")
+    print_rows(out, COLUMNS, rows, right=right, narrow=narrow)
 
 
 def _dollars(price: int | None) -> str:

@@ -55,6 +55,53 @@ def table(*columns: str, right: Sequence[str] = ()) -> "Table":
     return made
 
 
+LEAST_LAST = 16
+"""Columns that the last column of a table takes at the least where it has more to say."""
+
+
+def print_rows(
+    out: "Console",
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    narrow: Sequence[Sequence[str]],
+) -> None:
+    """Print foreign text as a table, or where it does not fit each row's `narrow` parts as lines.
+
+    Only the last column wraps: no number, account or name is ever cut.
+    """
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    needed = sum(width + 3 for width in widths[:-1]) + min(widths[-1], LEAST_LAST)
+    if needed > out.width:
+        for parts in narrow:
+            for line in _packed(parts, out.width):
+                out.print(escape(line))
+        return
+    made = table(*columns, right=right)
+    for column in made.columns[:-1]:
+        column.no_wrap = True
+    for row in rows:
+        made.add_row(*map(escape, row))
+    out.print(made)
+
+
+def _packed(parts: Sequence[str], width: int) -> list[str]:
+    """Return `parts` on as few lines as hold them, those after the first set in."""
+    from rich.cells import cell_len
+
+    lines = [""]
+    for part in filter(None, parts):
+        joined = f"{lines[-1]}  {part}" if lines[-1].strip() else f"{lines[-1]}{part}"
+        if cell_len(joined) <= width or not lines[-1].strip():
+            lines[-1] = joined
+        else:
+            lines.append(f"    {part}")
+    return lines
+
+
 def escape(text: str) -> str:
     """Return foreign text without control characters and without meaning to rich's markup."""
     from rich.markup import escape as quoted

@@ -11,10 +11,9 @@ from keeper.cli.output import (
     block_line,
     checksummed,
     emit,
-    escape,
     health,
+    print_rows,
     short,
-    table,
     usd,
 )
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from keeper.units import Wad
 
 SHOWN = 40
+COLUMNS = ("position", "health", "collateral", "debt", "price age", "decision")
 WIDE = 130
 """Columns of a terminal from which addresses are shown whole."""
 
@@ -70,7 +70,7 @@ def positions(
         for i, each in enumerate(found):
             if i:
                 out.print()
-            _print(out, each, limit, everyone=everyone)
+            print_survey(out, each, limit, everyone=everyone)
 
     emit(document, as_json=invocation.as_json, render=render)
 
@@ -118,7 +118,8 @@ def _entry(standing: "Standing") -> dict[str, Any]:
     }
 
 
-def _print(out: "Console", found: "Survey", limit: "Wad | None", *, everyone: bool) -> None:
+def print_survey(out: "Console", found: "Survey", limit: "Wad | None", *, everyone: bool) -> None:
+    """Print one chain's positions; a terminal gets the first `SHOWN`, a file or a pipe all."""
     import time
 
     from keeper.units import UINT256_MAX
@@ -129,7 +130,7 @@ def _print(out: "Console", found: "Survey", limit: "Wad | None", *, everyone: bo
     wanted = [s for s in found.standings if _wanted(s, limit)]
     if not everyone:
         wanted = [s for s in wanted if s.label or _health(s) != UINT256_MAX]
-    shown = wanted if everyone else wanted[:SHOWN]
+    shown = wanted if everyone or not out.is_terminal else wanted[:SHOWN]
     if shown:
         _table(out, shown)
     without = len(found.standings) - len(wanted)
@@ -139,7 +140,7 @@ def _print(out: "Console", found: "Survey", limit: "Wad | None", *, everyone: bo
     summary += [f"{count:,} unknown"] if (count := len(found.standings) - len(known)) else []
     if len(shown) < len(wanted):
         summary.append(f"{len(wanted) - len(shown):,} healthier ones not shown: --all")
-    elif without and limit is not None:
+    if without and limit is not None:
         summary.append(f"{without:,} not below {_plain(limit)}")
     elif without:
         summary.append(f"{without:,} without debt not shown: --all")
@@ -157,31 +158,25 @@ def _table(out: "Console", shown: "list[Standing]") -> None:
 
     markets = {s.assessment.position.market.name for s in shown}
     whole = not out.is_terminal or out.width >= WIDE
-    made = table(
-        "position",
-        "health",
-        "collateral",
-        "debt",
-        "price age",
-        "decision",
-        right=("health", "collateral", "debt", "price age"),
-    )
+    rows, narrow = [], []
     for standing in shown:
         found = standing.assessment
         address = checksummed(found.position.account)
-        parts = [found.position.market.name] if len(markets) > 1 else []
-        parts += [address if whole else short(address)]
-        parts += [standing.label] if standing.label else []
+        account = address if whole else short(address)
         known = found if isinstance(found, Assessed) else None
-        made.add_row(
-            escape("  ".join(parts)),
-            health(_health(standing)),
-            usd(known.collateral if known else None),
-            usd(known.debt if known else None),
-            age(standing.age_s),
-            escape(_decision(standing)),
+        in_market = found.position.market.name if len(markets) > 1 else ""
+        value = health(_health(standing))
+        collateral, debt = (usd(known.collateral), usd(known.debt)) if known else ("-", "-")
+        old, decision = age(standing.age_s), _decision(standing)
+        rows.append(
+            (
+                "  ".join(filter(None, (in_market, account, standing.label))),
+                *(value, collateral, debt, old, decision),
+            )
         )
-    out.print(made)
+        worth = (f"holds {collateral}", f"owes {debt}", f"price {old} old") if known else ()
+        narrow.append((f"{value}  {account}", standing.label, in_market, decision, *worth))
+    print_rows(out, COLUMNS, rows, right=COLUMNS[1:-1], narrow=narrow)
 
 
 def _decision(standing: "Standing") -> str:
