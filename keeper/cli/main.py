@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 it could not be done, 2 the configuration or the command l
 130 interrupted.  Nothing heavy is imported here: ``keeper --help`` must be instant.
 """
 
-import io
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,7 @@ from keeper.cli import (
     permit,
     positions,
     rules,
+    streams,
     watch,
 )
 from keeper.cli import run as running
@@ -112,10 +113,13 @@ def version() -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without UTF-8 gets question marks
-            stream.reconfigure(errors="replace")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    streams.prepare()
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    failed = streams.finish(sys.stdout)
+    if failed is not None and code == 0:
+        code = _sorry(failed, 1)
+    streams.finish(sys.stderr)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -129,7 +133,6 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
         return 1
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
@@ -141,5 +144,7 @@ def _sorry(error: KeeperError, code: int) -> int:
 
     line = redact(" ".join(str(error).split()))
     text = "".join(char if char.isprintable() else "?" for char in line)
-    sys.stderr.write(f"keeper: {text}\n")
+    if text:
+        with contextlib.suppress(OSError):  # there may be nowhere left to say it
+            sys.stderr.write(f"keeper: {text}\n")
     return code
