@@ -51,6 +51,8 @@ from keeper.store.permits import SqlPermits
 from keeper.strategies.intents import intent_id
 from keeper.strategies.protect import loss_if_liquidated
 from keeper.strategies.purse import Purse
+from keeper.strategies.repay import SLACK
+from keeper.strategies.text import have
 from keeper.units import UINT256_MAX, Base, Raw, Wad
 
 log = structlog.get_logger(__name__)
@@ -111,11 +113,13 @@ async def plan_protection(
         what = "collateral" if side is Side.COLLATERAL else "debt"
         raise ExecutionError(f"{account} has no {what}{f' in {asset}' if asset else ''}.")
     leg = max(legs, key=lambda one: one.value)
-    raw = (
-        _least(reading.view, holdings, leg, target)
-        if amount is None
-        else parse_amount(amount, leg.asset)
-    )
+    said: tuple[str, ...] = ()
+    if amount is None:
+        raw = _least(reading.view, holdings, leg, target)
+    else:
+        raw = parse_amount(amount, leg.asset)
+        if side is Side.DEBT:
+            raw, said = at_most_owed(raw, leg)
     if raw <= 0 and amount is not None:
         raise ConfigError(f"{amount} {leg.asset.symbol} is nothing: name an amount above 0.")
     if raw <= 0:
@@ -136,7 +140,20 @@ async def plan_protection(
         ),
         view=reading.view,
         before=assessed,
+        arithmetic=said,
     )
+
+
+def at_most_owed(asked: Raw, leg: Leg) -> tuple[Raw, tuple[str, ...]]:
+    """Return what is repaid of `asked`, and what a person is told where that is less.
+
+    The Pool takes no more than is owed: more need not be there, nor be allowed.
+    """
+    most = Raw(leg.balance + leg.balance // SLACK + 1)
+    if asked <= most:
+        return asked, ()
+    asset, owed = leg.asset, have(leg.balance, leg.asset)
+    return most, (f"asked for       {have(asked, asset)}, and {owed} is owed: all of it is repaid",)
 
 
 def _least(view: LendingView, holdings: Any, leg: Leg, target: Wad) -> Raw:

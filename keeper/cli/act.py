@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from keeper.engine.market import WatchedMarket
     from keeper.model import Address, BlockRef, IntentKind, OpenPlan, Submission
     from keeper.settings import Settings
+    from keeper.units import Wad
 
     Planning = Callable[[OpenChain, WatchedMarket[Any, Any]], Awaitable[Planned]]
+
+TARGET = "1.5"
 
 SendOption = Annotated[
     bool, typer.Option("--send", help="Send it; without, it is only planned and simulated.")
@@ -51,7 +54,10 @@ AmountOption = Annotated[
     str | None,
     typer.Option(help="Exactly so many tokens; else what reaches the target.", metavar="1250.5"),
 ]
-TargetOption = Annotated[str, typer.Option(help="The health factor to reach.", metavar="1.5")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(help=f"The health factor to reach; {TARGET} when left out.", metavar=TARGET),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,7 @@ def topup(  # noqa: PLR0917 - a command line
     address: AddressArgument,
     asset: AssetOption = None,
     amount: AmountOption = None,
-    target: TargetOption = "1.5",
+    target: TargetOption = None,
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - typer's way
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
@@ -86,7 +92,7 @@ def topup(  # noqa: PLR0917 - a command line
     """Supply collateral for an account, from own funds."""
     from keeper.model import IntentKind
 
-    who, goal = account(address), health_factor("--target", target)
+    who, goal = account(address), _goal(target, amount)
     planning = _protection(who, IntentKind.TOP_UP, goal, asset, amount)
     how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
     _act(context, market, planning, how)
@@ -97,7 +103,7 @@ def repay(  # noqa: PLR0917 - a command line
     address: AddressArgument,
     asset: AssetOption = None,
     amount: AmountOption = None,
-    target: TargetOption = "1.5",
+    target: TargetOption = None,
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - a flag of a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
@@ -106,7 +112,7 @@ def repay(  # noqa: PLR0917 - a command line
     """Repay debt of an account, from own funds."""
     from keeper.model import IntentKind
 
-    who, goal = account(address), health_factor("--target", target)
+    who, goal = account(address), _goal(target, amount)
     planning = _protection(who, IntentKind.REPAY, goal, asset, amount)
     how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
     _act(context, market, planning, how)
@@ -125,7 +131,7 @@ def deleverage(  # noqa: PLR0917 - a command line
     sell: Annotated[
         str | None, typer.Option(help="Sell this collateral; else whichever sells least.")
     ] = None,
-    target: TargetOption = "1.5",
+    target: TargetOption = None,
     market: MarketOption = None,
     send: SendOption = False,  # noqa: FBT002 - a flag of a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
@@ -138,7 +144,7 @@ def deleverage(  # noqa: PLR0917 - a command line
     from keeper.app.deleverage import plan_deleverage
 
     _, settings = asking(context)
-    who, goal = account(address), health_factor("--target", target)
+    who, goal = account(address), _goal(target, amount)
 
     async def planning(chain: "OpenChain", in_market: "WatchedMarket[Any, Any]") -> "Planned":
         return await plan_deleverage(
@@ -203,6 +209,15 @@ def approve(  # noqa: PLR0917 - a command line
 
     how = How(send=send, wait=not no_wait, despite_pause=despite_pause)
     _act(context, market, planning, how)
+
+
+def _goal(target: str | None, amount: str | None) -> "Wad":
+    """Return the health factor to reach; without meaning where an amount is given."""
+    if target is not None and amount is not None:
+        raise ConfigError(
+            "--amount and --target are two answers to how much: leave one of them out"
+        )
+    return health_factor("--target", target or TARGET)
 
 
 def _protection(

@@ -34,15 +34,24 @@ def oracles(
             help="What is kept of one feed or asset instead; no node is asked.", metavar="ETH/USD"
         ),
     ] = None,
-    since: Annotated[str, typer.Option(help="With --history: how far back.", metavar="7d")] = "7d",
+    since: Annotated[
+        str | None,
+        typer.Option(help="With --history: how far back; 7d when left out.", metavar="7d"),
+    ] = None,
     png: Annotated[
         Path | None, typer.Option(help="With --history: draw it into this file.", metavar="FILE")
     ] = None,
 ) -> None:
     """Each price: its feeds, their ages, its reference, and the verdict."""
     if history is not None:
-        _history(context, market, history, (since, png))
+        _history(context, market, history, (since or "7d", png))
         return
+    for option, given in (("--since", since), ("--png", png)):
+        if given is not None:
+            raise ConfigError(
+                f"{option} is for --history: add --history ETH/USD, or whichever feed or asset "
+                "it is"
+            )
     from keeper.app.chain import open_chain, outside
     from keeper.app.look import read_accounts
 

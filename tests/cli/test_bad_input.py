@@ -63,6 +63,21 @@ max_gas_per_day_eth = "1"
             "telegram:1 cannot hear anything: telegram.token is not set",
         ),
         (
+            ("oracles", "--png", "y.png"),
+            "--png is for --history: add --history ETH/USD, or whichever feed or asset it is",
+        ),
+        (
+            ("oracles", "--since", "3d"),
+            "--since is for --history: add --history ETH/USD, or whichever feed or asset it is",
+        ),
+        *(
+            (
+                (command, ACCOUNT, "--amount", "1", "--target", "1.5"),
+                "--amount and --target are two answers to how much: leave one of them out",
+            )
+            for command in ("topup", "repay", "deleverage")
+        ),
+        (
             ("unwatch", "nobody"),
             "log: watches nothing called nobody: `keeper watches` lists them all",
         ),
