@@ -129,6 +129,8 @@ def _point(assessed: Assessed, driver: Driver) -> LiquidationPoint | None:
     price = mul_div(driver.now, above, below, Rounding.DOWN if rises else Rounding.UP)
     if price == 0 or price > 100 * driver.now:
         return None
+    # at a health of 1 that was rounded up to it: it is not past it yet
+    price = max(price, driver.now) if rises else min(price, driver.now)
     change = price - driver.now
     permille = abs(change) * 1000 // driver.now if driver.now else 0
     return LiquidationPoint(

@@ -79,16 +79,38 @@ def amount_text(amount: Raw, decimals: int, *, rounding: str = ROUND_FLOOR) -> s
     return grouped(_trimmed(_fixed(amount, decimals, places, rounding)))
 
 
-def dollars_text(value: Base, *, rounding: str = ROUND_FLOOR) -> str:
-    """Return a price or value: whole dollars from 1000 up, cents from 1, else four digits."""
+def dollars_places(value: Base) -> int:
+    """Return how many places a price or value has: none from 1000 up, 2 from 1, else 4 digits."""
     exact = Decimal(value).scaleb(-BASE_DECIMALS, _WIDE)
     if exact >= 1000:
-        places = 0
-    elif exact >= 1 or value == 0:
-        places = 2
-    else:
-        places = 3 - exact.adjusted()
-    return f"${grouped(_fixed(value, BASE_DECIMALS, min(places, BASE_DECIMALS), rounding))}"
+        return 0
+    return 2 if exact >= 1 or value == 0 else min(3 - exact.adjusted(), BASE_DECIMALS)
+
+
+def dollars_text(value: Base, *, rounding: str = ROUND_FLOOR, places: int | None = None) -> str:
+    """Return a price or value, with as many places as `dollars_places` says unless told."""
+    places = dollars_places(value) if places is None else places
+    return f"${grouped(_fixed(value, BASE_DECIMALS, places, rounding))}"
+
+
+def point_texts(price: Base, now: Base, *, rises: bool) -> tuple[str, str]:
+    """Return a price to rise to, rounded down, or to fall to, rounded up, and the price now.
+
+    A price to fall to has as many more places as it takes that it does not read as high as the
+    price now, unless it is: a dollar's rounding would say of what is near that it has happened.
+    """
+    if rises:
+        return dollars_text(price), dollars_text(now)
+    for more in range(BASE_DECIMALS + 1):
+        places, places_now = (min(dollars_places(v) + more, BASE_DECIMALS) for v in (price, now))
+        step, step_now = 10 ** (BASE_DECIMALS - places), 10 ** (BASE_DECIMALS - places_now)
+        above, below = -(-price // step) * step, now // step_now * step_now
+        if above < below or above == below == price:
+            break
+    return (
+        dollars_text(price, rounding=ROUND_CEILING, places=places),
+        dollars_text(now, places=places_now),
+    )
 
 
 def gas_text(cost_wei: Wei) -> str:
@@ -96,9 +118,9 @@ def gas_text(cost_wei: Wei) -> str:
     return amount_text(Raw(cost_wei), 18, rounding=ROUND_CEILING)
 
 
-def permille_text(permille: int) -> str:
-    """Return a signed change in tenths of a percent: ``-8.4 %``."""
-    sign = "-" if permille < 0 else "+"
+def permille_text(permille: int, *, falls: bool = False) -> str:
+    """Return a signed change in tenths of a percent: ``-8.4 %``; `falls`: nothing is ``-0.0 %``."""
+    sign = "-" if permille < 0 or (falls and permille == 0) else "+"
     return f"{sign}{abs(permille) // 10}.{abs(permille) % 10} %"
 
 

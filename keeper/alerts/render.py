@@ -15,11 +15,11 @@ from keeper.alerts.numbers import (
     LABEL_CHARS,
     amount_text,
     count_text,
-    dollars_text,
     duration_text,
     health_text,
     permille_text,
     plain,
+    point_texts,
     reason_text,
     short,
     symbol_text,
@@ -294,14 +294,14 @@ def _details(about: About, say: Speech) -> tuple[str, ...]:
 
 def point_line(point: LiquidationPoint, say: Speech = ENGLISH) -> str:
     """Return ``Liquidated if ETH < $2 291 (-8.4 %), now $2 501``."""
-    sign, rounding = (">", "ROUND_FLOOR") if point.rises else ("<", ROUND_CEILING)
+    price, now = point_texts(point.price, point.now, rises=point.rises)
     return say(
         "Liquidated if {what} {sign} {price} ({change}), now {now}",
         what=point.name,
-        sign=sign,
-        price=dollars_text(point.price, rounding=rounding),
-        change=permille_text(point.permille),
-        now=dollars_text(point.now),
+        sign=">" if point.rises else "<",
+        price=price,
+        change=permille_text(point.permille, falls=not point.rises),
+        now=now,
     )
 
 

@@ -1,6 +1,6 @@
 """What ``keeper check`` says of a market: how it is read, its prices, what there is to act with."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from keeper.app.aggregators import aggregator_findings
@@ -12,7 +12,7 @@ from keeper.chain.reader import LensReader
 from keeper.chain.rpc import Rpc
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.errors import KeeperError
-from keeper.model import Address, BlockRef, Inventory
+from keeper.model import Address, BlockRef, Feed, Inventory
 from keeper.settings import Chain, Settings
 from keeper.strategies.text import have, symbol
 from keeper.units import Raw
@@ -86,7 +86,7 @@ async def _prices(market: WatchedMarket[Any, Any], reading: Reading) -> AsyncIte
     what = f"{market.id.name}: prices"
     bad = [price for price in reading.prices if not price.usable]
     good = len(reading.prices) - len(bad)
-    assumed = [feed.description for feed in market.feeds if feed.heartbeat_assumed]
+    assumed = [feed for feed in market.feeds if feed.heartbeat_assumed]
     yield ok(what, f"{good} of {len(reading.prices)} are usable, from {len(market.feeds)} feeds")
     for price in bad:
         remedy = (
@@ -98,9 +98,23 @@ async def _prices(market: WatchedMarket[Any, Any], reading: Reading) -> AsyncIte
     if assumed:
         yield warning(
             what,
-            f"the heartbeat of {_listed(assumed)} is not published and assumed",
-            "set it under [oracles.heartbeats_s]",
+            f"the heartbeat of {_listed([f.description for f in assumed])} is not published and "
+            "assumed",
+            heartbeats_line(assumed),
         )
+
+
+def heartbeats_line(feeds: Sequence[Feed]) -> str:
+    """Return what to write where heartbeats are assumed: the keys are the feeds' addresses."""
+    known = ", ".join(f'"{feed.address}" = {feed.heartbeat_s}' for feed in feeds)
+    *others, last = (
+        "".join(c if c.isprintable() and c != '"' else "?" for c in f.description) for f in feeds
+    )
+    named = f"{', '.join(others)} and {last}" if others else last
+    return (
+        f"write what is published under [oracles] in keeper.toml, such as heartbeats_s = "
+        f"{{ {known} }} ({named}, as assumed now)"
+    )
 
 
 async def _inventory(

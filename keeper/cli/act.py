@@ -137,9 +137,10 @@ def deleverage(  # noqa: PLR0917 - a command line
     no_wait: NoWaitOption = False,  # noqa: FBT002 - a flag of a command line
     despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
-    """Repay debt of an account by selling some of its own collateral, in one transaction.
+    """Repay debt by selling the account's own collateral.
 
-    Within the mandate that the account gave on chain; `keeper check` says what is missing.
+    In one transaction, within the mandate that the account gave on chain; `keeper check` says what
+    is missing.
     """
     from keeper.app.deleverage import plan_deleverage
 

@@ -10,6 +10,7 @@ from keeper.cli.output import (
     amount,
     block_line,
     checksummed,
+    coin,
     health,
     token,
     usd,
@@ -126,12 +127,13 @@ def became(submission: "Submission", *, armed: bool, wait: bool) -> "list[str]":
     lines = []
     if isinstance(submission, Rehearsed):
         plan = submission.plan
+        chain_id = plan.intent.position.market.chain_id
         if funded := _funded(submission):
             lines.append(f"  borrowed        {funded}")
         lines.append(f"  transaction     to {checksummed(plan.to)}, 0x{plan.data[:4].hex()}...")
         lines.append(
             f"  gas             {plan.gas_limit:,} at most, at {amount(plan.max_fee_wei, 9, 3)} "
-            f"gwei at most: {amount(plan.gas_limit * plan.max_fee_wei, 18, 6)}"
+            f"gwei at most: {coin(plan.gas_limit * plan.max_fee_wei, chain_id)}"
         )
     after = getattr(submission, "health_after", None)
     if after is not None:
@@ -174,7 +176,8 @@ def ended(outcome: "Outcome") -> "list[str]":
     if not isinstance(outcome, Confirmed):
         return []
     receipt = outcome.receipt
-    paid = amount(receipt.gas_used * receipt.effective_gas_price_wei, 18, 6)
+    chain_id = outcome.plan.intent.position.market.chain_id
+    paid = coin(receipt.gas_used * receipt.effective_gas_price_wei, chain_id)
     used = f"{receipt.gas_used:,} gas, {paid} paid for it"
     return [f"Confirmed in block {receipt.block_number:,}: {used}."]
 

@@ -8,6 +8,7 @@ from keeper.cli.asking import asking, until_done
 from keeper.cli.output import (
     amount,
     checksummed,
+    coin,
     emit,
     escape,
     health,
@@ -90,12 +91,12 @@ def _would_have(sum_: "WouldHave") -> list[str]:
     if sum_.liquidations:
         lines.append(
             f"armed, {sum_.liquidations} rehearsed liquidations would have earned "
-            f"{usd(sum_.earned)} after gas"
+            f"{usd(sum_.earned)} USD after gas"
         )
     if sum_.protections:
         lines.append(
             f"armed, {sum_.protections} rehearsed protections would have saved up to "
-            f"{usd(sum_.saved)} for {usd(sum_.paid_to_protect)} of gas"
+            f"{usd(sum_.saved)} USD for {usd(sum_.paid_to_protect)} USD of gas"
         )
     if sum_.unpriced:
         lines.append(f"the gas of {sum_.unpriced} of them is not known and counted as nothing")
@@ -109,13 +110,13 @@ def _outcome(action: "Action") -> str:
     if action.state != "rehearsed" or action.cost is None:
         return ""
     intent, cost = action.intent, action.cost
-    gas = "gas of unknown worth" if cost.value is None else f"{usd(cost.value)} of gas"
+    gas = "gas of unknown worth" if cost.value is None else f"{usd(cost.value)} USD of gas"
     match str(intent.kind):
         case "liquidate":
             net = Base(intent.expected_profit - (cost.value or 0))
-            return f"armed, it would have earned {usd(net)} after {gas}"
+            return f"armed, it would have earned {usd(net)} USD after {gas}"
         case "top_up" | "repay":
-            return f"armed, it would have saved up to {usd(intent.value_at_risk)} for {gas}"
+            return f"armed, it would have saved up to {usd(intent.value_at_risk)} USD for {gas}"
         case _:
             return f"armed, it would have cost {gas}"
 
@@ -150,7 +151,9 @@ def _change(action: "Action") -> str:
 
 
 def _gas(action: "Action") -> str:
-    return "-" if action.gas_wei is None else amount(action.gas_wei, 18, 6)
+    if action.gas_wei is None:
+        return "-"
+    return coin(action.gas_wei, action.intent.position.market.chain_id)
 
 
 def _cells(action: "Action") -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(context: typer.Context) -> None:
-    """Look at everything that `run` needs, and say what to do.
+    """Look at what `run` needs, and say what to do.
 
     Nodes, contracts, prices, key, money, allowances, database, Telegram.  Exit code 1 if anything
     failed.

@@ -23,7 +23,10 @@ def new_config(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("keeper.toml"),
 ) -> None:
-    """Write a commented keeper.toml; never over an existing one."""
+    """Write a commented keeper.toml.
+
+    Never over an existing one.
+    """
     from keeper.settings.document import write_new
 
     try:
@@ -43,7 +46,10 @@ def new_config(
 
 
 def show_config(context: typer.Context) -> None:
-    """Print what is in force, and from where; secrets masked."""
+    """Print what is in force, and from where.
+
+    Secrets are masked.
+    """
     from keeper.settings.document import PRECEDENCE, lines, masked
 
     invocation = of(context)

@@ -30,8 +30,9 @@ def deploy_liquidator(
     ] = False,
     despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
-    """Deploy the liquidator: a contract that borrows, liquidates, sells and pays back at once.
+    """Deploy the contract that liquidates on credit.
 
+    It borrows, liquidates, sells and pays back at once.
     Its owner, who gets the profits, is liquidate.profit_to or the key's own account; its only
     caller is the key.  Without --send it is planned and rehearsed.
     """
@@ -49,9 +50,10 @@ def deploy_deleverager(
     ] = False,
     despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
-    """Deploy the deleverager: a contract by which a borrower lets the key repay a debt with the
-    borrower's own collateral, within bounds that the borrower sets.
+    """Deploy the contract that sells by mandate.
 
+    By it a borrower lets the key repay a debt with the borrower's own collateral, within bounds
+    that the borrower sets.
     It has no owner and serves everybody on the chain.  Without --send it is planned and rehearsed.
     """
     how = How(send=send, wait=not no_wait, despite_pause=despite_pause)

@@ -42,7 +42,10 @@ def foresee(  # noqa: PLR0917 - typer's way
     ] = None,
     market: MarketOption = None,
 ) -> None:
-    """What governance has queued, or one call, would make of health factors; nothing is sent."""
+    """What queued governance would make of positions.
+
+    Or one call of your own; nothing is sent.
+    """
     invocation, settings = asking(context)
     runs = _call(sender, to, data)
     wanted = tuple(account(each) for each in addresses or ())

@@ -31,7 +31,7 @@ def kill_switch(
     context: typer.Context,
     wanted: Annotated[Wanted, typer.Argument(help="on, off, or show.")] = Wanted.SHOW,
 ) -> None:
-    """Throw the kill switch, take it back, or say how it stands.
+    """Throw the kill switch, take it back, or show it.
 
     On: a running keeper signs and sends nothing from its next look on, and goes on watching and
     alerting.  Off: nothing is armed again by that alone; restart the keeper to arm it.

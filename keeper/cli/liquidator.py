@@ -46,8 +46,9 @@ def liquidator(
     ] = False,
     despite_pause: DespiteOption = False,  # noqa: FBT002 - a flag of a command line
 ) -> None:
-    """Show whom the deployed liquidator lists, and what is left to be listed for this file.
+    """Show whom the liquidator lists, and what is left.
 
+    What is left to be listed for this file.
     Only its owner may change that: for each call that is left there is what the owner's wallet has
     to send.  Where the key is the owner, --send makes them, one after the other.  Without a key
     all is shown but whether the key may give orders.

@@ -41,8 +41,9 @@ def misses(
         bool, typer.Option("--ours", help="Show the keeper's own liquidations too.")
     ] = False,
 ) -> None:
-    """Liquidations that others took in the watched markets, and why the keeper did not.
+    """Liquidations that others took, and why.
 
+    In the watched markets, and why the keeper did not.
     They are recorded while `keeper run` watches; what happened while it was stopped is read from
     the chain after the next start.
     """

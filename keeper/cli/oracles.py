@@ -42,7 +42,7 @@ def oracles(
         Path | None, typer.Option(help="With --history: draw it into this file.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Each price: its feeds, their ages, its reference, and the verdict."""
+    """Each price: feeds, ages, reference, verdict."""
     if history is not None:
         _history(context, market, history, (since or "7d", png))
         return

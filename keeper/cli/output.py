@@ -123,6 +123,13 @@ def token(value: Raw, decimals: int, symbol: str) -> str:
     return f"{amount(value, decimals, places)} {escape(symbol)}"
 
 
+def coin(wei: int, chain_id: int) -> str:
+    """Return ``0.003100 ETH``: what is paid for gas, in the chain's own coin."""
+    from keeper.alerts.render import native_symbol
+
+    return f"{amount(wei, 18, 6)} {native_symbol(chain_id)}"
+
+
 def usd(value: Base | None) -> str:
     """Return base units of 8 decimals as dollars and cents, cut; a dash when unknown."""
     return "-" if value is None else amount(value, 8)

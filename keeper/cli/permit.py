@@ -69,8 +69,9 @@ def permit(  # noqa: PLR0917 - a command line
     ] = False,
     market: MarketOption = None,
 ) -> None:
-    """Print what an account signs so that the deleverager may sell its collateral, or keep it.
+    """Print or keep an account's permit to the deleverager.
 
+    With it the deleverager may sell the account's collateral.
     The signed permit goes to the aToken in the same transaction as the sale.  Without --signature
     or --sign nothing is allowed by anybody.
     """

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def rules(context: typer.Context) -> None:
-    """Every rule, what it reads now, and whether it would fire; wrong ones with the remedy."""
+    """Every rule, its reading, and whether it would fire.
+
+    Wrong ones with the remedy.
+    """
     from keeper.app.rules import standings, written
     from keeper.store.database import Database
 

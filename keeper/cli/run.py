@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(context: typer.Context) -> None:
-    """Watch, warn, and act where it is armed, until told to end."""
+    """Watch, warn, and act where it is armed."""
     invocation = of(context)
     settings = invocation.settings()
     chains = invocation.chains(settings)

@@ -1,9 +1,17 @@
 """How far a position is from liquidation."""
 
-from keeper.alerts.distance import all_together, liquidation_points
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.alerts.distance import LiquidationPoint, all_together, liquidation_points
 from keeper.alerts.render import point_line
 from keeper.alerts.stress import stressed
 from keeper.model import Address, Asset, Side
+from keeper.units import Base
 from tests.alerts.build import (
     ETH_USD,
     USDC,
@@ -49,14 +57,62 @@ def test_a_short_position_is_liquidated_above_a_price() -> None:
             leg(WETH, Side.DEBT, 6_000, 2500_00000000),
         ),
     )
-    shown = [
-        point_line(point).replace("\u202f", " ") for point in liquidation_points(position, PRICES)
-    ]
+    lines = [shown(point) for point in liquidation_points(position, PRICES)]
 
-    assert shown == [
+    assert lines == [
         "Liquidated if USDC < $0.7693 (-23.0 %), now $1.00",
         "Liquidated if ETH > $3 250 (+30.0 %), now $2 500",
     ]
+
+
+def shown(point: LiquidationPoint) -> str:
+    return point_line(point).replace("\u202f", " ")
+
+
+def falls(price: int, now: int, permille: int = 0) -> LiquidationPoint:
+    return LiquidationPoint(
+        name="ETH", price=Base(price), now=Base(now), rises=False, permille=permille
+    )
+
+
+def test_while_health_is_at_least_1_the_price_is_never_shown_above_what_it_is_now() -> None:
+    # health 1.0000006: both are 2 809.9 at four places of cents
+    near = falls(2809_89831407, 2809_90000000)
+
+    assert shown(near) == "Liquidated if ETH < $2 809.899 (-0.0 %), now $2 809.900"
+    assert shown(falls(2809_10000000, 2809_90000000)) == (
+        "Liquidated if ETH < $2 809.1 (-0.0 %), now $2 809.9"
+    )
+    assert shown(falls(2500_00000000, 2500_00000000)) == (
+        "Liquidated if ETH < $2 500 (-0.0 %), now $2 500"
+    )
+    assert shown(falls(99_991_811, 99_991_812)) == (
+        "Liquidated if ETH < $0.99991811 (-0.0 %), now $0.99991812"
+    )
+    rising = replace(near, price=Base(2809_90168593), rises=True)
+    assert shown(rising) == "Liquidated if ETH > $2 809 (+0.0 %), now $2 809"
+
+
+@given(st.integers(1, 10**14), st.integers(0, 10**13))
+def test_no_price_to_fall_to_reads_above_the_price_now(price: int, more: int) -> None:
+    line = shown(falls(price, price + more)).replace(" ", "")
+
+    told = re.fullmatch(r"LiquidatedifETH<\$([0-9.]+)\(-0\.0%\),now\$([0-9.]+)", line)
+    assert told is not None
+    assert Decimal(told[1]) <= Decimal(told[2])
+    assert Decimal(told[1]) * 10**8 >= price
+
+
+def test_at_a_health_of_1_the_price_to_fall_to_is_not_above_the_price_now() -> None:
+    # 1 base unit short: half up makes a health factor of 1 of it
+    legs = (
+        replace(leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000)),
+        replace(leg(DAI, Side.DEBT, 8_000, 1_00000000), value=Base(8_000_00000001)),
+    )
+
+    eth, *_ = liquidation_points(assessed(wad("1"), legs=legs), PRICES)
+
+    assert eth.price == eth.now
 
 
 def test_one_asset_against_itself_has_no_price_at_which_it_is_liquidated() -> None:

@@ -80,7 +80,9 @@ def test_the_story_of_an_intent_ends_with_its_audit_trail(cli: Keeper) -> None:
 
     assert said.code == 0
     assert f"intent {CONFIRMED}: liquidate with 2,938.10 USDC" in said.out
-    assert "mined           block 21,034,513, succeeded, 311,113 gas" in said.out
+    # 311,113 gas at 18.000000011 gwei
+    paid = "311,113 gas, 0.005600 ETH paid for it"
+    assert f"mined           block 21,034,513, succeeded, {paid}" in said.out
     events = [line.split()[2] for line in said.out.split("audit trail\n")[1].splitlines()]
     assert events == ["plan.claimed", "plan.signed", "plan.confirmed"]
 
@@ -170,11 +172,15 @@ def test_what_arming_would_have_brought_is_added_up_once_for_each_danger(cli: Ke
 def test_what_arming_would_have_brought_is_said_in_words(cli: Keeper) -> None:
     out = cli("actions").out
 
-    assert "armed, 3 rehearsed liquidations would have earned 70.67 after gas" in out
-    assert "armed, 1 rehearsed protections would have saved up to 19,438.10 for 14.71" in out
+    assert "armed, 3 rehearsed liquidations would have earned 70.67 USD after gas" in out
+    assert (
+        "armed, 1 rehearsed protections would have saved up to 19,438.10 USD for 14.71 USD of gas"
+        in out
+    )
     assert "the gas of 1 of them is not known" in out
-    assert "armed, it would have earned 85.29 after 14.71 of gas" in out
+    assert "armed, it would have earned 85.29 USD after 14.71 USD of gas" in out
     told = cli("explain", "00000000000000e3").out
     assert (
-        "rehearsed       armed, it would have earned 85.29 after 14.71 of gas, 411,007 gas" in told
+        "rehearsed       armed, it would have earned 85.29 USD after 14.71 USD of gas, 411,007 gas"
+        in told
     )

@@ -92,7 +92,7 @@ def test_show_config_says_where_each_value_came_from(keeper: Run) -> None:
     assert ["telegram.token", "***", "KEEPER__TELEGRAM__TOKEN"] in lines
     assert "Precedence: environment > .env > keeper.toml > presets > defaults." in out
     assert "canary" not in out
-    assert "pw@" not in out
+    assert "..." not in out.partition("Commands:")[2]
 
 
 def test_show_config_as_json_is_one_document(keeper: Run) -> None:
@@ -150,6 +150,13 @@ def test_the_version_is_that_of_the_project(keeper: Run) -> None:
 )
 def test_common_options_may_stand_anywhere(given: list[str], hoisted: list[str]) -> None:
     assert hoist(given) == hoisted
+
+
+def test_no_summary_of_a_command_is_cut(keeper: Run) -> None:
+    _, out, _ = keeper("--help")
+
+    assert "kill-switch" in out
+    assert "..." not in out.partition("Commands:")[2]
 
 
 def test_help_is_instant_and_imports_nothing_heavy() -> None:
