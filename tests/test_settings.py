@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keeper.errors import ConfigError
 from keeper.model import Thresholds
 from keeper.settings import Settings, load
+from keeper.settings.chains import MARKETS_EXAMPLE
 from keeper.settings.document import env, lines, masked, toml
 from keeper.settings.values import decimal_text, exact
 from keeper.units import Wad
@@ -463,6 +464,31 @@ def test_every_line_of_a_new_keeper_toml_can_be_uncommented(loaded: Load) -> Non
     assert settings.watch[0].label == "main"
     for name in ("thresholds", "alerts", "oracles", "liquidate", "signing", "web", "telegram"):
         assert getattr(settings, name) == getattr(Settings(), name), name
+
+
+def test_a_new_keeper_toml_has_a_market_of_ones_own_to_copy(loaded: Load) -> None:
+    lines = [line.removeprefix("#   ") for line in toml().splitlines() if line.startswith("#   ")]
+    provider = re.sub('"0x[^"]*"', '"0x' + "ab" * 20 + '"', "\n".join(lines))
+
+    [chain] = loaded(provider).select()
+
+    assert [market.name for market in chain.markets] == ["my-market"]
+
+
+@pytest.mark.parametrize(
+    "markets",
+    [
+        '[chains.own.markets.one]\naddresses_provider = "0x12"',
+        '[chains.own.markets]\naddresses_provider = "0x12"',
+        "",
+    ],
+)
+def test_markets_written_otherwise_are_answered_with_a_line_to_copy(
+    refusal: Callable[..., str], markets: str
+) -> None:
+    said = refusal(f'[chains.own]\nchain_id = 31337\nrpc_urls = ["http://n.example"]\n{markets}')
+
+    assert MARKETS_EXAMPLE in said, said
 
 
 def test_a_new_keeper_toml_changes_nothing_as_it_is(loaded: Load) -> None:

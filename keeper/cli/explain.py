@@ -17,6 +17,7 @@ from keeper.cli.output import (
     token,
     usd,
 )
+from keeper.cli.watch import labelled
 from keeper.errors import ConfigError, ExecutionError
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def explain(
     context: typer.Context,
     what: Annotated[
         str,
-        typer.Argument(help="An account's address, or an intent's id.", metavar="ADDRESS|INTENT"),
+        typer.Argument(
+            help="An account's address or label, or an intent's id.", metavar="ADDRESS|LABEL|INTENT"
+        ),
     ],
     market: MarketOption = None,
 ) -> None:
@@ -54,12 +57,13 @@ def explain(
     if INTENT.fullmatch(what.strip().lower()):
         _story(invocation, settings, what.strip().lower())
         return
-    if not what.strip().lower().startswith("0x"):
+    hexadecimal = what.strip().lower().startswith("0x")
+    address = account(what) if hexadecimal else labelled(settings, what)
+    if address is None:
         raise ConfigError(
-            f"{what} is neither an account (0x and 40 hex digits) nor an intent's id (16 hex "
-            "digits, see `keeper actions`)"
+            f"{what} is neither an account (0x and 40 hex digits), nor an intent's id (16 hex "
+            "digits, see `keeper actions`), nor a label (see `keeper watches`)"
         )
-    address = account(what)
     found = until_done(_explained(invocation, settings, address, market))
     there = [each for _, each in found if each.has_position]
 

@@ -166,6 +166,27 @@ def watches(context: typer.Context) -> None:
     emit(document, as_json=invocation.as_json, render=render)
 
 
+def labelled(settings: "Settings", label: str) -> "Address | None":
+    """Return the account that is watched by a label, in any chat; None where there is none.
+
+    Raises ConfigError where there are several.
+    """
+    from keeper.store.database import Database
+    from keeper.store.people_rows import label_key
+    from keeper.store.records import SqlRecords
+
+    async def look() -> "tuple[Watch, ...]":
+        async with await Database.open(settings.database.url) as database:
+            return (*settings.watches(), *await SqlRecords(database).watches())
+
+    key = label_key(label)
+    found = {each.account for each in until_done(look()) if key and label_key(each.label) == key}
+    if len(found) > 1:
+        which = " and ".join(map(checksummed, sorted(found)))
+        raise ConfigError(f"{label} is the label of {which}: say which by its address")
+    return next(iter(found), None)
+
+
 def _account(settings: "Settings", text: str) -> "tuple[Address, str]":
     """Return the account that an address or a name says, and that name or nothing."""
     from keeper.notify.words import is_name

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from keeper.devnet.deploy import PROTOCOL
+from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import Devnet, Stage, start
 from keeper.errors import ConfigError, KeeperError
 
@@ -153,8 +154,24 @@ def _words(devnet: Devnet, document: Path | None) -> str:
     ]
     if document is not None:
         lines.append(f"  every address, feed and key: {document}")
+    lines += ["", "A keeper.toml for it:", *(f"  {line}" for line in keeper_toml(there))]
     lines += ["", "It ends on Ctrl-C or at the end of its input."]
     return "\n".join(lines)
+
+
+def keeper_toml(there: Deployment) -> tuple[str, ...]:
+    """Return the lines of a keeper.toml that watches the devnet."""
+    market = f'{{ name = "aave-v3-devnet", addresses_provider = "{there.addresses_provider}" }}'
+    return (
+        "[chains.devnet]",
+        f"chain_id = {there.chain_id}",
+        f'rpc_urls = ["{there.rpc_url}"]',
+        f'ws_urls = ["{there.ws_url}"]',
+        "block_time_s = 2",
+        f"markets = [{market}]",
+        "[oracles.heartbeats_s]",
+        *(f'"{feed.proxy}" = {feed.heartbeat_s}' for feed in there.feeds),
+    )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

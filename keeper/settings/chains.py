@@ -1,5 +1,6 @@
 """Chains, their nodes and their markets."""
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -43,6 +44,10 @@ class Market(Section):
     )
 
 
+MARKETS_EXAMPLE: Final = 'markets = [{ name = "my-market", addresses_provider = "0x..." }]'
+"""How a market is written that is no preset."""
+
+
 def _market(value: object) -> object:
     """Take the name of a preset for its table."""
     if not isinstance(value, str):
@@ -53,7 +58,7 @@ def _market(value: object) -> object:
 
         raise ValueError(
             f"names {value!r}, which is no known market{nearest(value, known) or ':'} "
-            "A market of your own is a table with name and addresses_provider"
+            f"A market of your own is written {MARKETS_EXAMPLE}"
         )
     market = known[value]
     return {
@@ -246,6 +251,13 @@ class Chain(Section):
             raise ValueError("must name at least one URL")
         return value
 
+    @field_validator("markets", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            raise ValueError(f"is a list, such as {MARKETS_EXAMPLE}")  # noqa: TRY004 - pydantic's
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.quorum is not None and self.quorum > len(self.rpc_urls):
@@ -259,7 +271,7 @@ class Chain(Section):
                     f"relay_kinds must be liquidate, deleverage, top_up or repay, not {kind!r}"
                 )
         if not self.markets:
-            raise ValueError("needs markets: names of presets, or tables with addresses_provider")
+            raise ValueError(f"needs markets: names of presets, or {MARKETS_EXAMPLE}")
         if self.pending and not self.pushing:
             raise ValueError("pending needs ws_urls: waiting transactions come over a WebSocket")
         names = [market.name for market in self.markets]

@@ -21,7 +21,7 @@ from keeper.log import redact_url
 from keeper.secrecy import MASK, secrets_of
 from keeper.secrecy import masked as without
 from keeper.settings.acting import Protect
-from keeper.settings.chains import Chain
+from keeper.settings.chains import MARKETS_EXAMPLE, Chain
 from keeper.settings.people import WatchEntry
 from keeper.settings.schema import Settings
 
@@ -65,6 +65,14 @@ _TOML_HEAD: Final = f"""\
 # the same goes for every chain that is known by name (BASE_RPC_URL, ARBITRUM_RPC_URL ...).
 """
 
+_OWN_MARKET: Final = f"""\
+# A chain or a market that is not known by name needs no more than this:
+#   [chains.mine]
+#   chain_id = 31337
+#   rpc_urls = ["http://127.0.0.1:8545"]
+#   {MARKETS_EXAMPLE}
+"""
+
 _ENV_HEAD: Final = f"""\
 # Every variable that Keeper reads.  Copy to .env and remove the # before the ones you set;
 # lists and tables are JSON.  Precedence: {PRECEDENCE}.
@@ -89,6 +97,8 @@ def toml() -> str:
         ("[protect.main]", Protect),
     ):
         parts.append(_toml_section(title, model))
+        if model is Chain:
+            parts.append(_OWN_MARKET)
     for name, field in Settings.model_fields.items():
         section = _section(field)
         if section is not None:

@@ -33,8 +33,8 @@ max_gas_per_day_eth = "1"
         (
             ("explain", "maker"),
             (
-                "maker is neither an account (0x and 40 hex digits) nor an intent's id (16 hex "
-                "digits, see `keeper actions`)"
+                "maker is neither an account (0x and 40 hex digits), nor an intent's id (16 hex "
+                "digits, see `keeper actions`), nor a label (see `keeper watches`)"
             ),
         ),
         (
@@ -215,3 +215,25 @@ def test_a_terminal_is_not_steered_by_what_was_typed(cli: Keeper) -> None:
 
     assert said.code == 2
     assert said.sentence.startswith("?[2Jname is neither an account")
+
+
+def test_an_account_is_explained_by_its_label(cli: Keeper) -> None:
+    assert cli("watch", ACCOUNT, "--label", "Main").code == 0
+
+    said = cli("explain", " mAIN")
+
+    assert said.sentence.startswith("http://127.0.0.1:9 cannot be reached (")
+
+
+def test_a_label_of_two_accounts_is_not_guessed(cli: Keeper, tmp_path: Path) -> None:
+    other = "0x" + "12" * 20
+    entry = f'[[watch]]\naddress = "{other}"\nlabel = "main"\n'
+    assert cli("watch", ACCOUNT, "--label", "Main").code == 0
+
+    said = _with(cli, tmp_path, entry, "explain", "main")
+
+    assert said.code == 2
+    assert said.sentence == (
+        f"main is the label of {other} and {WRONG_CHECKSUM.replace('DF', 'dF')}: say which by its"
+        " address"
+    )
