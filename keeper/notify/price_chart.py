@@ -52,6 +52,8 @@ def plotted_prices(lines: Sequence[Line], since: int, until: int) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - only a picture needs it, and it is slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415 - only a picture needs it, and it is slow to import
 
+    # a chain's clock may be ahead of this machine's
+    until = max([until, *(at for line in lines for at, _ in (*line.points, *line.others))])
     figure = Figure(figsize=(9, 1 + 2.8 * len(lines)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(lines), 1, squeeze=False)

@@ -23,3 +23,15 @@ def test_one_kept_price_is_a_line_in_the_time_that_was_asked_for() -> None:
     )
     [drawn] = axes.lines
     assert [at.timestamp() for at in drawn.get_xdata()] == [until - 7_205, until]
+
+
+def test_a_chain_whose_clock_is_ahead_of_this_machine_is_not_drawn_backwards() -> None:
+    until = 1_795_000_003
+    line = Line(name="ETH/USD", points=((until - 60, 2_501.25), (until + 7_200, 2_502.5)))
+
+    drawing: Any = plotted_prices((line,), until - 86_400, until)
+
+    [axes] = drawing.axes
+    assert axes.get_xlim()[1] == pytest.approx((until + 7_200) / 86_400)
+    at = [one.timestamp() for one in axes.lines[0].get_xdata()]
+    assert at == sorted(at)
