@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from keeper.errors import ConfigError
+from keeper.model import Address, Watch
 from keeper.settings import Settings, load
 
 ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+OTHER = Address("0x" + "3c" * 20)
 WATCH = f'[[watch]]\naddress="{ADDRESS}"\nlabel="Main"\n'
 Load = Callable[[str], Settings]
 
@@ -28,12 +30,41 @@ def test_a_rule_is_a_line_for_the_operators_or_for_the_chat_it_names(loaded: Loa
         "'telegram:77 utilisation USDC > 95']\n" + WATCH
     )
 
-    told = [(one.chat, one.text) for one in settings.rules()]
-    assert told == [
+    rules, unwatched = settings.rules(())
+    assert unwatched == ()
+    assert [(one.chat, one.text) for one in rules] == [
         ("log:", "price WETH < 2000/1800"),
         ("log:", f"distance {ADDRESS.lower()} < 10"),
         ("telegram:77", "utilisation USDC > 95"),
     ]
+
+
+def test_a_rule_may_name_an_account_that_only_the_database_watches(loaded: Load) -> None:
+    settings = loaded(
+        "[alerts]\nrules = ['telegram:7 distance main < 10', "
+        f"'moved {ADDRESS} > 500', 'distance my old wallet < 5']\n"
+    )
+    theirs = Watch(chat="telegram:7", account=OTHER, label="Main")
+    elsewhere = Watch(chat="telegram:8", account=OTHER, label="main")
+
+    before, silent = settings.rules((elsewhere,))
+    after, still = settings.rules((theirs,))
+
+    moved = ("log:", f"moved {ADDRESS.lower()} > 500")
+    assert [(one.chat, one.text) for one in before] == [moved]
+    assert [(one.chat, one.text, one.account) for one in silent] == [
+        ("telegram:7", "distance main < 10", "main"),
+        ("log:", "distance my old wallet < 5", "my old wallet"),
+    ]
+    assert silent[1].remedy == (
+        "keeper watch ADDRESS --label 'my old wallet' --chat log:, or write its address under "
+        "alerts.rules"
+    )
+    assert [(one.chat, one.text) for one in after] == [
+        ("telegram:7", f"distance {OTHER} < 10"),
+        moved,
+    ]
+    assert still == silent[1:]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +75,6 @@ def test_a_rule_is_a_line_for_the_operators_or_for_the_chat_it_names(loaded: Loa
             "alerts.rules: weather is nothing that a rule",
         ),
         ("[alerts]\nrules = ['price WETH < 1/2']\n", "must be less than the first"),
-        ("[alerts]\nrules = ['distance main < 1']\n", "main is not watched for this chat"),
         ("[alerts]\nrules = ['smoke:7 price WETH < 1']\n", "the chat must be"),
         ("[alerts.alertmanagers]\nops = 'ftp://x'\n", "alertmanagers.ops must begin with https://"),
         ("[alerts]\nescalate_to = ['alertmanager:ops']\n", "alertmanagers has no 'ops'"),

@@ -39,14 +39,21 @@ _WHAT = {
 
 
 def rule_notices(
-    room: Room, rules: Iterable[Rule], gauges: Mapping[MarketId, Gauges]
+    room: Room,
+    configured: Iterable[Rule],
+    of_chats: Iterable[Rule],
+    gauges: Mapping[MarketId, Gauges],
 ) -> list[Notice]:
-    """Return what the rules say, and end without a word the alerts of rules that are gone."""
+    """Return what the rules say, and end without a word the alerts of rules that are gone.
+
+    A chat's own rule is silent while the chat does not watch its account; one that the operator
+    configured is not: his address needs no watch.
+    """
     notices: list[Notice] = []
     alive: set[AlertKey] = set()
-    for rank, rule in enumerate({(one.chat, one.text): one for one in rules}.values()):
-        if rule.gauge in OF_ACCOUNTS and not _watched(room, rule):
-            continue
+    heard = (one for one in of_chats if one.gauge not in OF_ACCOUNTS or _watched(room, one))
+    rules = {(one.chat, one.text): one for one in (*configured, *heard)}
+    for rank, rule in enumerate(rules.values()):
         # A market that was not read this time keeps its alerts as they are.
         alive |= {_key(rule, market) for market in room.prices if market not in gauges}
         for market, here in gauges.items():

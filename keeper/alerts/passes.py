@@ -113,7 +113,7 @@ def pass_alerts(
     * `remedies`: called only for positions that something is said about.
     * `interest`: seconds until interest alone brings a position to 1; called as `remedies` is.
     * `manners`: what people acknowledged, their quiet hours, and their rules.
-    * `rules`: those of the configuration, besides people's own.
+    * `rules`: those of the configuration, besides people's own; their accounts need no watch.
     * `gauges`: what rules measure, of every market that was read in this pass.
     * `speech`: the language of each chat.
     """
@@ -142,7 +142,7 @@ def pass_alerts(
         *position_notices(room, known),
         *refusal_notices(room, refusals, known, carried),
         *rehearsal_notices(room, rehearsals),
-        *rule_notices(room, (*rules, *(manners.rules if manners else ())), gauges or {}),
+        *rule_notices(room, rules, manners.rules if manners else (), gauges or {}),
     ]
     drop_unheard(room)
     return _told(

@@ -50,11 +50,15 @@ class BadRule(Spoken):
     """A rule that cannot be taken: the text is the reply."""
 
 
+class NotWatched(BadRule):
+    """A rule about an account that its chat does not watch, by that label or address."""
+
+
 def parse_rule(text: str, chat: str, account_of: Callable[[str], Address | None]) -> Rule:
     """Return the rule that `text` says, with its accounts' addresses in place of their labels.
 
     `account_of`: the account of a label or an address that the chat watches; None for others.
-    Raises `BadRule`.
+    Raises `BadRule`, and of those `NotWatched` where only that account is wrong.
     """
     words = re.sub(r"\s*([<>])\s*", r" \1 ", text[:400]).split()
     if not words:
@@ -111,7 +115,7 @@ def _of(gauge: Gauge, word: str, account_of: Callable[[str], Address | None]) ->
     if gauge in OF_ACCOUNTS:
         account = account_of(word)
         if account is None:
-            raise BadRule(
+            raise NotWatched(
                 "{said} is not watched for this chat: /watch it first.", said=plain(word, 48)
             )
         return account

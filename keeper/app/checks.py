@@ -321,7 +321,7 @@ async def _rules(settings: Settings, chains: Sequence[Chain]) -> AsyncIterator[F
             there = await written(settings, database)
     except KeeperError:
         return  # said of the database itself already
-    if there.rules or there.unread:
+    if there.rules or there.unread or there.unwatched:
         for finding in findings(await standings(settings, chains, there)):
             yield finding
 

@@ -20,6 +20,7 @@ from keeper.errors import KeeperError
 from keeper.model import Address, AlertLevel, Gauge, MarketId, ReserveFacts, Rule, Watch
 from keeper.ports import Metered
 from keeper.settings import Chain, Settings
+from keeper.settings.people import Unwatched
 from keeper.store.database import Database
 from keeper.store.rules import SqlRules, Unread
 from keeper.store.watches import SqlWatches
@@ -64,6 +65,7 @@ class Written:
 
     rules: tuple[tuple[Rule, Origin], ...]
     unread: tuple[Unread, ...]
+    unwatched: tuple[Unwatched, ...]
     watches: tuple[Watch, ...]
 
 
@@ -82,12 +84,14 @@ async def written(settings: Settings, database: Database) -> Written:
     found: list[Watch] = list(settings.watches())
     for chat in await watches.chats():
         found += await watches.of(chat.chat)
+    configured, unwatched = settings.rules(found)
     return Written(
         rules=(
-            *((rule, Origin.CONFIGURATION) for rule in settings.rules()),
+            *((rule, Origin.CONFIGURATION) for rule in configured),
             *((rule, Origin.CHAT) for rule in kept),
         ),
         unread=unread,
+        unwatched=unwatched,
         watches=tuple(found),
     )
 
@@ -110,6 +114,7 @@ async def standings(
             for rule, origin in there.rules
         ),
         *(_unreadable(one) for one in there.unread),
+        *(_silent(one) for one in there.unwatched),
     )
 
 
@@ -126,9 +131,9 @@ def _standing(
             remedy=remedy,
         )
 
-    if rule.gauge in OF_ACCOUNTS and (rule.chat, rule.of) not in {
-        (one.chat, one.account) for one in watches
-    }:
+    heard = {(one.chat, one.account) for one in watches}
+    its_own = origin is Origin.CHAT and rule.gauge in OF_ACCOUNTS
+    if its_own and (rule.chat, rule.of) not in heard:
         return stands(
             fault=f"{rule.of} is not watched for {rule.chat}, so it never speaks",
             remedy=f"keeper watch {rule.of} --chat {rule.chat}, or {_ends(rule, origin)}",
@@ -159,6 +164,16 @@ def _unreadable(one: Unread) -> Standing:
         origin=Origin.CHAT,
         fault=one.reason.rstrip("."),
         remedy=f"write it anew in {one.chat} with /rule",
+    )
+
+
+def _silent(one: Unwatched) -> Standing:
+    return Standing(
+        chat=one.chat,
+        text=one.text,
+        origin=Origin.CONFIGURATION,
+        fault=f"{one.account} is not watched for {one.chat}, so it never speaks",
+        remedy=one.remedy,
     )
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from keeper.alerts.passes import pass_faults
 from keeper.app import charts, systemd
+from keeper.app.configured import ConfiguredRules
 from keeper.app.desk import HouseDesk
 from keeper.app.digest import write_digests
 from keeper.app.names import NameBook
@@ -103,6 +104,7 @@ class Service:
             names = NameBook(
                 lambda: self.watchers, SqlNames(database), SqlOutbox(database), speech=self._voices
             )
+            rules = ConfiguredRules(self.settings)
             self.watchers = tuple(
                 Watcher(
                     self.settings,
@@ -112,6 +114,7 @@ class Service:
                     on_progress=self._told_progress,
                     speech=self._voices,
                     shown=names.shown,
+                    rules=rules,
                 )
                 for chain in self.chains
             )

@@ -20,6 +20,7 @@ from keeper.alerts.machine import Policy
 from keeper.alerts.speech import SpeechOf, english
 from keeper.app.anticipate import Anticipation
 from keeper.app.chain import OpenChain, bind, open_chain, outside
+from keeper.app.configured import ConfiguredRules
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
 from keeper.app.running_out import look
@@ -77,11 +78,12 @@ class Watcher:
         on_progress: Callable[[Progress], None],
         speech: SpeechOf = english,
         shown: Callable[[tuple[Watch, ...]], tuple[Watch, ...]] = lambda watches: watches,
+        rules: ConfiguredRules | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is opened before `run`.  `clock`: monotonic seconds.
 
-        `speech`: of each chat; `shown`: see `Telling`.
+        `speech`: of each chat; `shown`: see `Telling`; `rules`: shared by all chains.
         """
         self.settings = settings
         self.config = chain
@@ -113,6 +115,7 @@ class Watcher:
         self._payers: tuple[Address, ...] = ()
         self._on_pass = on_pass
         self._on_progress = on_progress
+        self._rules = rules or ConfiguredRules(settings)
         self._clock = clock
         self._speech = speech
         self._shown = shown
@@ -175,7 +178,7 @@ class Watcher:
                 operators=self.settings.operator_chats(),
                 thresholds=self.settings.thresholds.as_model(),
                 policy=alert_policy(self.settings),
-                rules=self.settings.rules(),
+                rules=self._rules,
                 gas_wei=lambda: self.gas_wei,
                 speech=self._speech,
                 shown=self._shown,

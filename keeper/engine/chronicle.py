@@ -11,6 +11,7 @@ from keeper.alerts.machine import AlertKey, Policy, due_again, key_of
 from keeper.alerts.measures import Gauges
 from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
+from keeper.alerts.rules import OF_ACCOUNTS
 from keeper.alerts.speech import SpeechOf, english
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
@@ -59,8 +60,8 @@ class Telling:
     operators: tuple[str, ...]
     thresholds: Thresholds
     policy: Policy
-    rules: tuple[Rule, ...] = ()
-    """Of the configuration; people's own are read with every pass."""
+    rules: Callable[[Sequence[Watch]], tuple[Rule, ...]] = lambda _: ()
+    """Of the configuration, by what is watched now; people's own are read with every pass."""
     gas_wei: Callable[[], Wei | None] = lambda: None
     """What the keeper's account has for gas, as last read."""
     speech: SpeechOf = english
@@ -116,6 +117,11 @@ class Chronicle:
         left = due_again(await self._records.alert_states(), block.timestamp)
         self._states = {key_of(state): state for state in left}
 
+    def asked_for(self, watches: Sequence[Watch]) -> frozenset[Address]:
+        """Return the accounts that rules of the configuration are about, watched or not."""
+        rules = self._telling.rules(watches)
+        return frozenset(Address(rule.of) for rule in rules if rule.gauge in OF_ACCOUNTS)
+
     async def gauges(self, block: BlockRef) -> Mapping[MarketId, Gauges]:
         """Return what rules measure at `block`, the last one written."""
         return await self._surveyor.facts(block)
@@ -132,9 +138,10 @@ class Chronicle:
 
         `orphaned`: blocks whose liquidations did not happen after all.
         """
+        configured = self._telling.rules(watches)
         watches = self._telling.shown(watches)
         manners = await self._records.manners()
-        rules = (*self._telling.rules, *manners.rules)
+        rules = (*configured, *manners.rules)
         self._prices |= {r.view.market: r.prices for r in readings.values()}
         aside = _Asides(markets=self._markets, readings=readings)
         changes = self._changes(done, watches, manners)
@@ -154,7 +161,7 @@ class Chronicle:
             policy=self._telling.policy,
             manners=manners,
             interest=aside.seconds_to_liquidation,
-            rules=self._telling.rules,
+            rules=configured,
             gauges=await self._surveyor.survey(done, readings, inventories, rules),
             speech=self._telling.speech,
         )

@@ -219,9 +219,11 @@ class Engine:
         return done
 
     async def _watched(self) -> Mapping[str, frozenset[Address]]:
-        """Read what people watch now."""
+        """Read what people watch now, and what rules of the configuration are about."""
         self._watches = await self._records.watches()
-        return self._decider.watched(self._watches)
+        asked = self._chronicle.asked_for(self._watches)
+        watched = self._decider.watched(self._watches)
+        return {name: accounts | asked for name, accounts in watched.items()}
 
     async def _act_on(
         self, looks: Sequence[Look], inventories: Mapping[str, Inventory], advance: Advance

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -211,6 +212,28 @@ def _check_chat(value: str, key: str = "") -> None:
 
 def _is_int(text: str) -> bool:
     return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwatched:
+    """A configured rule about an account that its chat does not watch: it says nothing."""
+
+    chat: str
+    text: str
+
+    @property
+    def account(self) -> str:
+        """The label it names."""
+        return " ".join(re.sub(r"[<>].*", "", self.text).split()[1:])
+
+    @property
+    def remedy(self) -> str:
+        """What the operator may do."""
+        label = f"'{self.account}'" if " " in self.account else self.account
+        return (
+            f"keeper watch ADDRESS --label {label} --chat {self.chat}, or write its address "
+            "under alerts.rules"
+        )
 
 
 class WatchEntry(Section):

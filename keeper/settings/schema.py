@@ -4,7 +4,8 @@ Field descriptions are the comments of .env.example, of ``keeper new-config`` an
 documentation: one sentence each.  Messages of ValueError here follow the key they are about.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Self
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keeper.errors import ConfigError
-from keeper.model import Rule, Watch
+from keeper.model import Address, Rule, Watch
 from keeper.secrecy import secrets_of
 from keeper.settings.acting import Liquidate, Protect, Signing
 from keeper.settings.chains import Chain
@@ -24,6 +25,7 @@ from keeper.settings.people import (
     Alerts,
     Telegram,
     ThresholdSet,
+    Unwatched,
     WatchEntry,
     _check_chat,
     _global_thresholds,
@@ -112,6 +114,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _rules_are_rules(self) -> Self:
+        """Whether anybody watches the accounts they name is known later: the database says it."""
         from keeper.errors import KeeperError  # noqa: PLC0415 - needed with rules only
 
         for line in self.alerts.rules:
@@ -119,7 +122,7 @@ class Settings(BaseSettings):
             if ":" in first:
                 _check_chat(first, f"alerts.rules: {line!r}: the chat")
         try:
-            self.rules()
+            self.rules(())
         except KeeperError as error:
             raise ValueError(f"alerts.rules: {error}") from None
         return self
@@ -175,30 +178,39 @@ class Settings(BaseSettings):
             for chat in ((entry.chat,) if entry.chat else self.operator_chats())
         )
 
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self, watches: Iterable[Watch]) -> tuple[tuple[Rule, ...], tuple[Unwatched, ...]]:
         """The configured rules in the words of the core, one for each chat that hears.
 
-        Accounts are those of [[watch]], by label or address.  Raises `BadRule`.
+        `watches`: whose labels they may name, those of [[watch]] besides; an address needs none.
+        The second: those whose account nobody watches.  Raises `BadRule`.
         """
-        from keeper.alerts.rules import parse_rule  # noqa: PLC0415 - needed with rules only
+        from keeper.alerts.rules import NotWatched, parse_rule  # noqa: PLC0415 - needed with rules only
 
-        found = []
+        named = {(one.chat, one.label.casefold()): one.account for one in self.watches()}
+        named |= {(one.chat, one.label.casefold()): one.account for one in watches}
+        rules, unwatched = [], []
+        for chat, text in self._rules_of_chats():
+
+            def account_of(word: str, chat: str = chat) -> Address | None:
+                if re.fullmatch("0x[0-9a-f]{40}", word.lower()):
+                    return Address(word.lower())
+                return named.get((chat, word.casefold()))
+
+            try:
+                rules.append(parse_rule(text, chat, account_of))
+            except NotWatched:
+                unwatched.append(Unwatched(chat=chat, text=text))
+        return tuple(rules), tuple(unwatched)
+
+    def _rules_of_chats(self) -> Iterator[tuple[str, str]]:
+        """Yield each line of `alerts.rules` with each chat that hears it."""
         for line in self.alerts.rules:
             first, _, rest = line.strip().partition(" ")
-            named = ":" in first
-            for chat in (first,) if named else self.operator_chats():
-                mine = [one for one in self.watches() if one.chat == chat]
-                by_name = {one.label.casefold(): one.account for one in mine} | {
-                    str(one.account): one.account for one in mine
-                }
-                found.append(
-                    parse_rule(
-                        rest if named else line,
-                        chat,
-                        lambda word, known=by_name: known.get(word.casefold()),  # type: ignore[misc]  # mypy does not infer a lambda with a default
-                    )
-                )
-        return tuple(found)
+            if ":" in first:
+                yield first, rest.strip()
+            else:
+                for chat in self.operator_chats():
+                    yield chat, line.strip()
 
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be printed, parts of URLs too: for the log's redactor."""

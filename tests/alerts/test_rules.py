@@ -18,6 +18,7 @@ from keeper.model import (
     FeedState,
     Gauge,
     Leg,
+    Manners,
     ReserveFacts,
     Rule,
     Severity,
@@ -92,6 +93,7 @@ class House:
 
     def __init__(self, *rules: str, watches: tuple[Watch, ...] = (watch(),)) -> None:
         self.rules: Iterable[Rule] = tuple(rule(one) for one in rules)
+        self.configured: tuple[Rule, ...] = ()
         self.watches = watches
         self.states: dict[AlertKey, AlertState] = {}
 
@@ -104,7 +106,8 @@ class House:
             states=self.states.values(),
             operators=(),
             thresholds=DEFAULT_THRESHOLDS,
-            rules=self.rules,
+            rules=self.configured,
+            manners=Manners(rules=tuple(self.rules)),
             gauges={MARKET: found},
         )
         for state in done.states:
@@ -357,6 +360,15 @@ def test_a_rule_that_is_gone_or_whose_account_is_no_longer_watched_ends_without_
 
     assert said(house.take(12, at_price(1000))) == []
     assert house.states == {}
+
+
+def test_a_rule_that_the_operator_configured_needs_no_watch() -> None:
+    house = House(watches=())
+    house.configured = (rule("distance main < 99"),)
+    of_a_chat = House("distance main < 99", watches=())
+
+    assert len(house.take(0, gauges(holding(9_000))).messages) == 1
+    assert of_a_chat.take(0, gauges(holding(9_000))).messages == ()
 
 
 def test_more_than_five_rules_at_once_are_one_message() -> None:

@@ -11,7 +11,7 @@ from keeper.store.database import Database
 from keeper.store.rules import SqlRules
 from keeper.store.tables import RuleRow
 from keeper.store.watches import SqlWatches
-from tests.cli.calling import Keeper
+from tests.cli.calling import Keeper, toml
 
 ME = Address("0x" + "5a" * 20)
 
@@ -78,3 +78,37 @@ def test_a_table_of_rules_has_no_traceback_and_the_remedy_below(
     assert said.code == 0
     assert "never" in said.out
     assert said.out.rstrip().endswith("write it anew in telegram:7 with /rule")
+
+
+def test_a_rule_of_the_configuration_finds_who_is_watched_in_the_database(
+    cli: Keeper, tmp_path: Path
+) -> None:
+    cli.config.write_text(
+        toml(tmp_path, more="[alerts]\nrules = ['distance main < 10']\n"), encoding="utf-8"
+    )
+
+    before = cli("rules", "--json")
+    watched = cli("watch", ME, "--label", "main")
+    after = cli("rules", "--json")
+    ended = cli("unwatch", "main")
+
+    assert [one.code for one in (before, watched, after, ended)] == [0, 0, 0, 0]
+    [silent] = before.json["rules"]
+    assert silent["rule"] == "distance main < 10"
+    assert silent["fault"] == "main is not watched for log:, so it never speaks"
+    assert silent["remedy"].startswith("keeper watch ADDRESS --label main --chat log:, or write")
+    [found] = after.json["rules"]
+    assert found["rule"] == f"distance {ME} < 10"
+    assert "local was not read" in found["fault"]  # there is no node: it would be read
+
+
+def test_check_names_the_rule_whose_account_nobody_watches(cli: Keeper, tmp_path: Path) -> None:
+    cli.config.write_text(
+        toml(tmp_path, more="[alerts]\nrules = ['distance main < 10']\n"), encoding="utf-8"
+    )
+
+    [line] = [line for line in cli("check").out.splitlines() if "rule distance" in line]
+
+    assert line.startswith(
+        "warning  rule distance main < 10 for log:: main is not watched for log:, so it never"
+    )

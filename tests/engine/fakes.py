@@ -63,6 +63,7 @@ from keeper.model import (
     Rehearsed,
     Returned,
     Reverted,
+    Rule,
     Side,
     Submission,
     Submitted,
@@ -744,8 +745,10 @@ class Story:
         owner: Address | None = OWNER,
         sweep_per_block: int = 0,
         patience_s: float = math.inf,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         self.patience_s = patience_s
+        self.rules = rules
         self.order: list[str] = []
         self.late_s = 3.0
         """How old the head is by the machine's clock."""
@@ -788,6 +791,7 @@ class Story:
                     critical=Wad(105 * WAD // 100),
                 ),
                 policy=Policy(),
+                rules=lambda _: self.rules,
             ),
             rpc_calls=lambda: self.reader.runs + len(self.logs.asked),
             overtaken=lambda: self.overtaken,

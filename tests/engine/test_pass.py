@@ -1,10 +1,12 @@
 """One block, one pass: what happens in which order, and what never happens."""
 
 from keeper.alerts.machine import AlertKey
+from keeper.alerts.rules import parse_rule
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import (
     Abandoned,
     Act,
+    Address,
     Assessed,
     Confirmed,
     Declined,
@@ -647,3 +649,16 @@ async def test_an_outcome_of_a_skipped_pass_is_told_with_the_next_one() -> None:
 
     assert [type(outcome) for outcome in passed.outcomes] == [Unknown]
     assert done(await story.mine()).outcomes == ()
+
+
+async def test_an_account_that_only_a_configured_rule_names_is_read_and_spoken_of() -> None:
+    # 3 * 1,013 against 1,517: the price may fall by half before it can be liquidated.
+    story = Story(rules=(parse_rule(f"distance {ALICE} < 60", OPERATOR, Address),))
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+
+    told = done(await story.mine())
+
+    assert [one.position.account for one in told.assessments] == [ALICE]
+    [record] = [one for one in story.records.kept if one.messages]
+    [message] = record.messages
+    assert (message.chat, "from liquidation" in message.text) == (OPERATOR, True)
