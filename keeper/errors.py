@@ -2,6 +2,7 @@
 
 * KeeperError
   + ConfigError            the operator must act; the process does not start
+  + Unavailable            what the start needs is not there now; a supervisor tries again
   + ObservationError       this block is not acted upon; try again on the next one
     - RpcError             a node did not answer, refused, or answered nonsense
     - BadAnswer            a contract or node answered something that cannot be true
@@ -17,6 +18,10 @@
 Every message is one plain sentence that names the thing and, where a person can act, the remedy.
 """
 
+import errno
+import socket
+from typing import Final
+
 
 class KeeperError(Exception):
     """Root of the tree: its text may be shown to a user as it is."""
@@ -24,6 +29,10 @@ class KeeperError(Exception):
 
 class ConfigError(KeeperError):
     """The operator must act; the process does not start."""
+
+
+class Unavailable(KeeperError):  # noqa: N818 - it reads as what it is
+    """What the start needs is not there now and may be later; the process ends, to be restarted."""
 
 
 class ObservationError(KeeperError):
@@ -97,3 +106,17 @@ class DeliveryError(KeeperError):
         self.maybe_taken = maybe_taken
         self.retry_after_s = retry_after_s
         self.permanent = permanent
+
+
+_MAY_PASS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
+"""Another process has the port, or the network is not up yet."""
+
+
+def cannot_listen(section: str, host: str, port: int, error: OSError) -> KeeperError:
+    """Return what is said where the port that `section` configures cannot be had."""
+    key = "telegram.webhook_port" if section == "telegram" else f"{section}.port"
+    kind = Unavailable if error.errno in _MAY_PASS else ConfigError
+    return kind(
+        f"{section}: cannot listen on {host} port {port} ({error.strerror}): stop what holds it, "
+        f"or choose another {key}, or 0 for any free one"
+    )

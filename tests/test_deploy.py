@@ -36,6 +36,17 @@ def test_the_unit_watches_only_and_the_drop_in_brings_the_key() -> None:
     assert armed.count("\nLoadCredential=") == 2
 
 
+def test_the_keeper_comes_back_after_a_reboot_and_after_an_outage() -> None:
+    unit = (DEPLOY / "keeper.service").read_text(encoding="utf-8")
+    compose = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+
+    assert "\nRestart=on-failure" in unit
+    assert "\nRestartPreventExitStatus=2" in unit
+    # SIGTERM ends it with 0, so that on-failure would leave it stopped after a clean reboot.
+    services = compose.partition("\nvolumes:")[0]
+    assert re.findall(r"^    restart: (.*)$", services, re.MULTILINE) == ["unless-stopped"] * 2
+
+
 def test_the_image_is_made_of_hashes_and_runs_as_nobody_in_particular() -> None:
     image = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 

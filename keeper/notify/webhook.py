@@ -18,6 +18,7 @@ from aiohttp import web
 from telegram import Update
 from telegram.error import TelegramError
 
+from keeper.errors import cannot_listen
 from keeper.notify.bot import REPLAY_SPAN, TelegramBot
 from keeper.notify.desk import Desk
 from keeper.notify.telegram import TelegramApi
@@ -61,14 +62,20 @@ class Webhook:
         """``http://host:port/telegram``, once it listens."""
 
     async def run(self) -> None:
-        """Listen until cancelled; Telegram is told where, again and again until it knows."""
+        """Listen until cancelled; Telegram is told where, again and again until it knows.
+
+        Raises Unavailable while the port is taken, ConfigError where it never can be had.
+        """
         self._last = await self._desk.last_update()
         app = web.Application(client_max_size=MOST_BYTES)
         app.router.add_post(PATH, self._take)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            try:
+                await web.TCPSite(runner, self._host, self._port).start()
+            except OSError as error:
+                raise cannot_listen("telegram", self._host, self._port, error) from error
             host, port = runner.addresses[0][:2]
             self.address = f"http://{host}:{port}{PATH}"
             self.listening.set()

@@ -22,7 +22,7 @@ from sqlalchemy import URL, Connection, Executable, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from keeper.errors import ConfigError, JournalError
+from keeper.errors import ConfigError, JournalError, Unavailable
 from keeper.secrecy import masked, secrets_of
 from keeper.store.direct import DRIVER_ERRORS, Direct, Given, Line, PostgresLine, SqliteLine
 from keeper.store.files import prepare
@@ -30,6 +30,7 @@ from keeper.store.location import DEFAULT, Location, PostgresServer, SqliteFile,
 from keeper.store.migrate import migrate
 from keeper.store.migrations import REVISIONS
 from keeper.store.one_hop import Driver
+from keeper.store.outage import may_pass, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,8 +90,9 @@ class Database:
         """Open and migrate a path, ``sqlite:///path`` or ``postgresql://user:password@host/name``.
 
         `wait_s`: how long to wait for another writer, or for the server.
-        Raises `ConfigError`, one sentence with the remedy, for a database that cannot be reached,
-        is damaged, is another program's, or was written by a newer keeper.
+        Raises, in one sentence with the remedy, `Unavailable` for a database that cannot be reached
+        or is locked, and `ConfigError` for one that is damaged, another program's, or written by a
+        newer keeper, or whose name or password is wrong.
         """
         where = location(url)
         if isinstance(where, SqliteFile):
@@ -227,13 +229,10 @@ class Database:
                 await connection.run_sync(_require, self.shown)
                 changed = await connection.run_sync(migrate, self.shown)
         except (*_FAILURES, TimeoutError) as error:
-            remedy = (
-                "check that the server runs, and the user, password and name in the URL"
-                if isinstance(self.where, PostgresServer)
-                else "restore a backup, or stop the program that holds it"
-            )
-            raise ConfigError(
-                f"database: {self.shown} cannot be opened ({self.reason(error)}); {remedy}"
+            kind = Unavailable if may_pass(error) else ConfigError
+            raise kind(
+                f"database: {self.shown} cannot be opened ({self.reason(error)}); "
+                f"{remedy(error, self.where)}"
             ) from error
         if changed:
             log.info("store.migrated", database=self.shown, revision=REVISIONS[-1])

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, Unavailable
+from keeper.store.outage import LOCKED, is_locked, may_pass
 
 APPLICATION_ID: Final = 0x4B455052
 """``KEPR``, in the header of every file of ours."""
@@ -25,7 +26,7 @@ _MAGIC: Final = b"SQLite format 3\x00"
 def prepare(path: Path) -> None:
     """Make `path` if it is missing, readable by its owner only; refuse what is not ours.
 
-    Raises `ConfigError`, one sentence with the remedy.
+    Raises, in one sentence with the remedy, `ConfigError`, or `Unavailable` while it is locked.
     """
     folder = path.parent
     try:
@@ -63,9 +64,10 @@ def _examine(path: Path) -> None:
                 raise
             _roll_back(path)
     except sqlite3.OperationalError as error:
-        raise ConfigError(
-            f"database: {path} cannot be read ({error}); try again, or check it"
-        ) from (error)
+        if is_locked(error):
+            raise Unavailable(f"database: {path} cannot be read ({error}); {LOCKED}") from error
+        kind = Unavailable if may_pass(error) else ConfigError
+        raise kind(f"database: {path} cannot be read ({error}); try again, or check it") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"database: {path} is damaged ({error}); restore a backup") from error
 

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from keeper.errors import ConfigError, KeeperError
+from keeper.errors import KeeperError, cannot_listen
 from keeper.web.document import document
 from keeper.web.metrics import CONTENT_TYPE, Metrics
 from keeper.web.page import STYLE_HASH, page
@@ -74,7 +74,7 @@ class WebServer:
         """Where it listens, once it is started."""
 
     async def start(self) -> None:
-        """Listen.  Raises ConfigError when the address cannot be had."""
+        """Listen.  Raises Unavailable while the port is taken; ConfigError."""
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, self._host, self._port)
@@ -82,10 +82,7 @@ class WebServer:
             await site.start()
         except OSError as error:
             await runner.cleanup()
-            raise ConfigError(
-                f"web: cannot listen on {self._host} port {self._port} ({error.strerror}): "
-                "choose another web.port, or 0 for any free one"
-            ) from error
+            raise cannot_listen("web", self._host, self._port, error) from error
         self._runner = runner
         address = runner.addresses[0]
         host = f"[{address[0]}]" if ":" in address[0] else address[0]

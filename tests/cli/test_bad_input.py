@@ -237,3 +237,17 @@ def test_a_label_of_two_accounts_is_not_guessed(cli: Keeper, tmp_path: Path) -> 
         f"main is the label of {other} and {WRONG_CHECKSUM.replace('DF', 'dF')}: say which by its"
         " address"
     )
+
+
+@pytest.mark.parametrize("command", ["run", "watches"])
+def test_a_database_that_does_not_answer_is_no_fault_of_the_configuration(
+    cli: Keeper, tmp_path: Path, command: str
+) -> None:
+    file = f"sqlite:///{tmp_path / 'keeper.sqlite3'}"
+    there = toml(tmp_path).replace(file, "postgresql://keeper@127.0.0.1:1/x")
+    cli.config.write_text(there, encoding="utf-8")
+
+    said = cli(command)
+
+    assert said.code == 1  # systemd starts it again; after 2 it would not
+    assert "cannot be opened ([Errno 111] Connect call failed" in said.sentence

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from keeper.devnet.bot_api import TOKEN, BotApi
+from keeper.errors import Unavailable
 from keeper.notify.bot import TelegramBot
 from keeper.notify.telegram import TelegramApi
 from keeper.notify.webhook import HEADER, Webhook
@@ -93,3 +94,15 @@ async def test_a_body_without_end_is_refused() -> None:
     desk = MemoryDesk(MemoryOutbox())
     async with BotApi().serve() as server, listening(server, desk) as hook:
         assert await post(hook.address, {"update_id": 1, "x": "x" * 400_000}, SECRET) == 413
+
+
+async def test_a_port_that_is_taken_is_one_plain_sentence() -> None:
+    desk = MemoryDesk(MemoryOutbox())
+    async with BotApi().serve() as server, listening(server, desk) as hook:
+        port = int(hook.address.rsplit(":", 1)[1].partition("/")[0])
+        async with TelegramApi(TOKEN, server.url) as api:
+            bot = TelegramBot(api, desk, allowed=frozenset({CHAT}))
+            second = Webhook(api, bot, desk, url="", secret=SECRET, port=port)
+
+            with pytest.raises(Unavailable, match=r"another telegram\.webhook_port, or 0 for any"):
+                await second.run()

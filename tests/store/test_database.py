@@ -21,7 +21,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from keeper.errors import ConfigError, JournalError
+from keeper.errors import ConfigError, JournalError, Unavailable
 from keeper.model import OpenPlan
 from keeper.store.audit import verify
 from keeper.store.database import Database
@@ -42,6 +42,12 @@ async def refusal(url: str | Path) -> str:
     said = str(refused.value)
     assert "\n" not in said
     return said
+
+
+async def unavailable(url: str | Path) -> str:
+    with pytest.raises(Unavailable) as refused:
+        await Database.open(str(url), wait_s=1)
+    return str(refused.value)
 
 
 async def test_a_new_database_is_made_and_opened_again(empty_url: str) -> None:
@@ -133,7 +139,8 @@ async def test_an_unreachable_server_is_said_without_the_password(
         (f"postgresql://keeper:hunter2@/nosuch?host={postgres.socket}", '"nosuch" does not exist'),
         (f"postgresql://hunter2:hunter2@/x?host={postgres.socket}", 'role "[*]+" does not exist'),
     ):
-        said = await refusal(url)
+        outage = "does not exist" not in why
+        said = await (unavailable(url) if outage else refusal(url))
 
         assert re.search(why, said), said
         assert "check that the server runs" in said
@@ -276,6 +283,21 @@ async def test_a_locked_database_says_so_and_writes_nothing(tmp_path: Path) -> N
             other.rollback()
 
         assert (await journal.claim(plan(), SIGNER, 7)).nonce == 7
+
+
+@pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+async def test_a_file_that_is_locked_at_the_start_is_an_outage_and_no_damage(
+    tmp_path: Path, lock: str
+) -> None:
+    path = tmp_path / "k.sqlite3"
+    await (await Database.open(str(path))).close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(lock)
+
+        said = await unavailable(path)
+
+    assert "(database is locked); stop the program that holds it, or wait until it is" in said
+    assert "backup" not in said
 
 
 async def test_a_writer_that_is_cancelled_leaves_no_lock_behind(url: str) -> None:

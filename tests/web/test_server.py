@@ -1,11 +1,19 @@
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
-from keeper.errors import ConfigError, ObservationError
+from keeper.errors import (
+    ConfigError,
+    KeeperError,
+    ObservationError,
+    Unavailable,
+    cannot_listen,
+)
 from keeper.web import server as server_module
 from keeper.web.metrics import Metrics
 from keeper.web.server import WebServer
@@ -281,8 +289,20 @@ async def test_a_port_that_is_taken_is_one_plain_sentence() -> None:
 
         second = WebServer(source, Metrics(), port=port)
 
-        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1 port {port}"):
+        with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1 port {port}"):
             await second.start()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.EACCES, ConfigError), (errno.EADDRINUSE, Unavailable)]
+)
+def test_only_a_port_that_may_become_free_is_worth_a_restart(
+    code: int, kind: type[KeeperError]
+) -> None:
+    error = cannot_listen("web", "127.0.0.1", 80, OSError(code, os.strerror(code)))
+
+    assert type(error) is kind
+    assert f"cannot listen on 127.0.0.1 port 80 ({os.strerror(code)}): stop what" in str(error)
 
 
 async def test_stopping_frees_the_port_and_may_be_done_twice() -> None:
