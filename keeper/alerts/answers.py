@@ -131,10 +131,24 @@ def stress_line(
             return f"{LEVEL_MARK[level]} {told}{end}"
 
 
-def stress_text(what: str, permille: int, lines: Sequence[str], say: Speech = ENGLISH) -> str:
-    """Return the reply to ``/stress``."""
-    change = permille_text(permille)
-    head = say("If {what} moves {change}:", what=plain(what, 16), change=change)
+def stress_text(
+    what: str,
+    permille: int,
+    lines: Sequence[str],
+    others: Sequence[str] = (),
+    say: Speech = ENGLISH,
+) -> str:
+    """Return the reply to ``/stress``; `others` are the assets that move with `what`."""
+    values = {"what": plain(what, 16), "change": permille_text(permille)}
+    if others:
+        named = ", ".join((*others[:SHOWN], *(["..."] if len(others) > SHOWN else [])))
+        head = say(
+            "If {what} moves {change}, and with it what hangs on the same price feed ({others}):",
+            others=named,
+            **values,
+        )
+    else:
+        head = say("If {what} moves {change}:", **values)
     return "\n".join((head, *lines[:SHOWN]))
 
 

@@ -97,6 +97,15 @@ def drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> lis
     return [Driver(name, now, frozenset(assets)) for name, now, assets in groups.values()]
 
 
+def names_of(verdict: PriceVerdict) -> tuple[str, ...]:
+    """Return what people may call a price: the asset's symbol, and its feed's base as `drivers`."""
+    feed = _leading(verdict.feeds)
+    symbol = symbol_text(verdict.asset.symbol)
+    if feed is None or feed.answer is None or feed.answer <= 0:
+        return (symbol,)
+    return (symbol, symbol_text(_base_of(feed.feed.description)))
+
+
 def _leading(feeds: tuple[FeedVerdict, ...]) -> FeedVerdict | None:
     """Return the feed that carries the dollar price; the others of a path only scale it."""
     for verdict in feeds:

@@ -30,7 +30,7 @@ from keeper.alerts.render import name_of
 from keeper.alerts.replies import rules_text
 from keeper.alerts.rules import parse_rule
 from keeper.alerts.speech import ENGLISH, Speech, noted
-from keeper.alerts.stress import stressed
+from keeper.alerts.stress import named, nearest, stressed
 from keeper.model import (
     Address,
     AlertState,
@@ -163,8 +163,9 @@ class Commands:
     async def _stress(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         if len(words) != 2:
             raise BadWord("Send /stress, what moves, and by how many per cent: /stress eth -20.")
-        what, permille = words[0], parse_shock(words[1])
+        what, permille = self._moving(words[0]), parse_shock(words[1])
         lines = []
+        moved: dict[str, None] = {}
         for watch in await self._mine(asker, ""):
             levels = watch.thresholds or self._desk.thresholds
             for one in await self._desk.health(watch.account):
@@ -172,13 +173,31 @@ class Commands:
                 result = (
                     stressed(one, prices, what, permille) if isinstance(one, Assessed) else None
                 )
+                moved |= dict.fromkeys(result.symbols if result else ())
                 name = name_of(watch.label, watch.account)
                 lines.append(stress_line(name, one, result, levels, asker.say))
-        return Reply(
-            text=stress_text(
-                what, permille, lines or [asker.say("No position was found.")], asker.say
+        others = [symbol for symbol in moved if symbol.casefold() != what.casefold()]
+        none = [asker.say("No position was found.")]
+        return Reply(text=stress_text(what, permille, lines or none, others, asker.say))
+
+    def _moving(self, word: str) -> str:
+        """Return how what is to move is written.  Raises `BadWord` for what no market has.
+
+        Before the first block nothing is known of any: then it is what was said.
+        """
+        prices = self._desk.prices()
+        found = named(prices, word) if prices else word
+        if found is None and (near := nearest(prices, word)):
+            raise BadWord(
+                "No market lists {what}. Did you mean {names}?",
+                what=plain(word, 32),
+                names=", ".join(near),
             )
-        )
+        if found is None:
+            raise BadWord(
+                "No market lists {what}: /oracles shows what there is.", what=plain(word, 32)
+            )
+        return found
 
     async def _oracles(self, asker: Asker, words: tuple[str, ...]) -> Reply:
         del words

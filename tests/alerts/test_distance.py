@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keeper.alerts.distance import LiquidationPoint, all_together, liquidation_points
 from keeper.alerts.render import point_line
-from keeper.alerts.stress import stressed
+from keeper.alerts.stress import named, nearest, stressed
 from keeper.model import Address, Asset, Side
 from keeper.units import Base
 from tests.alerts.build import (
@@ -198,3 +198,30 @@ def test_a_shock_moves_all_that_hangs_on_the_feed() -> None:
     assert stressed(position, PRICES, "usdc", 100).health == 1_118_881_118_881_118_881
     assert stressed(position, PRICES, "all", -200).health == 984_615_384_615_384_615
     assert stressed(position, PRICES, "doge", -200).moved == ()
+
+
+def test_a_shock_says_which_assets_it_moved() -> None:
+    position = assessed(
+        wad("1.2307"),
+        legs=(
+            leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+            leg(WSTETH, Side.COLLATERAL, 10_000, 3000_00000000, 8000),
+            leg(USDC, Side.DEBT, 13_000, 1_00000000),
+        ),
+    )
+
+    assert stressed(position, PRICES, "wsteth", -50).symbols == ("WETH", "wstETH")
+    assert stressed(position, PRICES, "usdc", -50).symbols == ("USDC",)
+    assert stressed(position, PRICES, "all", -50).symbols == ()
+
+
+def test_what_no_market_has_is_known_by_what_is_like_it() -> None:
+    assert [named(PRICES, word) for word in ("ETH", "wsteth", "All", "ethereum")] == [
+        "ETH",
+        "wstETH",
+        "All",
+        None,
+    ]
+    assert nearest(PRICES, "ethereum") == ("ETH", "WETH")
+    assert nearest(PRICES, "wstteh") == ("wstETH", "WETH")
+    assert nearest(PRICES, "doge") == ()

@@ -230,6 +230,9 @@ class MemoryDesk:
         self.privileged: list[str] = []
         """Everything that only an operator may bring about."""
         self.offered = 0
+        self.verdicts: tuple[PriceVerdict, ...] = ()
+        self.positions: tuple[Assessment, ...] = ()
+        """Of ME; one without legs where nothing is said."""
 
     @property
     def thresholds(self) -> Thresholds:
@@ -269,8 +272,8 @@ class MemoryDesk:
         return tuple(one for one in self.kept if one.chat == chat)
 
     async def health(self, account: Address) -> tuple[Assessment, ...]:
-        if account != ME:
-            return ()
+        if account != ME or self.positions:
+            return self.positions if account == ME else ()
         market = MarketId(chain_id=1, name="aave-v3-ethereum", protocol="aave_v3")
         return (
             Assessed(
@@ -298,7 +301,7 @@ class MemoryDesk:
         return True
 
     def prices(self, market: MarketId | None = None) -> tuple[PriceVerdict, ...]:
-        return ()
+        return self.verdicts
 
     async def alerts(self, chat: str) -> tuple[AlertState, ...]:
         return tuple(one for one in self.firing if one.chat == chat)

@@ -1,6 +1,7 @@
 """The richer commands, taps on buttons, and two taps that move money."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,14 +9,32 @@ import pytest
 from keeper.alerts.hush import alert_id
 from keeper.devnet.bot_api import TOKEN, BotApi
 from keeper.errors import KeeperError
-from keeper.model import AlertLevel, Button, Message, Severity, Watch
+from keeper.model import AlertLevel, Button, Message, Severity, Side, Watch
 from keeper.notify.commands import CONFIRM_S, Asker, Commands
+from keeper.notify.languages import speech_of
 from keeper.notify.telegram import TelegramApi, TelegramChannel
+from tests.alerts.build import (
+    ETH_USD,
+    USDC,
+    USDC_USD,
+    WETH,
+    WSTETH,
+    assessed,
+    feed_verdict,
+    leg,
+    price,
+    wad,
+)
 from tests.notify.build import CHAT, ME, NOW, MemoryDesk, MemoryOutbox, firing
 from tests.notify.test_bot import House, house_of
 
 ME_CHAT, ME_USER = 4711, 4711
 BOSS = Asker(chat=CHAT, user=7, operator=True)
+STAKED = (
+    price(WETH, feed_verdict(ETH_USD, answer=2500_00000000)),
+    price(WSTETH, feed_verdict(ETH_USD, answer=2500_00000000)),
+    price(USDC, feed_verdict(USDC_USD, answer=1_00000000)),
+)
 GUEST = Asker(chat=CHAT, user=8, operator=False)
 
 
@@ -205,6 +224,46 @@ async def test_hours_are_set_shown_and_ended(commands: Commands) -> None:
 async def test_wrong_words_get_one_plain_sentence(commands: Commands, line: str, said: str) -> None:
     with pytest.raises(KeeperError, match=said):
         await told(commands, BOSS, line)
+
+
+async def test_a_mistyped_asset_is_refused_with_the_names_like_it(
+    commands: Commands, desk: MemoryDesk
+) -> None:
+    desk.verdicts = STAKED
+
+    with pytest.raises(KeeperError, match=r"^No market lists ethereum. Did you mean ETH, WETH\?$"):
+        await told(commands, GUEST, "stress ethereum -20")
+    with pytest.raises(KeeperError, match=r"^No market lists doge: /oracles shows what there is.$"):
+        await told(commands, GUEST, "stress doge -20")
+
+
+@pytest.mark.parametrize(
+    ("language", "head"),
+    [
+        ("en", "If wstETH moves -5.0 %, and with it what hangs on the same price feed (WETH):"),
+        ("de", "Wenn wstETH sich um -5.0 % bewegt und mit ihm, was am selben Preis-Feed hängt"),
+    ],
+)
+async def test_a_shock_says_what_moves_with_the_asset(
+    commands: Commands, desk: MemoryDesk, language: str, head: str
+) -> None:
+    desk.verdicts = STAKED
+    desk.positions = (
+        assessed(
+            wad("1.2307"),
+            legs=(
+                leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+                leg(WSTETH, Side.COLLATERAL, 10_000, 3000_00000000, 8000),
+                leg(USDC, Side.DEBT, 13_000, 1_00000000),
+            ),
+        ),
+    )
+    await desk.watch(Watch(chat=CHAT, account=ME, label="main"))
+
+    said = await told(commands, replace(GUEST, say=speech_of(language)), "stress wsteth -5")
+
+    assert said.startswith(head)
+    assert said.splitlines()[1].startswith("🟡 main: 1.230 → ")  # 16000 x 0.95 / 13000 = 1.169
 
 
 async def test_what_is_firing_says_who_answered(commands: Commands) -> None:

@@ -21,7 +21,9 @@ from keeper.settings.people import SPOKEN
 
 KEEPER = Path(__file__).parents[2] / "keeper"
 SPEAKING = ("alerts", "notify", "app", "store", "chain")
-MARKS = frozenset({"say", "noted", "saying", "BadWord", "BadRule", "NotWatched", "NoOffer", "NoAddress"})
+MARKS = frozenset(
+    {"say", "noted", "saying", "BadWord", "BadRule", "NotWatched", "NoOffer", "NoAddress"}
+)
 OTHERS = [code for code in LANGUAGES if code != ENGLISH.language]
 
 # What is looked up by a name: each of these names only what `noted` marked.
