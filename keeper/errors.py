@@ -9,6 +9,7 @@
       . BadHoldings        of one account: it is unknown, the others go on
   + ExecutionError         this intent is abandoned; the position stays watched
     - PolicyViolation      the signing policy does not allow the transaction
+      . CapOfDay           all of a day together would take more than its cap
     - SimulationReverted   the transaction would fail
     - Unprofitable         what it would leave is not worth its gas
   + JournalError           the database cannot be trusted: nothing is signed
@@ -69,6 +70,17 @@ class ExecutionError(KeeperError):
 
 class PolicyViolation(ExecutionError):  # noqa: N818 - named for what happened
     """The signing policy does not allow the transaction."""
+
+
+class CapOfDay(PolicyViolation):
+    """All of a day together would take more than its cap; so it is of all that come after it."""
+
+    def __init__(self, message: str, *, cap: str, taken: int, most: int) -> None:
+        """`cap`: which one; `taken` of `most`, before this transaction, in its own unit."""
+        super().__init__(message)
+        self.cap = cap
+        self.taken = taken
+        self.most = most
 
 
 class SimulationReverted(ExecutionError):  # noqa: N818 - named for what happened

@@ -39,7 +39,13 @@ from keeper.execution.preparing import Ready
 from keeper.execution.pricing import Pricing
 from keeper.execution.sending import Failpoint, PrivateRoute, Sender, no_failpoint
 from keeper.execution.signer import Signer
-from keeper.execution.submitted import by_others, declined, log_submission, went_well
+from keeper.execution.submitted import (
+    CapsOfDay,
+    by_others,
+    declined,
+    log_submission,
+    went_well,
+)
 from keeper.execution.together import costs
 from keeper.execution.tracking import OnSettled, Pass, Tracker
 from keeper.execution.transaction import transaction
@@ -117,6 +123,7 @@ class TxExecutor:
             failpoint=failpoint,
         )
         self._lock = asyncio.Lock()
+        self._caps = CapsOfDay()
         self._last_turn = asyncio.Event()
         self._last_turn.set()
         self._open: dict[str, Intent] = {}
@@ -337,7 +344,7 @@ class TxExecutor:
         try:
             submission = await self._submit(intent, view, before)
         except KeeperError as error:
-            submission = declined(intent, error)
+            submission = self._caps.declined(intent, error)
         log_submission(submission)
         return submission
 
@@ -451,7 +458,7 @@ class TxExecutor:
         reserved = sum(p.plan.most_gas_wei for p in books.plans.values() if p.nonce >= ground.nonce)
         verdict = self._policy.check(plan, books.spent, ground.balance_wei, Wei(reserved))
         if isinstance(verdict, Denied):
-            raise PolicyViolation(verdict.reason)
+            raise verdict.error
 
     async def _give_up(self, claim: OpenPlan, reason: str) -> None:
         """End a claim that was not signed, or leave it to the next pass if the journal cannot."""

@@ -10,8 +10,10 @@ transaction that claims, so that two processes with one key cannot both take wha
 from dataclasses import dataclass
 from typing import Final
 
+from keeper.errors import CapOfDay, PolicyViolation
 from keeper.execution.transaction import UnsignedTx, is_cancellation
 from keeper.model import Address, Allowance, IntentKind, OpenPlan, Plan, Spent, Wallet
+from keeper.strategies.text import usd, usd_up
 from keeper.units import Base, Wei
 
 APPROVE: Final = bytes.fromhex("095ea7b3")
@@ -29,6 +31,16 @@ class Denied:
     """It may not, and why: one sentence."""
 
     reason: str
+    of_day: tuple[str, int, int] | None = None
+    """The cap of a day that is in the way: which, what was taken of it before, and its most."""
+
+    @property
+    def error(self) -> PolicyViolation:
+        """The same, to be raised."""
+        if self.of_day is None:
+            return PolicyViolation(self.reason)
+        cap, taken, most = self.of_day
+        return CapOfDay(self.reason, cap=cap, taken=taken, most=most)
 
 
 Verdict = Allowed | Denied
@@ -120,33 +132,42 @@ class SigningPolicy:
             return Denied(
                 f"The transaction would send {plan.value_wei} wei: the keeper sends none."
             )
-        for what, value, cap in (
-            (
-                "it would spend {} base units; the cap per transaction is {}.",
-                plan.spends,
-                self.max_spend,
-            ),
-            (
-                "it would bring the day's spending to {} base units; the cap is {}.",
-                spent.value + plan.spends,
-                self.max_spend_per_day,
-            ),
-            ("its gas may cost {} wei; the cap per transaction is {}.", gas_wei, self.max_gas_wei),
-            (
-                "it may bring the day's gas to {} wei; the cap is {}.",
-                spent.gas_wei + gas_wei,
-                self.max_gas_per_day_wei,
-            ),
-        ):
-            if value > cap:
-                return Denied(
-                    f"{plan.intent.kind} of {position} is over a cap: " + what.format(value, cap)
-                )
+        if isinstance(denied := self._caps(plan, spent), Denied):
+            return denied
         left = balance_wei - reserved_wei - gas_wei
         if left < self.min_balance_wei:
             return Denied(
                 f"The signer holds {balance_wei} wei, {reserved_wei} of it reserved: with {gas_wei}"
                 f" for gas it would fall below the minimum of {self.min_balance_wei}. Fund it."
+            )
+        return Allowed()
+
+    def _caps(self, plan: Plan, spent: Spent) -> Verdict:
+        """Judge what it takes alone, and with everything else of the day."""
+        gas_wei = plan.most_gas_wei
+        value, all_gas_wei = spent.value + plan.spends, spent.gas_wei + gas_wei
+        over = f"{plan.intent.kind} of {plan.intent.position} is over a cap: "
+        if plan.spends > self.max_spend:
+            return Denied(
+                f"{over}it would spend {usd_up(plan.spends)}; the cap per transaction is"
+                f" {usd(self.max_spend)}."
+            )
+        if value > self.max_spend_per_day:
+            return Denied(
+                f"{over}it would bring the day's spending to {usd_up(Base(value))}; the cap is"
+                f" {usd(self.max_spend_per_day)}.",
+                ("spending", spent.value, self.max_spend_per_day),
+            )
+        if gas_wei > self.max_gas_wei:
+            return Denied(
+                f"{over}its gas may cost {gas_wei} wei; the cap per transaction is"
+                f" {self.max_gas_wei}."
+            )
+        if all_gas_wei > self.max_gas_per_day_wei:
+            return Denied(
+                f"{over}it may bring the day's gas to {all_gas_wei} wei; the cap is"
+                f" {self.max_gas_per_day_wei}.",
+                ("gas", spent.gas_wei, self.max_gas_per_day_wei),
             )
         return Allowed()
 
@@ -189,7 +210,9 @@ class SigningPolicy:
                 f"The transaction would send {payload.value_wei} wei: the keeper sends none."
             )
         if plan.spends > self.max_spend:
-            return Denied(f"It would spend {plan.spends} base units; the cap is {self.max_spend}.")
+            return Denied(
+                f"It would spend {usd_up(plan.spends)}; the cap is {usd(self.max_spend)}."
+            )
         return self._destination(payload.chain_id, payload.to, payload.data)
 
     def _destination(self, chain_id: int, to: Address, data: bytes) -> Verdict:

@@ -1,10 +1,12 @@
 """What became of an intent, as an answer, as a line of the log, and as the breaker counts it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from keeper.errors import (
+    CapOfDay,
     KeeperError,
     Unprofitable,
 )
@@ -31,14 +33,38 @@ def declined(intent: Intent, error: KeeperError) -> Declined:
     return Declined(intent=intent, reason=str(error), why=why)
 
 
+class CapsOfDay:
+    """Says once that a cap of the day is reached, until something is sent or the day goes on."""
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self._said: dict[str, tuple[int, int]] = {}
+        self._counted: dict[str, int] = {}
+
+    def declined(self, intent: Intent, error: KeeperError) -> Declined:
+        """Return what became of an intent; another one that the same cap declined is counted."""
+        found = declined(intent, error)
+        if not isinstance(error, CapOfDay):
+            return found
+        stands = (error.taken, error.most)
+        if self._said.get(error.cap) == stands:
+            self._counted[error.cap] = self._counted.get(error.cap, 0) + 1
+            return replace(found, again=True)
+        self._said[error.cap] = stands
+        return replace(found, others=self._counted.pop(error.cap, 0))
+
+
 def log_submission(submission: Submission) -> None:
     intent = submission.intent
     intent_log = log.bind(
         intent=intent.intent_id, kind=str(intent.kind), position=str(intent.position)
     )
     match submission:
-        case Declined(reason=reason):
-            intent_log.warning("intent.declined", reason=reason)
+        case Declined(again=True):
+            pass
+        case Declined(reason=reason, others=others):
+            more = {"others_before": others} if others else {}
+            intent_log.warning("intent.declined", reason=reason, **more)
         case Rehearsed(plan=plan):
             intent_log.info("intent.rehearsed", gas_limit=plan.gas_limit)
         case Submitted(open_plan=plan):

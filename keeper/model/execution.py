@@ -262,6 +262,11 @@ class Declined:
     intent: Intent
     reason: str
     why: Why = Why.REFUSED
+    again: bool = False
+    """A cap of the day declined others before it and stands as it stood then: this one is counted,
+    but neither logged nor kept."""
+    others: int = 0
+    """How many were only counted since the last one that was not."""
 
 
 Submission = Submitted | Rehearsed | Declined

@@ -36,6 +36,7 @@ from keeper.model import (
     Allowance,
     Attempt,
     AuditEvent,
+    Declined,
     Ended,
     Message,
     OpenPlan,
@@ -368,9 +369,16 @@ class SqlJournal:
             return await reverts(session, self._of(signer), since)
 
     async def record_submission(self, *submissions: Submission) -> None:
-        """Keep rehearsals and refusals, for ``keeper actions``; what was sent is a plan already."""
+        """Keep rehearsals and refusals, for ``keeper actions``; what was sent is a plan already.
+
+        Of what one cap of the day declines, the first: the others would say the same.
+        """
         at = self._database.now()
-        rows = [rehearsal_row(s, at=at) for s in submissions if not isinstance(s, Submitted)]
+        rows = [
+            rehearsal_row(one, at=at)
+            for one in submissions
+            if not isinstance(one, Submitted) and not (isinstance(one, Declined) and one.again)
+        ]
         if rows:
             async with self._database.write("journal.record_submission") as session:
                 await insert_missing(session, rows, ("intent_id", "outcome"))

@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, select,
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from keeper.errors import PolicyViolation
+from keeper.errors import CapOfDay, PolicyViolation
 from keeper.model import Address, Allowance, Plan, Spent, TxState
 from keeper.store.rows import plan_in, receipt_in
 from keeper.store.tables import IS_OPEN, OPEN, IntentRow
 from keeper.store.write import Writing, at_once, in_lots, named
+from keeper.strategies.text import usd, usd_up
 from keeper.units import Base, Wei
 
 # Executed between a decision and its transaction on the wire: see `store.direct`.
@@ -93,15 +94,13 @@ class Spending:
         keys = (signer, *within.together_with)
         taken = await self._taken(session, keys, within.since)
         before = _spent(taken, chain_id)
-        for what, total, most in (
-            ("spending to {} base units", before.value + plan.spends, within.value),
-            ("gas to {} wei", before.gas_wei + plan.most_gas_wei, within.gas_wei),
-        ):
-            if total > most:
-                raise PolicyViolation(
-                    f"{plan.intent.intent_id} would bring the day's {what.format(total)}, {most} is"
-                    " the cap: another claim was first; nothing was written"
-                )
+        value, gas_wei = before.value + plan.spends, before.gas_wei + plan.most_gas_wei
+        if value > within.value:
+            told = f"spending to {usd_up(Base(value))}, {usd(within.value)}"
+            raise _beyond(plan, told, "spending", before.value, within.value)
+        if gas_wei > within.gas_wei:
+            told = f"gas to {gas_wei} wei, {within.gas_wei}"
+            raise _beyond(plan, told, "gas", before.gas_wei, within.gas_wei)
         if (wallet := within.wallet) is not None:
             reserved = _reserved(taken, chain_id, signer, wallet.nonce)
             left = wallet.balance_wei - reserved - plan.most_gas_wei
@@ -130,6 +129,16 @@ class Spending:
             if one.open < known.get(name, one).open or name not in known:
                 known[name] = one
         return list(found.values())
+
+
+def _beyond(plan: Plan, told: str, cap: str, taken: int, most: int) -> CapOfDay:
+    return CapOfDay(
+        f"{plan.intent.intent_id} would bring the day's {told} is the cap: another claim was first;"
+        " nothing was written",
+        cap=cap,
+        taken=taken,
+        most=most,
+    )
 
 
 def _known(taken: _Taken | None, state: str) -> _Taken | None:

@@ -41,6 +41,11 @@ def usd(value: Base) -> str:
     return f"{_written(value, 10**BASE_DECIMALS, 2, Rounding.DOWN)} USD"
 
 
+def usd_up(value: Base) -> str:
+    """Return the same rounded up: what is above a cap never reads as the cap itself."""
+    return f"{_written(value, 10**BASE_DECIMALS, 2, Rounding.UP)} USD"
+
+
 def price(value: Base) -> str:
     """Return the price of one token in US dollars, rounded toward zero: as `keeper oracles` does.
 

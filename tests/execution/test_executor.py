@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
-from keeper.errors import BadAnswer, ConfigError, JournalError, RpcError
+from keeper.errors import BadAnswer, CapOfDay, ConfigError, JournalError, RpcError
 from keeper.execution import tracking
 from keeper.execution.liquidator import LIQUIDATE_OVER
 from keeper.execution.policy import SigningPolicy
 from keeper.execution.pricing import Pricing
+from keeper.execution.submitted import CapsOfDay
 from keeper.execution.transaction import decode_signed, is_cancellation
 from keeper.model import (
     Abandoned,
@@ -220,6 +222,51 @@ async def test_the_policy_and_the_days_caps_are_kept() -> None:
     assert "the day's spending" in declined(await rig.submit(3))
     await rig.blocks(3)
     assert "the day's spending" in declined(await rig.submit(4))
+
+
+async def test_a_cap_of_the_day_that_is_reached_is_said_once() -> None:
+    rig = Rig()
+    rig.restart(policy=policy(max_spend_per_day=Base(3 * 293_810_420_100 - 1)))
+    for number in (1, 2):
+        sent(await rig.submit(number))
+
+    with structlog.testing.capture_logs() as said:
+        first = [await rig.submit(number) for number in (3, 4, 5)]
+        await rig.blocks(3)
+        later = [await rig.submit(number) for number in (6, 7)]
+
+    every = [*first, *later]
+    assert all("the day's spending" in declined(one) for one in every)
+    assert [isinstance(one, Declined) and one.again for one in every] == [False, *[True] * 4]
+    assert [line["event"] for line in said].count("intent.declined") == 1
+
+
+def test_a_cap_of_the_day_is_said_again_when_more_or_less_is_taken_of_it() -> None:
+    caps = CapsOfDay()
+
+    def take(number: int, cap: str, taken: int) -> tuple[bool, int]:
+        error = CapOfDay("It is over a cap.", cap=cap, taken=taken, most=100)
+        told = caps.declined(intent(number, FakeChain().head), error)
+        return told.again, told.others
+
+    assert [
+        take(1, "spending", 97),
+        take(2, "spending", 97),
+        take(3, "gas", 98),
+        take(4, "spending", 97),
+        take(5, "spending", 99),
+        take(6, "gas", 98),
+        take(7, "spending", 97),
+    ] == [(False, 0), (True, 0), (False, 0), (True, 0), (False, 2), (True, 0), (False, 0)]
+
+
+async def test_what_is_too_much_for_one_transaction_is_said_each_time() -> None:
+    rig = Rig()
+    rig.restart(policy=policy(max_spend=Base(1)))
+
+    both = [await rig.submit(n) for n in (1, 2)]
+
+    assert [isinstance(one, Declined) and one.again for one in both] == [False, False]
 
 
 async def test_an_intent_of_another_block_or_chain_is_declined() -> None:

@@ -68,7 +68,7 @@ def test_what_is_listed_and_under_every_cap_is_allowed() -> None:
         ({}, {"data": bytes(36)}, "0x00000000 of"),
         ({}, {"data": b""}, "is not in the signing policy"),
         ({}, {"value_wei": Wei(1)}, "would send 1 wei"),
-        ({"max_spend": Base(293_810_420_099)}, {}, "cap per transaction is 293810420099"),
+        ({"max_spend": Base(293_810_420_099)}, {}, "cap per transaction is 2,938.10 USD"),
         ({"max_spend_per_day": Base(293_810_420_099)}, {}, "the day's spending"),
         ({"max_gas_wei": Wei(280_001 * 300 * GWEI - 1)}, {}, "gas may cost 84000300000000000 wei"),
         ({"max_gas_per_day_wei": Wei(280_001 * 300 * GWEI - 1)}, {}, "the day's gas"),
@@ -81,6 +81,23 @@ def test_each_rule_refuses_alone(
     verdict = policy(**changed_policy).check(plan(**changed_plan), NOTHING, RICH, Wei(0))
 
     assert words in refused(verdict)
+
+
+def test_caps_are_said_in_dollars_and_what_is_above_one_never_reads_as_the_cap() -> None:
+    spent = Spent(value=Base(100_00000000), gas_wei=Wei(0))
+    most = Base(293_810_420_099 + 100_00000000)
+    day = policy(max_spend_per_day=most)
+
+    over = day.check(plan(), spent, RICH, Wei(0))
+
+    assert "the day's spending to 3,038.11 USD; the cap is 3,038.10 USD." in refused(over)
+    assert isinstance(over, Denied)
+    assert over.of_day == ("spending", 100_00000000, most)
+    assert "spend 2,938.11 USD; the cap is 2,938.10 USD" in refused(
+        policy(max_spend=Base(293_810_420_099)).check_final(
+            transaction(plan(), CHAIN, 41, FEES), claimed(plan())
+        )
+    )
 
 
 def test_every_cap_is_reached_exactly_and_not_passed() -> None:
@@ -168,5 +185,5 @@ def test_a_policy_that_shrank_since_the_claim_holds_for_bumps() -> None:
     shrunk = policy(targets=(Target(chain_id=1, to=TARGET, selector=b""),))
 
     assert "not in the signing policy" in refused(shrunk.check_final(tx, claimed(plan())))
-    lower = policy(max_spend=Base(1))
-    assert "the cap is 1" in refused(lower.check_final(tx, claimed(plan())))
+    lower = policy(max_spend=Base(7_00000001))
+    assert "the cap is 7.00 USD" in refused(lower.check_final(tx, claimed(plan())))

@@ -397,6 +397,19 @@ async def test_what_was_spent_counts_open_plans_at_their_worst(journal: SqlJourn
     assert (later.value, later.gas_wei) == (2 * 293_810_000_009, 2 * worst)
 
 
+async def test_of_what_one_cap_of_the_day_declines_the_first_is_kept(
+    journal: SqlJournal, database: Database
+) -> None:
+    first, *others = (
+        Declined(intent=intent(f"i-{n}", n), reason="over the daily cap", again=n > 1)
+        for n in (1, 2, 3)
+    )
+
+    await journal.record_submission(first, *others)
+
+    assert [one.intent for one in await SqlActions(database).last(10)] == [first.intent]
+
+
 async def test_actions_show_what_was_done_rehearsed_and_declined(
     journal: SqlJournal, database: Database, clock: Clock
 ) -> None:
@@ -478,7 +491,7 @@ async def test_two_connections_that_claim_what_is_left_of_a_day_do_not_both_get_
 
     got = await asyncio.gather(claim(one), claim(two))
 
-    assert sorted(type(each).__name__ for each in got) == ["OpenPlan", "PolicyViolation"]
+    assert sorted(type(each).__name__ for each in got) == ["CapOfDay", "OpenPlan"]
     [refused] = [each for each in got if isinstance(each, PolicyViolation)]
     assert "another claim was first" in str(refused)
     async with await Database.open(url) as database:
@@ -511,7 +524,7 @@ async def test_two_keys_under_one_cap_do_not_both_get_what_is_left_of_a_day(
 
     got = await asyncio.gather(claim(0), claim(1))
 
-    assert sorted(type(each).__name__ for each in got) == ["OpenPlan", "PolicyViolation"]
+    assert sorted(type(each).__name__ for each in got) == ["CapOfDay", "OpenPlan"]
     async with await Database.open(url) as database:
         journal = SqlJournal(database, chain_id=31337)
         spent = await journal.spent_since(keys[0], 0, keys[1])
