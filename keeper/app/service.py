@@ -43,6 +43,7 @@ from keeper.notify.webhook import Webhook
 from keeper.ports import Channel
 from keeper.settings import Settings
 from keeper.store.actions import SqlActions
+from keeper.store.company import counted_in
 from keeper.store.database import Database
 from keeper.store.history import SqlHistory
 from keeper.store.names import SqlNames
@@ -60,6 +61,7 @@ FAULTS_EVERY_S = 2.0
 GAS_EVERY_S = 60.0
 FLUSH_S = 5.0
 DOLLAR = 10**8
+ONE_IS_ENOUGH = "another keeper runs on this database: stop one, unless both are meant to run"
 
 
 def _nothing(*_: object) -> None:
@@ -97,8 +99,13 @@ class Service:
 
         Raises ConfigError or ObservationError when a chain cannot be opened at the start.
         """
-        async with await Database.open(self.settings.database.url) as database:
+        async with (
+            await Database.open(self.settings.database.url) as database,
+            counted_in(database) as another,
+        ):
             log.info("database.opened", where=database.shown)
+            if another:
+                log.warning("keeper.second", database=database.shown, remedy=ONE_IS_ENOUGH)
             await self._watch_configured(SqlWatches(database))
             self._voices.learn(await SqlPeople(database).languages())
             names = NameBook(

@@ -268,7 +268,7 @@ def _engine(where: Location, wait_s: int) -> AsyncEngine:
         case PostgresServer() as server:
             return create_async_engine(
                 "postgresql+asyncpg://",
-                async_creator=lambda: _connect(server, wait_s),
+                async_creator=lambda: connect(server, wait_s),
                 pool_pre_ping=True,
             )
 
@@ -278,10 +278,11 @@ def _line(where: Location, wait_s: int) -> Line:
         case SqliteFile(path=path):
             return SqliteLine(str(path), wait_s, _set_up)
         case PostgresServer() as server:
-            return PostgresLine(lambda: _connect(server, wait_s), WRITER_LOCK)
+            return PostgresLine(lambda: connect(server, wait_s), WRITER_LOCK)
 
 
-async def _connect(server: PostgresServer, wait_s: int) -> Any:
+async def connect(server: PostgresServer, wait_s: int) -> Any:
+    """Return a connection of asyncpg, set up as all of ours are."""
     return await asyncpg.connect(
         server.dsn,
         timeout=wait_s,

@@ -1,5 +1,6 @@
 """Whatever is wrong is one plain sentence with the remedy, and an exit code that is not 0."""
 
+import fcntl
 import sqlite3
 from pathlib import Path
 
@@ -251,3 +252,18 @@ def test_a_database_that_does_not_answer_is_no_fault_of_the_configuration(
 
     assert said.code == 1  # systemd starts it again; after 2 it would not
     assert "cannot be opened ([Errno 111] Connect call failed" in said.sentence
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_second_keeper_on_a_database_is_told_of_the_first(
+    cli: Keeper, tmp_path: Path, there: bool
+) -> None:
+    with (tmp_path / "keeper.sqlite3.running").open("wb") as file:
+        if there:
+            fcntl.flock(file, fcntl.LOCK_SH)
+
+        said = cli("run")
+
+    assert said.code == 1  # there is no node: it went on to look for one
+    assert ("keeper.second" in said.err) is there
+    assert ("stop one, unless both are meant to run" in said.err) is there
