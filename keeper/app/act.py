@@ -242,6 +242,8 @@ async def carry_out(
     armed, or not for this kind of action, and ExecutionError when people stopped it.
     """
     people = None if despite_pause else SqlPeople(database)
+    if planned.intent.kind is IntentKind.DELEVERAGE:
+        require_deleverager(chain)
     if send:
         _require_permission(settings, chain, planned.intent)
         if people is not None:
@@ -314,7 +316,7 @@ def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) ->
             "or leave --send out to rehearse only."
         )
     if kind is IntentKind.DELEVERAGE:
-        _require_deleverage(settings, chain, intent)
+        _require_deleverage(settings, intent)
     spared = {entry.account for entry in settings.protect.values()}
     if kind in (IntentKind.TOP_UP, IntentKind.REPAY) and intent.position.account not in spared:
         raise ConfigError(
@@ -328,13 +330,18 @@ def _require_permission(settings: Settings, chain: OpenChain, intent: Intent) ->
         )
 
 
-def _require_deleverage(settings: Settings, chain: OpenChain, intent: Intent) -> None:
-    account, market = intent.position.account, intent.position.market.name
+def require_deleverager(chain: OpenChain) -> Address:
+    """Return the chain's deleverager.  Raises ConfigError where none is configured."""
     if chain.config.deleverager is None:
         raise ConfigError(
             f"{chain.config.name} has no deleverager: deploy one with `keeper deploy-deleverager` "
             "and name it under the chain."
         )
+    return chain.config.deleverager
+
+
+def _require_deleverage(settings: Settings, intent: Intent) -> None:
+    account, market = intent.position.account, intent.position.market.name
     if not any(
         entry.account == account
         and "deleverage" in entry.strategy

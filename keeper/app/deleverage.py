@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from keeper.app.act import Planned, parse_amount
+from keeper.app.act import Planned, parse_amount, require_deleverager
 from keeper.app.chain import OpenChain
 from keeper.app.hands import asset_named
 from keeper.app.look import held_by, read_accounts
@@ -76,6 +76,7 @@ async def plan_deleverage(
         raise ExecutionError(f"{account} has no debt and other collateral that may be sold for it.")
     ways = tuple(_ways(view, holdings, pairs, target=target, amount=amount, cost=cost))
     if not ways:
+        require_deleverager(chain)  # what is missing first; its bounds come after it
         wanted = f"repays {amount} {asset}" if amount else f"reaches {health(target)}"
         raise ExecutionError(f"No one collateral of {account} that may be sold {wanted}.")
     best = min(ways, key=lambda way: (way.sold_value, way.debt.reserve))
@@ -102,7 +103,10 @@ async def _allowed(
     """Say whether the deleverager may take what is to be sold, and what to do if not."""
     leg, contract = way.collateral, chain.config.deleverager
     tokens = view.tokens(leg.asset.address) if isinstance(view, TokenView) else None
-    if contract is None or tokens is None:
+    if contract is None:
+        there = "there is no deleverager yet: `keeper deploy-deleverager`"
+        return (f"allowed         {there}",)
+    if tokens is None:
         return ()
     found = await standing(
         chain.rpc,

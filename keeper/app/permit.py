@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from keeper.app.act import parse_amount
+from keeper.app.act import parse_amount, require_deleverager
 from keeper.app.chain import OpenChain
 from keeper.app.consent import sellable
 from keeper.app.deleverage import entry_for
@@ -135,12 +135,7 @@ async def subject_of(
 
 async def deleverager_of(chain: OpenChain) -> Address:
     """Return the chain's deleverager, which takes permits.  Raises ConfigError."""
-    contract = chain.config.deleverager
-    if contract is None:
-        raise ConfigError(
-            f"{chain.config.name} has no deleverager: deploy one with `keeper deploy-deleverager` "
-            "and name it under the chain."
-        )
+    contract = require_deleverager(chain)
     try:
         version, factory = await asyncio.gather(
             chain.rpc.eth_call(contract, deleverager.VERSION, chain.head),

@@ -113,6 +113,7 @@ async def test_a_debt_is_repaid_in_part_by_what_is_named_and_never_beyond_the_ma
         (("--asset", "USDC", "--amount", "999999999"), "that is the most that can be repaid."),
         (("--asset", "NOPE", "--target", "9"), "lists no asset 'NOPE'"),
         (("--send", "--target", "9"), "has no deleverager: deploy one with"),
+        (("--target", "9"), "has no deleverager: deploy one with"),
     ],
 )
 async def test_what_cannot_be_deleveraged_is_one_sentence(
@@ -125,6 +126,23 @@ async def test_what_cannot_be_deleveraged_is_one_sentence(
 
     assert said.code in {1, 2}
     assert sentence in said.sentence
+
+
+async def test_without_a_deleverager_that_is_said_before_what_cannot_be_reached(
+    typed: Typed, devnet: Devnet
+) -> None:
+    arm(typed, devnet)
+    alice = devnet.deployment.account("alice").address
+    # Below 0.83 x 1.01 each unit sold covers more debt than it repays: no sale reaches anything.
+    await down_to(devnet, "0.8")
+
+    said = await typed("deleverage", alice)
+
+    assert said.code == 2
+    assert said.sentence == (
+        "devnet has no deleverager: deploy one with `keeper deploy-deleverager` and name it under "
+        "the chain."
+    )
 
 
 async def test_nobody_is_deleveraged_who_is_not_named_for_it(typed: Typed, devnet: Devnet) -> None:
