@@ -23,6 +23,7 @@ from keeper.app.chain import OpenChain, bind, open_chain, outside
 from keeper.app.configured import ConfiguredRules
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
+from keeper.app.recovered import healths_of_open
 from keeper.app.running_out import look
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
 from keeper.app.standing import Standing
@@ -43,6 +44,7 @@ from keeper.model import (
     BlockRef,
     Message,
     Outcome,
+    PositionId,
     Submission,
     Watch,
 )
@@ -53,7 +55,7 @@ from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
 from keeper.store.permits import SqlPermits
 from keeper.store.records import SqlRecords
-from keeper.units import Wei
+from keeper.units import Wad, Wei
 
 log = structlog.get_logger()
 
@@ -113,6 +115,7 @@ class Watcher:
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
         self._owner: Address | None = None
         self._payers: tuple[Address, ...] = ()
+        self._recovered: dict[PositionId, Wad] = {}
         self._on_pass = on_pass
         self._on_progress = on_progress
         self._rules = rules or ConfiguredRules(settings)
@@ -205,6 +208,7 @@ class Watcher:
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one
                 executor.disarm(pause)
             watched_to = await self._records.watched_to(self.config.chain_id)
+            self._recovered = await healths_of_open(chain, self._journal, self._payers)
             await engine.start(chain.head)
             log.info(
                 "chain.opened",
@@ -308,6 +312,8 @@ class Watcher:
         engine = self.engine
         intent = outcome.plan.intent
         health = None if engine is None else engine.health_of(intent.position)
+        if health is None and (engine is None or engine.last is None):  # no block was taken yet
+            health = self._recovered.get(intent.position)
         watches = () if engine is None else self._shown(engine.watches)
         messages = outcome_messages(
             outcome,

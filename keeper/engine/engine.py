@@ -143,6 +143,7 @@ class Engine:
 
         Raises ObservationError when a market cannot be learnt.
         """
+        self._watches = await self._records.watches()  # by what to call whom something ended for
         for outcome in await self._executor.recover(block):
             self._pace.ended(outcome, block.number)
             if isinstance(outcome, Unknown):  # what ended was told by its own settlement
