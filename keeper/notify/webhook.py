@@ -18,7 +18,7 @@ from aiohttp import web
 from telegram import Update
 from telegram.error import TelegramError
 
-from keeper.errors import cannot_listen
+from keeper.listening import cannot_listen
 from keeper.notify.bot import REPLAY_SPAN, TelegramBot
 from keeper.notify.desk import Desk
 from keeper.notify.telegram import TelegramApi

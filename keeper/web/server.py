@@ -18,7 +18,8 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from keeper.errors import KeeperError, cannot_listen
+from keeper.errors import KeeperError
+from keeper.listening import cannot_listen
 from keeper.web.document import document
 from keeper.web.metrics import CONTENT_TYPE, Metrics
 from keeper.web.page import STYLE_HASH, page

@@ -12,8 +12,8 @@ from keeper.errors import (
     KeeperError,
     ObservationError,
     Unavailable,
-    cannot_listen,
 )
+from keeper.listening import cannot_listen
 from keeper.web import server as server_module
 from keeper.web.metrics import Metrics
 from keeper.web.server import WebServer
