@@ -26,7 +26,7 @@ import structlog
 from eth_utils.crypto import keccak
 
 from keeper.chain import wire
-from keeper.chain.sealed import is_sealed
+from keeper.chain.sealed import is_sealed, kept
 from keeper.errors import BadAnswer
 from keeper.model import Hash, Log, LogFilter
 
@@ -70,6 +70,7 @@ class Blooms:
             return
         hash_ = wire.hash32(header.hash, "the block's hash")
         known = self._by_hash.get(hash_)
+        header = kept(header)
         if known is not None and header == known.header:
             return
         try:

@@ -100,6 +100,7 @@ class Provider:
         self._outrun = 0
         self._trouble = NodeState.UNREACHABLE
         self._reason = ""
+        self._closed = False
         self._latency_s: float | None = None
         self.rests_until = 0.0
         """Monotonic; in the past for a node that is relied on."""
@@ -147,7 +148,9 @@ class Provider:
         )
 
     async def close(self) -> None:
-        """Close the connections of its own: those over HTTP are the session's."""
+        """Close the connections of its own, those over HTTP are the session's; nothing is asked any
+        more."""
+        self._closed = True
         if self._ipc is not None:
             await self._ipc.close()
 
@@ -304,6 +307,8 @@ class Provider:
 
     async def _post(self, payload: bytes, methods: Sequence[str], *, urgent: bool = False) -> bytes:
         """Return the body of a usable answer.  Raises NoAnswer."""
+        if self._closed:  # its chain is being opened again: no fault of the node
+            raise NoAnswer(f"{self.name} is not asked: its chain was closed.")
         if not urgent:
             async with self._turn:  # one waiter polls the throttle, the rest queue
                 for _ in methods:

@@ -54,6 +54,9 @@ LAG_BLOCKS: Final = 3
 """A node so far behind the others is asked after them."""
 ASKED_S: Final = 1.0
 """How long all nodes are waited for when each is asked for its head."""
+ASIDE: Final = frozenset({"eth_getBlockReceipts", "eth_simulateV1"})
+"""What some nodes cannot say in a usable way: no reason not to ask them for heads right after."""
+ASIDE_REST_S: Final = 0.001
 HISTORY_HEDGE_S: Final = 2.0
 """Before a second node is asked for a long range of logs as well."""
 
@@ -483,4 +486,5 @@ async def _chain_id_of(provider: Provider) -> int | RpcError:
 def malformed(provider: Provider, what: str, error: BadAnswer) -> NoAnswer:
     """Note that a node's answer is none, and return the error to raise."""
     why = str(error).rstrip(".")
-    return provider.failed(f"answered {what} in a shape that is wrong ({why})")
+    rest_s = ASIDE_REST_S if what in ASIDE else None
+    return provider.failed(f"answered {what} in a shape that is wrong ({why})", rest_s=rest_s)

@@ -10,6 +10,7 @@ and nothing is proved against them.
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import rlp
 from eth_utils.crypto import keccak
 
@@ -49,6 +50,19 @@ _LATER: Final[tuple[tuple[str, Callable[[object, str], bytes]], ...]] = (
     ("requests_hash", wire.octets),
 )
 """London, Shanghai, Cancun, Prague."""
+MOST_CHARACTERS: Final = 8_192
+"""Of all fields together: Ethereum's take 1,700, most of them the bloom."""
+
+
+def kept(header: Header) -> Header:
+    """Return what of `header` is worth keeping for a proof: its hash alone where none can come.
+
+    Anybody may announce a header with megabytes in a field.
+    """
+    fields = [field for field in msgspec.structs.astuple(header) if field is not None]
+    if all(isinstance(f, str) for f in fields) and sum(map(len, fields)) <= MOST_CHARACTERS:
+        return header
+    return Header(number="", hash=header.hash, parent_hash="", timestamp="")
 
 
 def is_sealed(header: Header) -> bool:

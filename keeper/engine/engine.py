@@ -259,7 +259,7 @@ class Engine:
         """Whether the rest waits; never after a reorg: what was found before it is not carried."""
         did.standing_since = did.standing_since or self._clock()
         late = self._overtaken() or self._clock() - did.standing_since > self._patience_s
-        return late and self.last is not None and not self._misses.reorganised
+        return late and not any(market.reorganised for market in self.markets)
 
     def _let_stand(
         self, looks: Sequence[Look], assessments: Mapping[PositionId, Assessment], did: _Did

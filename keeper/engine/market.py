@@ -7,7 +7,7 @@ One class, though it is long: who was heard of, read, doubted and looked at are 
 rows of one book, and an edit of the book must find all of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -146,6 +146,8 @@ class WatchedMarket(Generic[M, Obs]):
         """By row, what was found of those who stand."""
         self._left_out: dict[int, int] = {}
         """Rows whose turn did not come, and in how many passes on end."""
+        self.reorganised = False
+        """Whether a block was undone since everybody who stands was looked at."""
         self.waited = 0
         """In how many passes on end nobody's turn came of those who stand."""
 
@@ -218,6 +220,7 @@ class WatchedMarket(Generic[M, Obs]):
         A block that was never heard, from before the start, may have touched anybody: the whole
         book is read again, once, however many such blocks a reorg undoes.
         """
+        self.reorganised = True
         self._liquidated = [one for one in self._liquidated if one.block.hash != block.hash]
         touched = self._heard.pop(block.hash, None)
         if touched is None:
@@ -466,7 +469,7 @@ class WatchedMarket(Generic[M, Obs]):
         rows: Rows,
         but: Iterable[Address],
         reached: Mapping[int, Assessment],
-        left: Iterable[int],
+        left: Sequence[int],
     ) -> tuple[Assessment, ...]:
         """Note that these alone were to be looked at, and that something is to be done for `but`.
 
@@ -475,6 +478,7 @@ class WatchedMarket(Generic[M, Obs]):
         """
         self._stands[:] = False
         self._stands[rows] = True
+        self.reorganised = False  # or nobody could have been left out
         known = {row: self._looked[row] for row in left if row in self._looked}
         self._looked = {**known, **reached}
         self._left_out = {row: self._left_out.get(row, 0) + 1 for row in left}
@@ -532,6 +536,7 @@ class WatchedMarket(Generic[M, Obs]):
     def _distrust(self) -> int:
         """Give up what is left of a checkpoint: it is in the backlog and is read from there."""
         given_up = len(self._restored)
+        self.unsettle(self._restored)  # their rows will be others'
         for account in self._restored:
             self.book.remove(account)
         self._restored.clear()

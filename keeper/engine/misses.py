@@ -82,11 +82,6 @@ class Misses:
         """Note blocks that are not canonical any more, whether their pass ends well or not."""
         self._orphaned += [block.hash for block in blocks]
 
-    @property
-    def reorganised(self) -> bool:
-        """Whether something was noted that was not handed over yet."""
-        return bool(self._orphaned)
-
     def orphaned(self) -> tuple[Hash, ...]:
         """Hand over what was noted since this was last asked."""
         gone, self._orphaned = tuple(self._orphaned), []

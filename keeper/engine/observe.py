@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 REMEMBERED = 64
 """Blocks kept to claim as a checkpoint's: the oldest of them is buried deep enough."""
+HEARD_AGAIN: Final = 32
 NOBODY: Final = ReadAccounts(holdings=(), unreadable=())
 
 _Answers = dict[WatchedMarket[Any, Any], tuple[Any, Any, Any]]
@@ -210,8 +211,9 @@ class Observer:
     async def _hear_again(self) -> dict[str, str]:
         """Hear half-heard blocks of markets that were learnt and have more to listen to than then.
 
-        One request a block, as when they were missed altogether.  Return the markets for which it
-        failed, and why: they are learnt again at the next head, and go on from there.
+        `HEARD_AGAIN` of them at a head, so that nobody waits for long; one request a block, as when
+        they were missed altogether.  Return the markets for which it failed, and why: they are
+        learnt again at the next head, and go on from there.
         """
         failed: dict[str, str] = {}
         self._logs.wanted = union([m.log_filter for m in self.markets])
@@ -225,6 +227,8 @@ class Observer:
                     market.must_discover = True
                     failed[market.id.name] = str(error)
                     continue
+                if half.blocks:
+                    continue
             del self._half_heard[market]
         return failed
 
@@ -232,7 +236,7 @@ class Observer:
         log.info(
             "logs.heard_again", market=market.id.name, first=blocks[0].number, blocks=len(blocks)
         )
-        while blocks:
+        for _ in range(min(HEARD_AGAIN, len(blocks))):
             market.hear(blocks[0], await self._logs.at(blocks[0]))
             blocks.pop(0)
         market.must_discover = False  # what they say of parameters was learnt at the head

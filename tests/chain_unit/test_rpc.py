@@ -711,3 +711,30 @@ async def test_the_only_node_left_is_believed() -> None:
         two.answers["eth_getTransactionReceipt"] = _busy
 
         assert await rpc.receipt(tx_hash) is not None
+
+
+async def test_who_asks_a_chain_that_was_closed_has_no_answer_and_no_node_is_blamed() -> None:
+    async with Node(Chain(3)) as node:
+        async with opened(node) as rpc:
+            await rpc.block_number()
+        with pytest.raises(NoAnswer, match="is not asked: its chain was closed"):
+            await rpc.block_number()
+
+        assert rpc.healthy == (True,)
+
+
+@pytest.mark.parametrize(("method", "rests"), [("eth_simulateV1", False), ("eth_call", True)])
+async def test_who_cannot_simulate_is_asked_for_heads_all_the_same(
+    method: str, rests: bool
+) -> None:
+    params = [{"blockStateCalls": [{"calls": [{}]}]}, "latest"]
+    async with Node(Chain(3)) as node, opened(node) as rpc:
+        node.answers[method] = lambda _: [7]
+        with pytest.raises(NoAnswer, match="in a shape that is wrong"):
+            await rpc.call(method, params)
+        await asyncio.sleep(0.01)
+
+        [answer] = await rpc.each_block("latest")
+
+        assert isinstance(answer, NoAnswer) is rests
+        assert (answer == node.chain.head) is not rests

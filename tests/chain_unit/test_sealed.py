@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keeper.chain.sealed import is_sealed
+from keeper.chain.sealed import is_sealed, kept
 from keeper.chain.wire import Header
 from tests.chain_unit.standin import Chain, header, sealed_header
 
@@ -61,3 +61,19 @@ def test_a_header_with_any_field_changed_proves_nothing(name: str) -> None:
 @pytest.mark.parametrize("odd", [None, 7, "0xz", [], {"a": 1}])
 def test_a_header_with_an_odd_field_is_read_and_proves_nothing(name: str, odd: Any) -> None:
     assert not sealed(PRAGUE | {name: odd})
+
+
+@pytest.mark.parametrize("endless", ["0x" + "ab" * 500_000, [["0x"] * 1_000]])
+def test_of_a_header_with_an_endless_field_only_the_hash_is_kept(endless: Any) -> None:
+    told = msgspec.convert(PRAGUE | {"extraData": endless}, Header)
+
+    assert not is_sealed(kept(told))
+    assert kept(told).hash == told.hash
+    assert len(msgspec.json.encode(kept(told))) < 700
+
+
+def test_of_an_ordinary_header_all_is_kept() -> None:
+    told = msgspec.convert(PRAGUE, Header)
+
+    assert kept(told) is told
+    assert is_sealed(kept(told))

@@ -6,6 +6,7 @@ are heard once more.
 
 from dataclasses import replace
 
+from keeper.engine.observe import HEARD_AGAIN
 from keeper.errors import ObservationError
 from keeper.model import Address, BlockRef, Hash, LogFilter
 from keeper.ports import Steps
@@ -171,3 +172,24 @@ async def test_a_liquidation_in_a_block_that_is_heard_again_is_told_once() -> No
     passed = await story.take(listed, taken)
 
     assert [one.liquidated.block for one in done(passed).liquidations] == [taken]
+
+
+async def test_many_blocks_are_heard_again_some_at_each_head() -> None:
+    story = await begun()
+    listed = story.chain.mine(parameters=True)
+    many = [story.chain.mine() for _ in range(HEARD_AGAIN)]
+    last = borrows(story, CAROL)
+
+    await story.take(listed, *many, last)
+    there = len(story.logs.asked)
+    known = story.market.holdings(CAROL)
+    claimed = story.engine._observer.oldest  # what a checkpoint would claim
+    await story.mine()
+
+    assert there == (2 + HEARD_AGAIN) + HEARD_AGAIN
+    assert known is None
+    assert claimed is not None
+    assert claimed.number < listed.number
+    assert story.market.holdings(CAROL) is not None
+    # the head, and the two that were left
+    assert story.logs.asked[there:] == [last.number + 1, last.number - 1, last.number]

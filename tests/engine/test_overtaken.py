@@ -101,6 +101,20 @@ async def test_after_a_reorg_everybody_is_looked_at() -> None:
     assert passed.carried == ()
 
 
+async def test_nothing_found_at_an_orphaned_block_is_carried_over_a_late_pass() -> None:
+    story = await crowded(Choosy())
+    gone = story.chain.drop(1)
+    story.late_s = 10_000  # nobody is looked at in turns
+    await story.take(story.chain.mine(), orphaned=gone)
+    story.late_s = 3.0
+    story.overtaken = True
+
+    first, second = done(await story.mine()), done(await story.mine())
+
+    assert first.carried == ()
+    assert {one.block for one in second.carried} == {first.block}
+
+
 @pytest.mark.parametrize("why", [Why.UNPROFITABLE, Why.REFUSED])
 async def test_what_is_said_and_kept_of_those_who_are_left_out_stays(why: Why) -> None:
     story = await crowded(Choosy(why=why))
