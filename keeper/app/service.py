@@ -2,6 +2,8 @@
 
 Whatever ends one of them with an error ends the process: a supervisor restarts it, and start-up is
 recovery.  Nothing that a person is owed is kept in memory only.
+
+One class, though it is long: it is wiring, and in which order things begin and end is what matters.
 """
 
 import asyncio

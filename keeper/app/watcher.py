@@ -4,6 +4,9 @@ The first opening must succeed: what is wrong then is the operator's to mend.  A
 that goes away is waited for, and so is whatever else keeps the chain from being opened again: it
 is alarmed of, and the other chains of the process go on.  History is read beside the heads, so
 that watched accounts are watched from the first block on.
+
+One class, though it is long: what an opening makes, a loss keeps and a reopening takes up again
+stands in one place.
 """
 
 import asyncio

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 REMEMBERED = 64
 """Blocks kept to claim as a checkpoint's: the oldest of them is buried deep enough."""
 HEARD_AGAIN: Final = 32
+"""Half-heard blocks that are heard again at one head: each is a request that the head waits for."""
 NOBODY: Final = ReadAccounts(holdings=(), unreadable=())
 
 _Answers = dict[WatchedMarket[Any, Any], tuple[Any, Any, Any]]

@@ -1,5 +1,7 @@
 """The channel that is always there: messages as log events."""
 
+import logging
+
 import structlog
 
 from keeper.model import Message, Severity
@@ -14,13 +16,17 @@ class LogChannel:
 
     async def send(self, message: Message, *, reply_to: str = "") -> None:  # noqa: ARG002 - the port's signature
         """Write the message at its severity, without the sign its first line begins with."""
-        write = {
-            Severity.INFO: log.info,
-            Severity.WARNING: log.warning,
-            Severity.CRITICAL: log.error,
+        level = {
+            Severity.INFO: logging.INFO,
+            Severity.WARNING: logging.WARNING,
+            Severity.CRITICAL: logging.ERROR,
         }[message.severity]
-        write(
-            "message.said", kind=message.kind, severity=message.severity.value, text=_words(message)
+        log.log(
+            level,
+            "message.said",
+            kind=message.kind,
+            severity=message.severity.value,
+            text=_words(message),
         )
 
 

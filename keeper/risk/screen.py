@@ -20,6 +20,9 @@ float32 is about 1e-6; whom it cannot tell apart is asked about in float64, with
 Products may underflow: each is then off by at most 2**-150, which the slack takes in.
 
 NaN clears nobody: every comparison asks whether an account is at or above, never whether below.
+
+One class, though it is long: the bound above holds for the whole book, for a tier and for a few
+rows, and whoever checks it must see all three side by side.
 """
 
 import math

@@ -2,6 +2,8 @@
 
 Satisfies `ports.LendingView`.  Every number is what the deployed contract would answer at the
 block; what cannot be known is `Unassessable` with the reason, and costs one account only.
+
+One class, though it is long: it is the port's page, and the arithmetic lies in the modules beside.
 """
 
 from collections.abc import Mapping
