@@ -10,6 +10,7 @@ from functools import cache
 
 from bench.line import say
 from bench.market import E_MODES, Made, make
+from keeper.engine.two_threads import each
 from keeper.model import Address, Entry, Holdings, Side
 from keeper.risk.book import Book
 from keeper.units import BPS, RAY
@@ -70,7 +71,7 @@ def book(count: int) -> Book:
     """The same in a book, put in one by one as the engine does."""
     held = crowd(count)
     say(f"putting {count:,} accounts into a book")
-    made = Book()
+    made = Book(each=each)
     for holdings in held:
         made.put(holdings)
     return made

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from keeper.engine import two_threads
 from keeper.engine.changes import Comparison, LastRead, last_read
 from keeper.engine.oracles import (
     Independent,
@@ -115,7 +116,7 @@ class WatchedMarket(Generic[M, Obs]):
         `independent`: where references come from.  `sequencer`: a rollup's uptime feed.
         """
         self.adapter = adapter
-        self.book = Book()
+        self.book = Book(each=two_threads.each)
         self.watched: frozenset[Address] = frozenset()
         self.must_discover = True
         self.last: LastRead | None = None

@@ -14,6 +14,7 @@ from keeper.model import Address, Entry, Holdings, Side
 from keeper.risk.hot import Hot
 from keeper.risk.index import AddressIndex
 from keeper.risk.kinds import FREE_KIND, Kinds
+from keeper.risk.pieces import Each, one_by_one
 from keeper.risk.product import Places
 from keeper.risk.shapes import GROWTH, STRETCH, Shape, split, width_for
 
@@ -27,8 +28,12 @@ Rows = NDArray[np.int64]
 class Book:
     """The accounts of one market."""
 
-    def __init__(self, capacity: int = 1024) -> None:
-        """`capacity`: accounts to make room for; it grows by itself."""
+    def __init__(self, capacity: int = 1024, *, each: Each = one_by_one) -> None:
+        """`capacity`: accounts to make room for; it grows by itself.
+
+        `each`: how the pieces of a pass over very many accounts are worked at.
+        """
+        self.each = each
         self._index = AddressIndex(capacity)
         self._e_mode: NDArray[np.uint8] = np.zeros(capacity, dtype=np.uint8)
         self._shape: NDArray[np.uint16] = np.zeros(capacity, dtype=np.uint16)

@@ -26,10 +26,11 @@ rows, and whoever checks it must see all three side by side.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from itertools import chain
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ from keeper.model import Side, Weights
 from keeper.risk.book import Book
 from keeper.risk.hot import LEAST_SLACK, LIMIT_SLACKS, Certificate, Hot, Moved, Ring, Tier, signs
 from keeper.risk.kinds import COLLATERALS, DEBTS
-from keeper.risk.product import Floats32, Matrix, Places, head, stacked
+from keeper.risk.pieces import one_by_one
+from keeper.risk.product import Columns, Floats32, Matrix, Places, head, stacked
 from keeper.risk.shapes import SHRINK, Floats, Shape
 from keeper.units import WAD, Wad
 
@@ -51,6 +53,8 @@ OUTER_BAND: Final = 1.05
 INNER_BAND: Final = 1.01
 RINGS: Final = (1.001, 1.002, 1.005)
 """Within the inner tier: most updates of a price are smaller than the band."""
+MANY: Final = 800_000
+"""So many entries are worked at as `Book.each` says; for fewer no other thread is worth waking."""
 FEW: Final = 12
 """So many are asked exactly in less time than float64 takes to tell them apart."""
 OUTER_SPARES: Final = 4.0
@@ -60,6 +64,12 @@ DOWN: Final = np.float32(-np.inf)
 
 Rows = NDArray[np.int64]
 _NO_ROWS: Final[Rows] = np.zeros(0, dtype=np.int64)
+_NO_ONE: Final = np.zeros(0, dtype=np.int32)
+
+_Part = tuple[Shape, np.float32, int, Matrix]
+"""Some accounts of one shape: the least sum that clears them, the first place, the product."""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,10 +89,17 @@ class _Near:
     sums: Floats32
     limit: np.float32
 
-    @property
-    def rows(self) -> NDArray[np.int32]:
-        """Whose places these are."""
-        return self.shape.row.take(self.places)
+    def parted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return whose places these are: who is surely below, and the others."""
+        under, rows = self.sums < -self.limit, self.shape.row.take(self.places)
+        if under.all():
+            return rows, _NO_ONE
+        return rows[under], rows[~under]
+
+    def gathered(self) -> tuple[NDArray[np.int32], Columns, Floats32]:
+        """Return whose places these are, and copies of what they hold: kinds and amounts."""
+        shape, places = self.shape, self.places
+        return shape.row.take(places), shape.kind[places], shape.scaled[places]
 
 
 class Screen:
@@ -101,16 +118,9 @@ class Screen:
 
     def found(self, threshold: Wad) -> Found:
         """Return what can be below `threshold` and what is unknown, in one pass over the book."""
-        surely: list[NDArray[np.int32]] = []
-        unclear: list[NDArray[np.int32]] = []
-        for near in self._near(threshold, 1.0, 1.0):
-            under, rows = near.sums < -near.limit, near.rows
-            if under.all():
-                surely.append(rows)
-            else:
-                surely.append(rows[under])
-                unclear.append(rows[~under])
-        seen = self._trimmed(_together(unclear), threshold)
+        parts = self._near(threshold, 1.0, 1.0, _Near.parted)
+        seen = self._trimmed(_together(unclear for _, unclear in parts), threshold)
+        surely = (below for below, _ in parts)
         return Found(below=_together([*surely, seen.below]), unknown=seen.unknown)
 
     def can_be_below(self, threshold: Wad) -> Rows:
@@ -225,18 +235,15 @@ class Screen:
         return self._moved[1]
 
     def _outer(self, threshold: Wad) -> Tier:
-        found = list(self._near(threshold, OUTER_BAND, OUTER_SPARES))
-        row = _together(n.rows for n in found)
+        found = self._near(threshold, OUTER_BAND, OUTER_SPARES, _Near.gathered)
+        row = _together(rows for rows, _, _ in found)
         _, _, own_collateral, own_debt = self._summed(row)
         return self._tier(
             threshold,
             OUTER_BAND,
             OUTER_SPARES,
             row=row,
-            matrix=stacked(
-                [(n.shape.kind[n.places], n.shape.scaled[n.places]) for n in found],
-                self.book.kinds.width,
-            ),
+            matrix=stacked([(k, scaled) for _, k, scaled in found], self.book.kinds.width),
             slack=own_collateral + _bound(threshold) * own_debt + self.book.most * LEAST_SLACK,
         )
 
@@ -315,12 +322,15 @@ class Screen:
 
     # --- the two steps ------------------------------------------------------------------------
 
-    def _near(self, threshold: Wad, band: float, slack_times: float) -> Iterator[_Near]:
-        """Yield, where there are any, the accounts of the book that are not cleared."""
+    def _near(
+        self, threshold: Wad, band: float, slack_times: float, of: Callable[[_Near], R]
+    ) -> list[R]:
+        """Return `of` the accounts that are not cleared, where there are any, part by part."""
         bound = _bound(threshold)
         factors, unit = self._signs(bound * band)
         weights = _short(self.by_kind.values * factors)
         collateral, debt = self._most(COLLATERALS), self._most(DEBTS)
+        parts: list[_Part] = []
         for shape in self.book.shapes:
             if shape.debts:
                 slack = shape.collaterals * collateral + bound * shape.debts * debt
@@ -329,11 +339,19 @@ class Screen:
                 limit = DOWN
             else:
                 continue
-            for start, sums in shape.signed(weights):
-                places, near = _not_cleared(sums, limit)
-                if places.size:
-                    places += start
-                    yield _Near(shape=shape, places=places, sums=near, limit=limit)
+            parts += ((shape, limit, *look) for look in shape.looks(len(weights)))
+        parts.sort(key=_entries, reverse=True)
+
+        def look(part: _Part) -> list[R]:
+            shape, limit, start, matrix = part
+            places, sums = _not_cleared(matrix @ weights, limit)
+            if not places.size:
+                return []
+            places += start
+            return [of(_Near(shape=shape, places=places, sums=sums, limit=limit))]
+
+        each = self.book.each if sum(map(_entries, parts)) >= MANY else one_by_one
+        return list(chain.from_iterable(each(look, parts)))
 
     def _signs(self, bound: float) -> tuple[Floats, float]:
         """Return what weights are multiplied by, debts negative, and what a base unit is then.
@@ -401,6 +419,10 @@ def _not_cleared(sums: Floats32, limit: np.float32 | Floats32) -> tuple[Places, 
     cleared = sums >= limit
     places = np.flatnonzero(np.logical_not(cleared, out=cleared))
     return places, sums.take(places)
+
+
+def _entries(part: _Part) -> int:
+    return part[3].data.size
 
 
 def _short(weights: Floats) -> Floats32:

@@ -102,15 +102,15 @@ class Shape:
         self.scaled[place] = scaled
         self.rest[place] = rest
 
-    def signed(self, weights: Floats32) -> Iterator[tuple[int, Floats32]]:
-        """Yield the signed sums of all places, chunk by chunk, with the place of the first.
+    def looks(self, width: int) -> Iterator[tuple[int, Matrix]]:
+        """Yield a matrix for each chunk of places, with the first of them.
 
-        ``sum(weights[kind] * scaled)`` in float32, in order of the columns; weights of debts are
-        negative.  Nothing is yielded of a shape without columns.
+        Times float32[width] weights by kind, those of debts negative, it is the signed sum of each
+        place, its terms in order of the columns.  Nothing is yielded of a shape without columns.
         """
         if self.kind.shape[1]:
-            for number, matrix in enumerate(self._looks(len(weights))):
-                yield number * CHUNK, matrix @ weights
+            for number, matrix in enumerate(self._looks(width)):
+                yield number * CHUNK, matrix
 
     def _looks(self, width: int) -> list[Matrix]:
         """Return a matrix for each chunk of places; those of unchanged chunks are kept."""

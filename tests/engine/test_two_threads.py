@@ -1,0 +1,67 @@
+"""Work is shared by two threads, and nobody can tell from the answer."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from keeper.engine import two_threads
+from keeper.engine.two_threads import each
+
+
+def slowly(_: int) -> int:
+    """Return the thread, having left another one time to take the next piece."""
+    time.sleep(0.001)
+    return threading.get_ident()
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(two_threads, "_cores", lambda: 2)
+
+
+def test_answers_are_in_the_order_of_the_pieces() -> None:
+    assert each(lambda n: n * n, range(1_000)) == [n * n for n in range(1_000)]
+
+
+def test_two_pieces_are_worked_at_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)  # lets nobody pass before the other is there
+
+    places = each(lambda _: both.wait(), (0, 1))
+
+    assert sorted(places) == [0, 1]
+
+
+def test_one_core_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(two_threads, "_cores", lambda: 1)
+
+    assert set(each(slowly, range(50))) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("asking", [True, False])
+def test_what_goes_wrong_on_either_thread_is_raised(asking: bool) -> None:
+    here, both = threading.get_ident(), threading.Barrier(2, timeout=10)
+
+    def work(_: int) -> None:
+        both.wait()
+        if (threading.get_ident() == here) is asking:
+            raise ArithmeticError("of this piece")
+
+    with pytest.raises(ArithmeticError, match="of this piece"):
+        each(work, (0, 1))
+    assert each(abs, (-1, -2)) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_fork_has_a_second_thread_of_its_own() -> None:
+    each(abs, (-1, -2))  # the parent has one now, and a fork has none of its threads
+
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        os._exit(0 if each(abs, (-3, -4)) == [3, 4] else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert status == 0
