@@ -135,7 +135,6 @@ def _state(chance: random.Random, i: int, decimals: int) -> ReserveState:
         scaled_supply=10**30,
         scaled_debt=0,
         stable_interest=0,
-        grace_until=0,
     )
 
 

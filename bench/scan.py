@@ -131,7 +131,13 @@ async def _ours(house: House, block: BlockRef) -> float:
     began = time.perf_counter()
     seen, logs = await asyncio.gather(
         observer._reader.run(  # noqa: SLF001 - the steps of a pass are timed one by one
-            market.adapter.observe(market.market, (), market.book.get), block
+            market.adapter.observe(
+                market.market,
+                (),
+                market.book.get,
+                rooms=market._rooms,  # noqa: SLF001 - as the engine asks: nobody is watched here
+            ),
+            block,
         ),
         observer._logs.at(block),  # noqa: SLF001 - the steps of a pass are timed one by one
     )

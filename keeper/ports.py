@@ -5,6 +5,7 @@ and nothing in it runs.
 """
 
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from keeper.errors import KeeperError
@@ -302,11 +303,13 @@ class LendingAdapter(Protocol[M, Obs]):
         known: Callable[[Address], Holdings | None],
         *,
         whole: bool = True,
+        rooms: AbstractSet[int] | None = None,
     ) -> Steps[Obs]:
         """Read indices, prices and the accounts; one batch unless a bitmap surprises.
 
         Not `whole`: somebody known whose bitmap surprises is left `unfinished`, for whoever reads
-        again anyhow.
+        again anyhow.  `rooms`: the reserves of which it must be known how much may still be
+        supplied, all where None; of the others `supply_to_reach` may find nothing.
         """
         ...
 

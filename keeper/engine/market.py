@@ -62,6 +62,8 @@ KEPT_AT_ONCE = 200
 """Accounts whose balances are gathered for a checkpoint, or put back, in one go."""
 MOST_KEPT = 250_000
 """A book of more is saved without balances: they would take a gigabyte while they are gathered."""
+FEW_WATCHED = 200
+"""Of more the room under every supply cap is read: they have something of everything."""
 DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
@@ -139,6 +141,10 @@ class WatchedMarket(Generic[M, Obs]):
         self._backlog: dict[Address, None] = {}
         """Whom to read when there is time, in order; nobody twice."""
         self._swept: frozenset[Address] = frozenset()
+        self._rooms: frozenset[int] | None = None
+        """Reserves that a watched account could supply more of; None for any: nobody knows yet."""
+        self._rooms_of: frozenset[Address] | None = None
+        """Of whom: who was watched when that was found out."""
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
         self._restored: set[Address] = set()
@@ -327,7 +333,8 @@ class WatchedMarket(Generic[M, Obs]):
     def observe(self, *, whole: bool = True) -> Steps[Obs]:
         """Indices, prices and every account on the list, with the sweep's share of the others.
 
-        Not `whole`: ask `left_over` for whom to read besides.
+        Not `whole`: ask `left_over` for whom to read besides, and of the room under supply caps
+        only what those who are watched may be told of.
         """
         for account in tuple(islice(self._backlog, READ_PER_BLOCK)):
             del self._backlog[account]
@@ -335,7 +342,8 @@ class WatchedMarket(Generic[M, Obs]):
         self._swept = self._next_swept() - self._to_read
         self._asked = frozenset(self._to_read | self._swept)
         asked = sorted(self._asked)
-        return self.adapter.observe(self.market, asked, self._expected, whole=whole)
+        rooms = None if whole else self._rooms
+        return self.adapter.observe(self.market, asked, self._expected, whole=whole, rooms=rooms)
 
     def left_over(self, seen: Obs) -> bool:
         """Put whom `observe` left on the list; whether anybody is there whom it did not read."""
@@ -414,6 +422,9 @@ class WatchedMarket(Generic[M, Obs]):
         self._to_read |= self._unreadable.keys() | self._quarantined.keys()
         self._moved = {a: moved for a, moved in self._moved.items() if a in self._to_read}
 
+        if self.watched != self._rooms_of or not self.watched.isdisjoint(self._asked):
+            self._rooms, self._rooms_of = self._suppliable(), self.watched
+
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
 
@@ -435,6 +446,19 @@ class WatchedMarket(Generic[M, Obs]):
             unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
             changed=changed,
+        )
+
+    def _suppliable(self) -> frozenset[int] | None:
+        """Return the reserves of which watched accounts have collateral; None for more of them."""
+        if len(self.watched) > FEW_WATCHED:
+            return None
+        held = (self.book.get(account) for account in self.watched)
+        return frozenset(
+            entry.reserve
+            for holdings in held
+            if holdings is not None
+            for entry in holdings.entries
+            if entry.side is Side.COLLATERAL
         )
 
     def views(

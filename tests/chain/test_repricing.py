@@ -10,7 +10,9 @@ import pytest
 from keeper.devnet.abi import encode_call
 from keeper.devnet.network import Devnet
 from keeper.model import Address, Assessed, Holdings, Side
+from keeper.protocols.aave_v3.view import View
 from keeper.units import WAD
+from tests.chain.differential import approve_everything, simulate
 from tests.chain.watching import (
     MARKET,
     Watching,
@@ -119,3 +121,50 @@ async def test_a_change_reprices_everybody_it_concerns_at_its_block(
 
 def has_debt(health: int) -> bool:
     return health < 2**255
+
+
+async def test_a_grace_period_is_heeded_from_its_block_until_it_is_over(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    there, liquidator = devnet.deployment, await approve_everything(devnet)
+    usdc = there.reserve("USDC").asset
+
+    async with watching(devnet, settings_of(devnet, tmp_path)) as here:
+        await devnet.push_price("ETH/USD", await devnet.price("ETH/USD") * Decimal("0.8"))
+        await here.tick()
+        offers = [o for h in here.holdings.values() for o in view(here).liquidations(h)]
+        offer = next(o for o in offers if o.debt.asset.address == usdc)
+        [who] = [a for a, h in here.holdings.items() if offer in view(here).liquidations(h)]
+
+        async def pool_takes() -> bool:
+            at = await devnet.anvil.timestamp()
+            call = (offer.collateral.asset.address, usdc, who, offer.debt_to_cover, False)
+            data = encode_call(devnet.artifacts.get("IPool"), "liquidationCall", *call)
+            [done] = await simulate(devnet, at, (liquidator, there.pool, data))
+            return bool(done["status"] == "0x1")
+
+        def keeper_offers() -> bool:
+            found = view(here).liquidations(here.holdings[who])
+            return any(o.debt.asset.address == usdc for o in found)
+
+        seen = [(keeper_offers(), await pool_takes())]
+        await configure(devnet, "setReservePause", usdc, False, 3_600)
+        await here.tick()
+        seen.append((keeper_offers(), await pool_takes()))
+        await here.tick(3_600)
+        seen.append((keeper_offers(), await pool_takes()))
+        await here.tick(1)
+        seen.append((keeper_offers(), await pool_takes()))
+        await configure(devnet, "setReservePause", usdc, False, 3_600)
+        await here.tick()
+        await configure(devnet, "disableLiquidationGracePeriod", usdc)
+        await here.tick()
+        seen.append((keeper_offers(), await pool_takes()))
+
+    assert seen == [(True, True), (False, False), (False, False), (True, True), (True, True)]
+
+
+def view(here: Watching) -> View:
+    made = here.engine.readings[MARKET].view
+    assert isinstance(made, View)
+    return made

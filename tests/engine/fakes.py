@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -359,6 +360,8 @@ class Adapter:
     def __init__(self) -> None:
         self.surprising: frozenset[Address] = frozenset()
         """Whose first read does not do."""
+        self.rooms: list[AbstractSet[int] | None] = []
+        """The room under which supply caps was asked for, read by read."""
         self.expected: dict[Address, Holdings | None] = {}
         """What was expected of those read besides."""
 
@@ -416,7 +419,9 @@ class Adapter:
         known: Callable[[Address], Holdings | None],
         *,
         whole: bool = True,
+        rooms: AbstractSet[int] | None = None,
     ) -> Steps[Seen]:
+        self.rooms.append(rooms)
         price, *answers = yield (_ask("price"), *(_ask(f"account {a}") for a in accounts))
         left = () if whole else tuple(a for a in accounts if a in self.surprising)
         pairs = zip(accounts, answers, strict=True)

@@ -118,7 +118,7 @@ def reserve_now(
         unusable=unusable,
         broken=broken,
         headroom=_headroom(market.rules, state, liquidity_index, debt_index),
-        grace_until=state.grace_until,
+        grace_until=reserve.grace_until,
     )
 
 

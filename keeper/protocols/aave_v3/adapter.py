@@ -5,6 +5,7 @@ Satisfies `ports.LendingAdapter[Market, Observed]`.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from keeper.model import (
@@ -161,9 +162,10 @@ class AaveV3:
         known: Callable[[Address], Holdings | None],
         *,
         whole: bool = True,
+        rooms: AbstractSet[int] | None = None,
     ) -> Steps[Observed]:
         """Read indices, prices and the accounts; one batch unless a bitmap surprises."""
-        return observe(market, accounts, known, whole=whole)
+        return observe(market, accounts, known, whole=whole, rooms=rooms)
 
     def observe_accounts(
         self,

@@ -6,7 +6,7 @@ Read again whenever a log of PoolConfigurator, AaveOracle or the provider is hea
 from collections.abc import Mapping
 
 from keeper.errors import BadAnswer, ConfigError
-from keeper.model import Address, Asset, CallResult, Failed, MarketId, Returned
+from keeper.model import Address, Asset, Call, CallResult, Failed, MarketId, Returned
 from keeper.ports import Steps
 from keeper.protocols.aave_v3 import codec
 from keeper.protocols.aave_v3.codec import call
@@ -15,6 +15,7 @@ from keeper.protocols.aave_v3.rules import Rules, rules_for
 from keeper.units import Bps
 
 ZERO = Address("0x" + "0" * 40)
+FIRST_REVISION_WITH_GRACE_FOR_SURE = 5
 E_MODE_IDS = range(1, 256)
 """Every id a uint8 can say: categories have gaps, and mainnet has had 48."""
 
@@ -89,24 +90,20 @@ def _pool(
 def _reserves(
     pool: Address, oracle: Address, listed: tuple[Address, ...], rules: Rules
 ) -> Steps[tuple[Reserve, ...]]:
-    answers = iter(
-        (
-            yield tuple(
-                c
-                for asset in listed
-                for c in (
-                    call(pool, codec.GET_RESERVE_DATA, asset),
-                    call(oracle, codec.GET_SOURCE_OF_ASSET, asset),
-                    call(asset, codec.SYMBOL),
-                )
-            )
-        )
-    )
+    calls: list[Call] = []
+    for asset in listed:
+        calls.append(call(pool, codec.GET_RESERVE_DATA, asset))
+        calls.append(call(oracle, codec.GET_SOURCE_OF_ASSET, asset))
+        calls.append(call(asset, codec.SYMBOL))
+        if rules.grace_period:
+            calls.append(call(pool, codec.GET_LIQUIDATION_GRACE_PERIOD, asset))
+    answers = iter((yield tuple(calls)))
     reserves: dict[int, Reserve] = {}
     for asset in listed:
         data = codec.decode_reserve_data(next(answers), f"getReserveData({asset}) of {pool}")
         source = codec.address(next(answers), f"getSourceOfAsset({asset}) of {oracle}")
         symbol = _symbol(next(answers), asset)
+        grace_until = _grace_until(next(answers), asset, pool, rules) if rules.grace_period else 0
         if data.id in reserves or data.id >= codec.RESERVES_CAP or data.a_token == ZERO:
             raise BadAnswer(
                 f"getReserveData({asset}) of {pool} answered id {data.id} with aToken "
@@ -120,8 +117,15 @@ def _reserves(
             debt_token=data.debt_token,
             stable_debt_token=stable if stable != ZERO else None,
             source=source,
+            grace_until=grace_until,
         )
     return tuple(reserves[i] for i in sorted(reserves))
+
+
+def _grace_until(answer: CallResult, asset: Address, pool: Address, rules: Rules) -> int:
+    if isinstance(answer, Failed) and rules.revision < FIRST_REVISION_WITH_GRACE_FOR_SURE:
+        return 0
+    return codec.uint(answer, f"getLiquidationGracePeriod({asset}) of {pool}", 40)
 
 
 def _bitmap_e_modes(pool: Address) -> Steps[Mapping[int, EMode]]:

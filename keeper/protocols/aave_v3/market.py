@@ -25,6 +25,8 @@ class Reserve:
     """Up to 3.1, where the market has one."""
     source: Address
     """`AaveOracle.getSourceOfAsset`."""
+    grace_until: int = 0
+    """No liquidations at or before this instant; 0 for none.  From 3.1 on, set by governance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +107,14 @@ class ReserveState:
     accrued_to_treasury: int
     """Scaled units of the aToken not yet minted: they count towards the supply cap."""
     scaled_supply: int | None
-    """`aToken.scaledTotalSupply`; None where it was not answered, as the two that follow.  All
-    three are for the supply cap alone."""
+    """`aToken.scaledTotalSupply`; None where it was not answered or asked for, as the two that
+    follow.  All three are for the supply cap alone."""
     scaled_debt: int | None
     """`variableDebtToken.scaledTotalSupply`: the treasury's share of its interest is minted to it
     by whoever supplies next."""
     stable_interest: int | None
     """What all stable-rate debt together has grown since somebody last borrowed or repaid any; 0
     where there is none."""
-    grace_until: int
-    """No liquidations at or before this instant; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 A second batch is needed only for balances that an account's bitmap reveals and nobody knew of.
 One price source that fails costs its price, one account that cannot be read costs itself, and a
-token that does not say its supply costs the room under that reserve's supply cap.
+token that does not say its supply costs the room under that reserve's supply cap.  That room costs
+two calls a reserve, more than all else, and is asked for where somebody may be told to supply.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from enum import Enum
 
 from keeper.errors import BadAnswer
@@ -27,8 +29,6 @@ from keeper.protocols.aave_v3.discover import ZERO
 from keeper.protocols.aave_v3.market import Market, Observed, Reserve, ReserveState
 from keeper.units import Base
 
-FIRST_REVISION_WITH_GRACE_FOR_SURE = 5
-
 
 class Balance(Enum):
     """Which token of a reserve is asked."""
@@ -40,6 +40,8 @@ class Balance(Enum):
 
 
 Pair = tuple[int, Balance]
+Totals = tuple[int | None, int | None, int | None]
+NOT_ASKED: Totals = (None, None, None)
 
 
 def observe(
@@ -48,15 +50,18 @@ def observe(
     known: Callable[[Address], Holdings | None],
     *,
     whole: bool = True,
+    rooms: AbstractSet[int] | None = None,
 ) -> Steps[Observed]:
     """Read the market's state and `accounts`; `known` says which balances to expect.
 
-    Not `whole`: whoever is known and has others is left `unfinished`.
+    Not `whole`: whoever is known and has others is left `unfinished`.  `rooms`: the reserves whose
+    room under the supply cap is asked for, all where None; a cap of the others counts as reached.
     """
     readers = _readers(market, accounts, known)
-    calls = (*_market_calls(market), *_account_calls(market, readers))
+    asked = frozenset(r.id for r in market.reserves) if rooms is None else rooms
+    calls = (*_market_calls(market, asked), *_account_calls(market, readers))
     answers = iter((yield calls))
-    reserves, prices, e_mode_prices, allowed = _market_answers(market, answers)
+    reserves, prices, e_mode_prices, allowed = _market_answers(market, asked, answers)
     for reader in readers:
         reader.take(answers)
     left = () if whole else tuple(r for r in readers if r.missing and r.known)
@@ -86,21 +91,24 @@ def observe_accounts(
 # --- the market -------------------------------------------------------------------------------
 
 
-def _market_calls(market: Market) -> Iterator[Call]:
+def _market_calls(market: Market, rooms: AbstractSet[int]) -> Iterator[Call]:
     for reserve in market.reserves:
         asset = reserve.asset.address
         yield call(market.pool, codec.GET_RESERVE_DATA, asset)
         yield call(market.oracle, codec.GET_ASSET_PRICE, asset)
-        yield call(reserve.a_token, codec.SCALED_TOTAL_SUPPLY)
-        yield call(reserve.debt_token, codec.SCALED_TOTAL_SUPPLY)
-        if reserve.stable_debt_token is not None:
-            yield call(reserve.stable_debt_token, codec.GET_SUPPLY_DATA)
-        if market.rules.grace_period:
-            yield call(market.pool, codec.GET_LIQUIDATION_GRACE_PERIOD, asset)
+        if reserve.id in rooms:
+            yield from _total_calls(reserve)
     for source in _own_sources(market).values():
         yield call(market.oracle, codec.GET_ASSET_PRICE, source)
     if market.sentinel is not None:
         yield call(market.sentinel, codec.IS_LIQUIDATION_ALLOWED)
+
+
+def _total_calls(reserve: Reserve) -> Iterator[Call]:
+    yield call(reserve.a_token, codec.SCALED_TOTAL_SUPPLY)
+    yield call(reserve.debt_token, codec.SCALED_TOTAL_SUPPLY)
+    if reserve.stable_debt_token is not None:
+        yield call(reserve.stable_debt_token, codec.GET_SUPPLY_DATA)
 
 
 def _own_sources(market: Market) -> dict[int, Address]:
@@ -108,17 +116,15 @@ def _own_sources(market: Market) -> dict[int, Address]:
 
 
 def _market_answers(
-    market: Market, answers: Iterator[CallResult]
+    market: Market, rooms: AbstractSet[int], answers: Iterator[CallResult]
 ) -> tuple[tuple[ReserveState, ...], tuple[Base | None, ...], dict[int, Base | None], bool]:
     prices: list[Base | None] = [None] * market.id_bound
     states: list[ReserveState] = []
     for reserve in market.reserves:
         data = next(answers)
         prices[reserve.id] = _price(next(answers))
-        supply, debt = next(answers), next(answers)
-        stable = None if reserve.stable_debt_token is None else next(answers)
-        grace = next(answers) if market.rules.grace_period else None
-        states.append(_state(market, reserve, data, (supply, debt, stable), grace))
+        totals = _totals(reserve, answers) if reserve.id in rooms else NOT_ASKED
+        states.append(_state(market, reserve, data, totals))
     e_mode_prices = {i: _price(next(answers)) for i in _own_sources(market)}
     allowed = True
     if market.sentinel is not None:
@@ -127,15 +133,15 @@ def _market_answers(
     return tuple(states), tuple(prices), e_mode_prices, allowed
 
 
-def _state(
-    market: Market,
-    reserve: Reserve,
-    answer: CallResult,
-    tokens: tuple[CallResult, CallResult, CallResult | None],
-    grace: CallResult | None,
-) -> ReserveState:
+def _totals(reserve: Reserve, answers: Iterator[CallResult]) -> Totals:
+    """Take scaled supply, scaled debt and the interest of stable debt."""
+    supply, debt = _maybe(next(answers)), _maybe(next(answers))
+    return supply, debt, 0 if reserve.stable_debt_token is None else _stable_interest(next(answers))
+
+
+def _state(market: Market, reserve: Reserve, answer: CallResult, totals: Totals) -> ReserveState:
     asset = reserve.asset.address
-    supply, debt, stable = tokens
+    supply, debt, stable = totals
     data = codec.decode_reserve_data(answer, f"getReserveData({asset}) of {market.pool}")
     if (data.id, data.a_token, data.debt_token) != (
         reserve.id,
@@ -145,11 +151,6 @@ def _state(
         raise BadAnswer(
             f"getReserveData({asset}) of {market.pool} answered other tokens than were discovered."
         )
-    grace_until = 0
-    if grace is not None and not (
-        isinstance(grace, Failed) and market.rules.revision < FIRST_REVISION_WITH_GRACE_FOR_SURE
-    ):
-        grace_until = codec.uint(grace, f"getLiquidationGracePeriod({asset}) of {market.pool}", 40)
     return ReserveState(
         id=data.id,
         configuration=data.configuration,
@@ -159,10 +160,9 @@ def _state(
         debt_rate=data.debt_rate,
         updated_at=data.updated_at,
         accrued_to_treasury=data.accrued_to_treasury,
-        scaled_supply=_maybe(supply),
-        scaled_debt=_maybe(debt),
-        stable_interest=0 if stable is None else _stable_interest(stable),
-        grace_until=grace_until,
+        scaled_supply=supply,
+        scaled_debt=debt,
+        stable_interest=stable,
     )
 
 

@@ -33,9 +33,7 @@ def without(before: Pair, after: Pair, repriced: frozenset[int] = frozenset()) -
     market, seen = before
     later = {state.id: state for state in after[1].reserves}
     states = tuple(
-        replace(later[state.id], configuration=state.configuration, grace_until=state.grace_until)
-        if state.id in later
-        else state
+        replace(later[state.id], configuration=state.configuration) if state.id in later else state
         for state in seen.reserves
     )
     moved = repriced | _repriced(market, after[0])

@@ -129,7 +129,6 @@ def state(reserve_id: int, config: Configuration, **changes: Any) -> ReserveStat
         scaled_supply=10**24,
         scaled_debt=0,
         stable_interest=0,
-        grace_until=0,
     )
     return replace(made, **changes)
 

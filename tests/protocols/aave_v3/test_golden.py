@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from keeper.errors import BadAnswer
 from keeper.model import Address, Assessed, Call, CallResult, Failed, MarketId, Returned
+from keeper.protocols.aave_v3 import codec
 from keeper.protocols.aave_v3.adapter import AaveV3
+from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.rules import rules_for
 from keeper.protocols.aave_v3.view import View
 from keeper.risk.book import Book
@@ -100,3 +103,38 @@ def test_the_screen_finds_exactly_the_recorded_unhealthy(release: str) -> None:
 
     assert found == {a for a, (_, _, health) in golden.said.items() if health < WAD}
     assert found
+
+
+def learnt(release: str, grace: CallResult, revision: int | None = None) -> Market:
+    """The recorded market, with another answer to `getLiquidationGracePeriod` and revision."""
+    said = recorded(release)
+    adapter = AaveV3(
+        MarketId(chain_id=31337, name="golden", protocol="aave_v3"), Address(said["provider"])
+    )
+
+    def answer(call: Call) -> CallResult:
+        if call.data[:4] == codec.GET_LIQUIDATION_GRACE_PERIOD:
+            return grace
+        if call.data[:4] == codec.POOL_REVISION and revision is not None:
+            return Returned(revision.to_bytes(32, "big"))
+        data = said["answers"].get(f"{call.to}:{call.data.hex()}")
+        data = said["default"].get(call.data[:4].hex()) if data is None else data
+        return Failed("not recorded") if data is None else Returned(bytes.fromhex(data))
+
+    made, _ = b.drive(adapter.discover(), answer)
+    return made
+
+
+def test_a_grace_period_is_learnt_with_its_reserve() -> None:
+    market = learnt("3.6", Returned((1_795_222_801).to_bytes(32, "big")))
+
+    assert {r.grace_until for r in market.reserves} == {1_795_222_801}
+    assert len(market.reserves) > 3
+
+
+def test_an_early_deployment_of_3_1_may_lack_the_getter_and_a_later_one_not() -> None:
+    early = learnt("3.0.2", Failed("no such function"), revision=3)
+
+    assert {r.grace_until for r in early.reserves} == {0}
+    with pytest.raises(BadAnswer, match="getLiquidationGracePeriod"):
+        learnt("3.6", Failed("no such function"))

@@ -66,8 +66,6 @@ class Chain:
                 return _word(10**24 if int(to, 16) < 0xC00 else 7 * 10**23)
             case codec.GET_SUPPLY_DATA:
                 return b"".join(map(_word, (1_234_567, 1_290_007, 10**25, b.NOW)))
-            case codec.GET_LIQUIDATION_GRACE_PERIOD:
-                return _word(0)
             case codec.GET_USER_CONFIGURATION:
                 return _word(self.bitmaps.get(argument, 0))
             case codec.GET_USER_E_MODE:
@@ -123,9 +121,9 @@ def test_a_known_account_costs_one_batch_and_a_stranger_two(chain: Chain) -> Non
     strange, more = read(chain, [b.ALICE], knows())
 
     assert known.holdings == strange.holdings == (ALICE_HOLDS,)
-    # five reserves at five calls, and the account's bitmap, e-mode and two balances
-    assert sizes == [29]
-    assert more == [27, 2]
+    # five reserves at four calls, and the account's bitmap, e-mode and two balances
+    assert sizes == [24]
+    assert more == [22, 2]
 
 
 def test_who_has_more_than_was_asked_for_can_be_left_and_a_stranger_is_not(chain: Chain) -> None:
@@ -138,7 +136,7 @@ def test_who_has_more_than_was_asked_for_can_be_left_and_a_stranger_is_not(chain
     assert seen.unfinished == (b.ALICE,)
     assert seen.holdings == (b.holdings(b.collateral(b.WETH, 7), account=b.BOB),)
     assert seen.unreadable == ()
-    assert sizes == [30, 1]  # of the stranger what his bitmap revealed, of the other nothing
+    assert sizes == [25, 1]  # of the stranger what his bitmap revealed, of the other nothing
 
 
 def test_accounts_alone_are_read_without_the_market(chain: Chain) -> None:
@@ -252,8 +250,25 @@ def test_a_token_that_does_not_say_its_supply_costs_the_room_under_the_cap_only(
     others = {(r.scaled_supply, r.scaled_debt, r.stable_interest) for r in seen.reserves if r != of}
     assert others == {(10**24, 7 * 10**23, 0)}
     assert seen.holdings == (b.holdings(b.collateral(b.WETH, 123_456_789)),)
-    # five reserves at four calls (3.0 has no grace period), one more of the stable debt
+    # five reserves at four calls, one more of the stable debt
     assert sizes == [23, 1]
+
+
+def test_the_room_under_a_cap_is_asked_only_where_somebody_may_want_to_supply() -> None:
+    chain = Chain(b.market())
+
+    steps = observe(chain.market, (), knows(), rooms={b.WBTC, b.LST, b.GAP})
+    seen, sizes = b.drive(steps, chain)
+
+    # data and price of five reserves, both totals of two; the gap is no reserve
+    assert sizes == [14]
+    asked = {call.to for call in chain.asked if call.data[:4] == codec.SCALED_TOTAL_SUPPLY}
+    assert asked == {a for i in (1, 4) for a in (b.RESERVES[i].a_token, b.RESERVES[i].debt_token)}
+    said = {r.id: (r.scaled_supply, r.scaled_debt, r.stable_interest) for r in seen.reserves}
+    assert said == {
+        **dict.fromkeys((b.WETH, b.USDC, b.DAI), (None, None, None)),
+        **dict.fromkeys((b.WBTC, b.LST), (10**24, 7 * 10**23, 0)),
+    }
 
 
 def test_a_sentinel_that_does_not_answer_allows_nothing() -> None:

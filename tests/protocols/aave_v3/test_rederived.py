@@ -559,8 +559,11 @@ def test_3_0_to_3_1_a_grace_period_is_heeded() -> None:
     """It is read from 3.1 on: revision 1 and 2 have no such getter."""
     assert [rules_for(r).grace_period for r in (1, 2, 3, 5)] == [False, False, True, True]
     block: BlockRef = b.BLOCK
-    usdc = b.state(b.USDC, b.CONFIGURATIONS[b.USDC], grace_until=block.timestamp)
+    graced = tuple(
+        replace(r, grace_until=block.timestamp) if r.id == b.USDC else r for r in b.RESERVES
+    )
     held = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 4 * 10**9))
 
     assert b.view(3).liquidations(held)
-    assert not b.view(3, states={b.USDC: usdc}).liquidations(held)
+    late = b.market(3, reserves=graced)
+    assert not bind(late, b.observed(late), block, {}).liquidations(held)

@@ -21,6 +21,7 @@ from keeper.model import (
     Unassessable,
 )
 from keeper.ports import LendingView
+from keeper.protocols.aave_v3.market import Reserve
 from keeper.protocols.aave_v3.view import View, bind
 from keeper.units import RAY, UINT256_MAX, WAD, Base, Bps, Raw, Wad
 
@@ -280,16 +281,19 @@ def test_a_whole_debt_is_covered_with_a_little_more() -> None:
     assert found.debt_to_cover < found.amount <= found.debt_to_cover * 1_002 // 1_000
 
 
+def graced(reserve: int, until: int) -> tuple[Reserve, ...]:
+    return tuple(replace(r, grace_until=until) if r.id == reserve else r for r in b.RESERVES)
+
+
 @pytest.mark.parametrize("what", ["paused", "inactive", "grace", "sentinel"])
 def test_what_the_pool_would_refuse_is_not_offered(what: str) -> None:
     config = b.CONFIGURATIONS[b.USDC]
     states = {
         "paused": b.state(b.USDC, replace(config, paused=True)),
         "inactive": b.state(b.USDC, replace(config, active=False)),
-        "grace": b.state(b.USDC, config, grace_until=b.NOW),
     }
     prices = {b.WETH: 57_800_000_000}  # between 0.95 and 1
-    market = b.market()
+    market = b.market(reserves=graced(b.USDC, b.NOW)) if what == "grace" else b.market()
     seen = b.observed(market, prices, {b.USDC: states[what]} if what in states else None)
     view = bind(market, seen, b.BLOCK, {})
     allowed = b.view(prices=prices).liquidations(MIXED)

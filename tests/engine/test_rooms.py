@@ -1,0 +1,67 @@
+"""The room under supply caps is read for whoever may be told to supply, and for nobody else."""
+
+from collections.abc import Set as AbstractSet
+
+import pytest
+
+from keeper.engine import market as watched_market
+from keeper.model import Address, Watch
+from tests.engine.fakes import ALICE, BOB, Story
+
+HEALTHY = (3, 1_517)
+NO_COLLATERAL = (0, 1_517)
+ETHER = 0
+
+
+def watch(story: Story, *accounts: Address) -> None:
+    story.records.people = tuple(Watch(chat="log:", account=a, label="") for a in accounts)
+
+
+async def asked(story: Story) -> AbstractSet[int] | None:
+    """What is asked for at the next block."""
+    await story.mine()
+    return story.adapter.rooms[-1]
+
+
+async def test_of_nobody_who_is_watched_no_room_is_asked_and_at_the_first_read_all() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+
+    assert story.adapter.rooms[0] is None
+    assert await asked(story) == set()
+    assert await asked(story) == set()
+
+
+async def test_of_who_is_watched_that_of_his_collateral_is_asked_from_the_next_block_on() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY, BOB: NO_COLLATERAL})
+    watch(story, ALICE)
+
+    assert await asked(story) == set()  # the watch is read at the same time
+    assert await asked(story) == {ETHER}
+    watch(story, BOB)
+    assert await asked(story) == {ETHER}
+    assert await asked(story) == set()
+
+
+async def test_of_collateral_that_is_new_it_is_asked_from_the_next_block_on() -> None:
+    story = Story()
+    watch(story, BOB)
+    await story.begin({ALICE: HEALTHY, BOB: NO_COLLATERAL})
+    await story.mine()
+    assert await asked(story) == set()
+
+    await story.mine(moved={BOB: HEALTHY})
+
+    assert await asked(story) == {ETHER}
+
+
+async def test_with_many_watched_all_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_market, "FEW_WATCHED", 1)
+    story = Story()
+    watch(story, ALICE, BOB)
+    await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
+
+    await story.mine()
+
+    assert await asked(story) is None
