@@ -9,7 +9,7 @@ noticed with the first block that is built on the shorter one.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -23,6 +23,10 @@ SHALLOW_BLOCKS: Final = 2
 """A reorg no deeper is walked one header at a time."""
 GAP_LIMIT_BLOCKS: Final = 50_000
 """A wider gap is a matter for the log history, not for following heads."""
+
+
+Otherwise = Callable[[BlockRef], Awaitable[BlockRef | None]]
+"""Tells a header as others tell it: of the same hash, with another parent or time; None of none."""
 
 
 class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
@@ -94,13 +98,15 @@ class Branch:
         return block.parent_hash == self.head.hash
 
     async def step_to(
-        self, head: BlockRef, announced: Mapping[Hash, BlockRef]
+        self, head: BlockRef, announced: Mapping[Hash, BlockRef], otherwise: Otherwise
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
         """Return what is orphaned (newest first) and adopted (oldest first) to get to `head`.
 
         Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
-        not be asked for.  Raises BranchLost for a reorg deeper than the memory and for a gap that
-        is too wide, ObservationError for headers that do not link or cannot be had now.
+        not be asked for.  `otherwise`: asked once about each header whose parent cannot be had or
+        does not fit, for somebody may have made it up.  Raises BranchLost for a reorg deeper than
+        the memory and for a gap that is too wide, ObservationError for headers that do not link or
+        cannot be had now.
         """
         if head.number - self.head.number > GAP_LIMIT_BLOCKS:
             raise BranchLost(
@@ -109,23 +115,43 @@ class Branch:
             )
         adopted = [head]
         fetched: dict[Hash, BlockRef] = {}
-        while (parent_hash := adopted[-1].parent_hash) not in self._by_hash:
+        asked: set[Hash] = set()
+        while True:
             child = adopted[-1]
-            if child.number <= self._blocks[0].number:
-                raise BranchLost(
-                    f"The chain at block {head.number:,} shares none of the last "
-                    f"{len(self._blocks):,} blocks with ours: start again from its head."
-                )
-            parent = announced.get(parent_hash) or fetched.get(parent_hash)
-            if parent is None:
-                fetched |= await self._below(child)
-                parent = fetched.get(parent_hash) or await self._rpc.block(parent_hash)
-            _fit(parent, child)
+            try:
+                parent = await self._parent(child, announced, fetched)
+            except (BranchLost, RpcError):
+                raise
+            except ObservationError:
+                other = None if child.hash in asked else await otherwise(child)
+                if other is None:
+                    raise
+                asked.add(child.hash)
+                adopted[-1] = other
+                continue
+            if parent.hash in self._by_hash:
+                break
             adopted.append(parent)
-        joint = self._by_hash[parent_hash]
-        _fit(joint, adopted[-1])
-        orphaned = tuple(block for block in reversed(self._blocks) if block.number > joint.number)
+        orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
         return orphaned, tuple(reversed(adopted))
+
+    async def _parent(
+        self, child: BlockRef, announced: Mapping[Hash, BlockRef], fetched: dict[Hash, BlockRef]
+    ) -> BlockRef:
+        """Return what `child` is built on; what had to be asked for is in `fetched` then."""
+        wanted = child.parent_hash
+        parent = self._by_hash.get(wanted)
+        if parent is None and child.number <= self._blocks[0].number:
+            raise BranchLost(
+                f"The chain at block {child.number:,} shares none of the last "
+                f"{len(self._blocks):,} blocks with ours: start again from its head."
+            )
+        parent = parent or announced.get(wanted) or fetched.get(wanted)
+        if parent is None:
+            fetched |= await self._below(child)
+            parent = fetched.get(wanted) or await self._rpc.block(wanted)
+        _fit(parent, child)
+        return parent
 
     def take(self, orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]) -> None:
         """Make the step ours.  Raises BranchLost, nothing changed, for one that does not fit."""

@@ -18,6 +18,7 @@ reorgs deeper than what is remembered of the chain too (`keeper.chain.finality`)
 import asyncio
 import math
 import time
+from collections import ChainMap
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
@@ -30,7 +31,7 @@ from keeper.chain.quorum import Agreed, Doubted, Quorum
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
 from keeper.errors import ObservationError
-from keeper.model import BlockRef
+from keeper.model import BlockRef, Hash
 
 log = structlog.get_logger(__name__)
 
@@ -259,7 +260,7 @@ class HeadFollower:
             return None
         confirm = confirm and not self._agreed(doubt)
         try:
-            orphaned, adopted = await self._step(branch, head, confirm=confirm)
+            orphaned, adopted, unsure = await self._step(branch, head, confirm=confirm)
         except BranchLost as error:
             if not doubt:
                 raise
@@ -286,23 +287,53 @@ class HeadFollower:
             orphaned=orphaned,
             adopted=adopted,
             received_at=received_at,
-            doubt=doubt or self.finality.doubt,
+            doubt=doubt or unsure or self.finality.doubt,
         )
 
     async def _step(
         self, branch: Branch, head: BlockRef, *, confirm: bool
-    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
-        """Return what is orphaned and adopted; nothing adopted to stay where we are."""
-        headers = self._mailbox.headers
-        orphaned, adopted = await branch.step_to(head, headers)
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+        """Return what is orphaned and adopted, and why that is doubtful, or empty.
+
+        Nothing is adopted to stay where we are.
+        """
+        orphaned, adopted, doubt = await self._joined(branch, head)
         if orphaned and confirm:
             confirmed = await self._confirmed(branch, head)
             if confirmed is None:
-                return (), ()
+                return (), (), ""
             if confirmed != head:
-                orphaned, adopted = await branch.step_to(confirmed, headers)
+                orphaned, adopted, doubt = await self._joined(branch, confirmed)
         self.finality.check(orphaned, adopted)
-        return orphaned, adopted
+        return orphaned, adopted, doubt
+
+    async def _joined(
+        self, branch: Branch, head: BlockRef
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+        """Return the step to `head`, and why it is doubtful, or empty.
+
+        Hashes tie the blocks to the head that was voted on; which of ours the lowest of them is
+        built on is one node's word, until that is voted on too: it could hide a reorg.
+        """
+        quorum, voted = self._quorum, dict[Hash, BlockRef]()
+        while True:
+            announced = ChainMap(voted, self._mailbox.headers)
+            step = await branch.step_to(head, announced, quorum.told_otherwise)
+            lowest = step[1][0]
+            if quorum.needed <= 1 or len(step[1]) == 1 or lowest == voted.get(lowest.hash):
+                return *step, ""
+            if lowest.hash in voted:
+                return *step, f"no node has what most say that block {lowest.number:,} is built on"
+            block, count = await quorum.told(lowest)
+            if count < quorum.needed:
+                return *step, (
+                    f"{count} of {len(self._rpc.names)} nodes tell alike what block "
+                    f"{lowest.number:,} is built on, {quorum.needed} are needed"
+                )
+            if block == lowest:
+                return *step, ""
+            log.error("head.retold", number=lowest.number, parent=block.parent_hash)
+            voted[block.hash] = block
 
     def _agreed(self, doubt: str) -> bool:
         return self._quorum.needed > 1 and not doubt

@@ -57,18 +57,19 @@ Answers = Sequence[BlockRef | RpcError | None]
 def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
     """Judge `head` by every node's own block of its number, in the order of the configuration.
 
-    Without a majority the first node that has any block of that number is followed.
+    Parent and time are voted on with number and hash, whatever came with `head`.  Without a
+    majority the first node that has any block of that number is followed.
     """
     there = [answer for answer in answers if isinstance(answer, BlockRef)]
+    block, count = _most(there, head)
+    if count >= needed:
+        return Agreed(block=block) if block.hash == head.hash else Outvoted(block=block)
     votes = Counter(block.hash for block in there)
-    for hash_, count in votes.most_common(1):
-        if count >= needed and hash_ == head.hash:
-            return Agreed(block=head)
-        if count >= needed:
-            return Outvoted(block=next(block for block in there if block.hash == hash_))
     silent = sum(isinstance(answer, RpcError) for answer in answers)
     behind = sum(answer is None for answer in answers)
     parts = [f"{votes[head.hash]} of {len(answers)} nodes have block {head.number:,} {head.hash}"]
+    if len({_told(block) for block in there if block.hash == head.hash}) > 1:
+        parts.append("not with one parent and time")
     if others := len(there) - votes[head.hash]:
         parts.append(f"{others} another one")
     if behind:
@@ -76,6 +77,18 @@ def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
     if silent:
         parts.append(f"{silent} did not answer")
     return Doubted(block=there[0] if there else head, reason=", ".join(parts))
+
+
+def _told(block: BlockRef) -> tuple[str, str, int]:
+    """What is voted on; the base fee is left out, as some nodes do."""
+    return block.hash, block.parent_hash, block.timestamp
+
+
+def _most(blocks: Sequence[BlockRef], otherwise: BlockRef) -> tuple[BlockRef, int]:
+    """Return what is told most often, the first of equals, and how often; `otherwise` of none."""
+    for told, count in Counter(map(_told, blocks)).most_common(1):
+        return next(block for block in blocks if _told(block) == told), count
+    return otherwise, 0
 
 
 class Quorum:
@@ -137,6 +150,22 @@ class Quorum:
         except ObservationError as error:
             return Doubted(block=block, reason=str(error))
         return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
+
+    async def told(self, block: BlockRef) -> tuple[BlockRef, int]:
+        """Return the block of that hash as most nodes tell it, and how many of them do."""
+        return _most(await self._have(block), block)
+
+    async def told_otherwise(self, block: BlockRef) -> BlockRef | None:
+        """Return what most of those nodes tell of `block` who do not tell the same; None of none.
+
+        For a header that cannot be joined to what its parent is known to be.
+        """
+        others = [other for other in await self._have(block) if _told(other) != _told(block)]
+        return _most(others, block)[0] if others else None
+
+    async def _have(self, block: BlockRef) -> list[BlockRef]:
+        answers = await self._rpc.each_header(block.hash)
+        return [answer for answer in answers if isinstance(answer, BlockRef)]
 
     async def called(self, tag: str) -> BlockRef:
         """Return the block that is called ``safe`` or ``finalized``.

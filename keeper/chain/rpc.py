@@ -294,7 +294,7 @@ class Rpc(StateReads):
             return self._block(raw, at)
 
         params = [at if isinstance(at, str) else hex(at), False]
-        return await self.each("eth_getBlockByNumber", params, decode)
+        return await self.each(_block_method(at), params, decode)
 
     async def send_raw(self, raw: bytes) -> Hash:
         """Send a signed transaction once, to the first node that is up; return the node's hash.
@@ -334,8 +334,6 @@ class Rpc(StateReads):
         Raises ObservationError when no node knows it.
         """
         wanted = at.hash if isinstance(at, BlockRef) else at
-        by_hash = isinstance(wanted, str) and len(wanted) == 66
-        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
 
         def decode(raw: msgspec.Raw) -> BlockRef:
             block = self._block(raw, wanted)
@@ -345,7 +343,7 @@ class Rpc(StateReads):
 
         try:
             params = [wanted if isinstance(wanted, str) else hex(wanted), False]
-            return await self.read(method, params, decode)
+            return await self.read(_block_method(wanted), params, decode)
         except _UnknownBlock:
             who = f"{self.names[0]} does not know" if len(self.names) == 1 else "No node knows"
             raise ObservationError(f"{who} block {wanted}.") from None
@@ -461,6 +459,11 @@ class Rpc(StateReads):
     ) -> T:
         """Return what `ask` has of one node: the others are asked as for any read."""
         return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
+
+
+def _block_method(at: str | int) -> str:
+    by_hash = isinstance(at, str) and len(at) == 66
+    return "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
 
 
 def _agreed(tx_hash: Hash, said: Sequence[Receipt | None]) -> Receipt | None:

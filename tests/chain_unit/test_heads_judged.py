@@ -6,8 +6,9 @@ from typing import cast
 
 import pytest
 
-from keeper.chain.branch import Branch, BranchLost
+from keeper.chain.branch import Advance, Branch, BranchLost
 from keeper.chain.rpc import Rpc
+from keeper.model import BlockRef, Hash
 from tests.chain_unit.standin import Chain, block_hash
 from tests.chain_unit.told import Following, Told, following
 
@@ -150,3 +151,148 @@ def test_a_step_from_another_head_than_ours_is_an_error_that_a_person_can_read()
 
     with pytest.raises(BranchLost, match="Block 2 was to be undone, our head is block 4"):
         branch.take((chain.blocks[2],), ())
+
+
+# --- headers that tell of another parent than they have ------------------------------------------
+
+
+def told_falsely(block: BlockRef, parent: Hash) -> BlockRef:
+    return replace(block, parent_hash=parent)
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+async def test_a_head_that_came_with_a_made_up_parent_is_joined_by_what_the_nodes_tell(
+    quorum: int,
+) -> None:
+    chain = Chain(LENGTH)
+    async with following(Told(chain, chain), quorum=quorum) as follower:
+        chain.grow()
+
+        follower.push(told_falsely(chain.head, block_hash(7, "z")))
+
+        await follower.reaches(chain.head)
+        for _ in range(2):
+            chain.grow()
+            await follower.takes(chain.head)
+        assert [len(advance.adopted) for advance in follower.said] == [1, 1, 1]
+
+
+async def test_a_header_with_a_made_up_parent_is_asked_of_the_others_in_a_gap() -> None:
+    honest = Chain(LENGTH)
+    lies = Chain(LENGTH)
+    async with following(Told(lies, honest)) as follower:
+        honest.grow(5)
+        lies.grow(5)
+        lies.blocks[302] = told_falsely(lies.blocks[302], block_hash(7, "z"))
+
+        follower.push(honest.head)
+
+        await follower.reaches(honest.head)
+        assert follower.said[-1].adopted == tuple(honest.blocks[300:])
+
+
+async def test_several_lies_about_one_header_are_asked_about_once() -> None:
+    chains = [Chain(LENGTH) for _ in range(3)]
+    async with following(Told(*chains), poll_s=0.005) as follower:
+        follower.heads._subscription.connected = True  # nothing is polled
+        for chain in chains:
+            chain.grow()
+        true = chains[0].head
+        for number, chain in enumerate(chains):
+            chain.blocks[-1] = told_falsely(true, block_hash(number, "z"))
+        follower.push(told_falsely(true, block_hash(9, "z")))
+        await asyncio.sleep(0.05)
+
+        assert follower.said == []
+        chains[2].blocks[-1] = true
+        chains[1].blocks[-1] = true
+        await follower.reaches(true)
+
+
+async def test_what_nobody_tells_otherwise_is_not_taken() -> None:
+    chain = Chain(LENGTH)
+    async with following(Told(chain, chain), poll_s=0.005) as follower:
+        follower.heads._subscription.connected = True  # nothing is polled
+        odd = BlockRef(
+            number=LENGTH,
+            hash=block_hash(LENGTH, "z"),
+            parent_hash=block_hash(7, "z"),
+            timestamp=chain.head.timestamp + 12,
+        )
+        follower.push(odd)
+        await asyncio.sleep(0.05)
+
+        assert follower.said == []
+        await goes_on(follower, Told(chain))
+
+
+async def hiding(told: Told, quorum: int, *, announced: bool) -> Advance:
+    """Undo two blocks, and let who lies tell that one was; return what is made of it.
+
+    `announced`: by what was pushed, else by the node that is asked first.
+    """
+    lies, *honest = told.chains
+    async with following(told, quorum=quorum) as follower:
+        kept = lies.blocks[LENGTH - 2]
+        for chain in honest:
+            chain.reorg(2, "b", 3)
+        true = honest[0].blocks[LENGTH - 1]
+        false = told_falsely(true, kept.hash)
+        if announced:
+            lies.reorg(2, "b", 3)
+            follower.push(false)
+        else:
+            lies.reorg(2, "b", 3)
+            lies.blocks[LENGTH - 1] = false
+        follower.push(honest[0].head)
+        await follower.reaches(honest[0].head)
+        return follower.said[-1]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_one_node_hides_no_reorg_where_others_are_asked(announced: bool) -> None:
+    told = Told(Chain(LENGTH), Chain(LENGTH), Chain(LENGTH))
+
+    step = await hiding(told, 2, announced=announced)
+
+    assert [block.number for block in step.orphaned] == [LENGTH - 1, LENGTH - 2]
+    assert step.adopted == tuple(told.chains[1].blocks[LENGTH - 2 :])
+    assert step.doubt == ""
+
+
+async def test_where_two_nodes_tell_two_things_nothing_is_sent_because_of_it() -> None:
+    told = Told(Chain(LENGTH), Chain(LENGTH))
+
+    step = await hiding(told, 2, announced=False)
+
+    assert "1 of 2 nodes tell alike what block 299 is built on" in step.doubt
+
+
+async def test_a_parent_that_most_tell_and_nobody_has_is_a_doubt() -> None:
+    honest, others = Chain(LENGTH), [Chain(LENGTH) for _ in range(2)]
+    async with following(Told(honest, *others), quorum=2) as follower:
+        for chain in (honest, *others):
+            chain.grow(3)
+        for chain in others:
+            chain.blocks[LENGTH] = told_falsely(chain.blocks[LENGTH], block_hash(7, "z"))
+
+        follower.push(honest.head)
+
+        await follower.reaches(honest.head)
+        assert follower.said[-1].adopted == tuple(honest.blocks[LENGTH:])
+        assert follower.said[-1].doubt == "no node has what most say that block 300 is built on"
+
+
+@pytest.mark.parametrize("quorum", [2, 3])
+async def test_an_honest_reorg_is_voted_on_once_and_beyond_doubt(quorum: int) -> None:
+    chain = Chain(LENGTH)
+    told = Told(chain, chain, chain)
+    async with following(told, quorum=quorum) as follower:
+        chain.reorg(4, "b", 6)
+        lowest = chain.blocks[LENGTH - 4]
+        follower.push(chain.head)
+        await follower.reaches(chain.head)
+
+        assert len(follower.said[-1].orphaned) == 4
+        assert follower.said[-1].doubt == ""
+        assert told.asked[f"each {lowest.hash}"] == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.chain_unit.test_heads import FREELY, Follower
 
 OURS = Chain(5).head
 THEIRS = Chain(4).grow(1, "b")
+FALSE = replace(OURS, parent_hash=Chain(3).grow(1, "z").hash)
+LATE = replace(OURS, timestamp=OURS.timestamp + 1)
 SILENT = NoAnswer("a node does not answer")
 
 
@@ -30,6 +33,9 @@ SILENT = NoAnswer("a node does not answer")
         ([OURS, THEIRS, THEIRS], 2, Outvoted(block=THEIRS)),
         ([THEIRS, THEIRS], 2, Outvoted(block=THEIRS)),
         ([OURS], 1, Agreed(block=OURS)),
+        ([FALSE, OURS, OURS], 2, Agreed(block=OURS)),
+        ([LATE, OURS, LATE], 2, Agreed(block=LATE)),
+        ([LATE], 1, Agreed(block=LATE)),
     ],
 )
 def test_enough_nodes_decide(answers: Answers, needed: int, verdict: Agreed | Outvoted) -> None:
@@ -42,6 +48,8 @@ def test_enough_nodes_decide(answers: Answers, needed: int, verdict: Agreed | Ou
         ([OURS, SILENT], OURS, "1 of 2 nodes have block 4 .*, 1 did not answer"),
         ([OURS, None], OURS, "1 of 2 nodes have block 4 .*, 1 none of that number"),
         ([THEIRS, OURS], THEIRS, "1 of 2 nodes have block 4 .*, 1 another one"),
+        ([FALSE, OURS], FALSE, "2 of 2 nodes have block 4 .*, not with one parent and time$"),
+        ([OURS, LATE, None], OURS, "2 of 3 nodes .*, not with one parent and time, 1 none"),
         ([SILENT, SILENT], OURS, "0 of 2 nodes have block 4 .*, 2 did not answer"),
     ],
 )

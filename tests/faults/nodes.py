@@ -239,9 +239,9 @@ async def c5(anvil: Anvil, trial: Trial) -> None:
 @contextmanager
 def gaps_are_skipped() -> Iterator[None]:
     async def step_to(
-        self: Branch, head: BlockRef, announced: Any
+        self: Branch, head: BlockRef, announced: Any, otherwise: Any
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
-        del self, announced
+        del self, announced, otherwise
         return (), (head,)
 
     with planted(Branch, "step_to", step_to):
