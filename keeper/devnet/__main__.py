@@ -1,7 +1,8 @@
 """Keeps a devnet up: ``python -m keeper.devnet [--json FILE] [--positions N] [--block-time S]``.
 
-Standard output says how to look at it; ``--json`` writes the whole deployment.  It ends on Ctrl-C
-or at the end of its input, and leaves nothing running.
+Standard output says how to look at it; ``--json`` writes the whole deployment.  Prices, time and
+blocks move by what is typed (`keeper.devnet.typed`).  It ends on Ctrl-C or at the end of its input,
+and leaves nothing running.
 """
 
 import argparse
@@ -10,12 +11,14 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
 from keeper.devnet.deploy import PROTOCOL
 from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import Devnet, Stage, start
+from keeper.devnet.typed import HELP, Typed
 from keeper.errors import ConfigError, KeeperError
 
 _EXIT_USAGE: Final = 2
@@ -63,8 +66,9 @@ async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: 
         if block_time_s:
             await devnet.anvil.set_interval_mining(block_time_s)
         print(_words(devnet, document), flush=True)  # noqa: T201 - a command's output
-        feeding = asyncio.create_task(_feed(devnet, frozen))
-        ended = asyncio.create_task(_told_to_end())
+        typed = Typed(devnet, set(frozen))
+        feeding = asyncio.create_task(_feed(devnet, typed.frozen))
+        ended = asyncio.create_task(_told_to_end(typed))
         dead = asyncio.create_task(_died(stage))
         done, others = await asyncio.wait(
             {feeding, ended, dead}, return_when=asyncio.FIRST_COMPLETED
@@ -78,12 +82,13 @@ async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: 
         return _EXIT_FAILED
 
 
-async def _feed(devnet: Devnet, frozen: list[str]) -> None:
+async def _feed(devnet: Devnet, frozen: AbstractSet[str]) -> None:
     """Report each feed's own answer again at half its heartbeat, as its node would."""
-    feeds = [feed for feed in devnet.deployment.feeds if feed.name not in frozen]
     while True:
         now = await devnet.anvil.timestamp()
-        for feed in feeds:
+        for feed in devnet.deployment.feeds:
+            if feed.name in frozen:
+                continue
             answered = await devnet.deployer.call(
                 feed.proxy, "EACAggregatorProxy", "latestRoundData"
             )
@@ -92,8 +97,8 @@ async def _feed(devnet: Devnet, frozen: list[str]) -> None:
         await asyncio.sleep(10)
 
 
-async def _told_to_end() -> None:
-    """Return on SIGINT, SIGTERM, or when standard input ends."""
+async def _told_to_end(typed: Typed) -> None:
+    """Carry out what is typed; return on SIGINT, SIGTERM, or when standard input ends."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -103,7 +108,7 @@ async def _told_to_end() -> None:
         pipe, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
         )
-        reading = asyncio.create_task(_until_end(reader, told))
+        reading = asyncio.create_task(_until_end(reader, typed, told))
         await told.wait()
         reading.cancel()
         pipe.close()
@@ -124,9 +129,18 @@ def _somebody_may_type() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-async def _until_end(reader: asyncio.StreamReader, told: asyncio.Event) -> None:
-    while await reader.read(4096):
-        pass
+async def _until_end(reader: asyncio.StreamReader, typed: Typed, told: asyncio.Event) -> None:
+    while True:
+        try:
+            line = await reader.readline()
+            if not line:
+                break
+            answer = await typed.carry_out(line.decode(errors="replace"))
+        except (KeeperError, ValueError, TimeoutError) as error:  # ValueError: far too long a line
+            print(f"devnet: {str(error) or 'no block came'}", file=sys.stderr, flush=True)  # noqa: T201 - a command's output
+        else:
+            if answer:
+                print(answer, flush=True)  # noqa: T201 - a command's output
     told.set()
 
 
@@ -155,6 +169,8 @@ def _words(devnet: Devnet, document: Path | None) -> str:
     if document is not None:
         lines.append(f"  every address, feed and key: {document}")
     lines += ["", "A keeper.toml for it:", *(f"  {line}" for line in keeper_toml(there))]
+    if _somebody_may_type():
+        lines += ["", "Type to move it:", HELP]
     lines += ["", "It ends on Ctrl-C or at the end of its input."]
     return "\n".join(lines)
 

@@ -358,6 +358,31 @@ def test_a_devnet_kept_up_writes_its_document_and_ends_with_its_input(tmp_path: 
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+def test_a_devnet_does_what_is_typed_and_goes_on_after_what_cannot_be_done() -> None:
+    typed = ("nonsense", "x" * 200_000, "", "price DOGE -5%", "price WETH -20%", "wait 2h")
+    devnet = subprocess.Popen(
+        [*(sys.executable, "-m", "keeper.devnet"), "--positions", "60", "--block-time", "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    with devnet:
+        try:
+            said, wrong = devnet.communicate("\n".join((*typed, "positions", "mine 3", "")), 60)
+        finally:
+            devnet.kill()
+
+    assert devnet.returncode == 0
+    moved, later, positions = said.split("end of its input.\n")[1].splitlines()[:3]
+    assert moved.startswith("ETH/USD: 2,809.90 instead of 3,512.37, from block ")
+    assert later.endswith(" UTC by the chain")
+    assert positions == "  59 with debt, 15 below 1; the worst:"
+    assert "'nonsense' is no word here: price, wait, " in wrong
+    assert "no feed 'DOGE', it has ETH/USD, " in wrong
+
+
 def _runs(pid: int) -> bool:
     """Whether it runs: a zombie waiting for its reaper does not."""
     try:
