@@ -1,24 +1,29 @@
 """Pieces of one computation, on the thread that asks for it and on one more.
 
 numpy and scipy let go of the interpreter while they compute, so that two threads of one process
-share a pass over the book.  Whoever is free takes the next piece: where the other core is busy with
-something else, the asking thread does nearly all of it and waits for one piece at the most.
+share a pass over the book.  Whoever is free takes the next piece.  The asking thread hardly waits:
+a piece that the other has begun and does not bring, its core being busy with something else, is
+done once more, and what the other makes of it is dropped.
 """
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+PATIENCE_S: Final = 0.0005
+"""What the greatest piece takes when nobody disturbs."""
 
 
 def each(work: Callable[[T], R], pieces: Sequence[T], /) -> list[R]:
     """Return what `work` makes of each of `pieces`, in their order; a `risk.pieces.Each`.
 
-    Raises what `work` raises.
+    `work` may be done twice with a piece, and be at one still when this has returned.  Raises what
+    `work` raises.
     """
     left = iter(enumerate(pieces))
     done: dict[int, R] = {}
@@ -27,15 +32,13 @@ def each(work: Callable[[T], R], pieces: Sequence[T], /) -> list[R]:
         for number, piece in left:
             done[number] = work(piece)
 
+    other: Future[None] | None = None
     if _cores() > 1:
         other = _other_thread(os.getpid()).submit(take)
-        try:
-            take()
-        finally:
-            other.result()
-    else:
-        take()
-    return [done[number] for number in range(len(pieces))]
+    take()
+    if other is not None and not other.cancel():
+        wait((other,), PATIENCE_S)
+    return [done[number] if number in done else work(piece) for number, piece in enumerate(pieces)]
 
 
 @cache

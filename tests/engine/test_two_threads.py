@@ -40,18 +40,35 @@ def test_one_core_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(each(slowly, range(50))) == {threading.get_ident()}
 
 
-@pytest.mark.parametrize("asking", [True, False])
-def test_what_goes_wrong_on_either_thread_is_raised(asking: bool) -> None:
-    here, both = threading.get_ident(), threading.Barrier(2, timeout=10)
-
-    def work(_: int) -> None:
-        both.wait()
-        if (threading.get_ident() == here) is asking:
+def test_what_goes_wrong_with_a_piece_is_raised_whoever_had_it() -> None:
+    def work(number: int) -> int:
+        time.sleep(0.001)
+        if number == 7:
             raise ArithmeticError("of this piece")
+        return number
 
-    with pytest.raises(ArithmeticError, match="of this piece"):
-        each(work, (0, 1))
-    assert each(abs, (-1, -2)) == [1, 2]
+    for _ in range(10):
+        with pytest.raises(ArithmeticError, match="of this piece"):
+            each(work, range(9))
+        assert each(abs, (-1, -2)) == [1, 2]
+
+
+def test_a_piece_that_the_other_thread_does_not_bring_is_done_here() -> None:
+    here, goes_on, held = threading.get_ident(), threading.Event(), threading.Event()
+
+    def work(number: int) -> tuple[int, bool]:
+        if threading.get_ident() == here:
+            held.wait(10)  # until the other has one
+            return number, True
+        held.set()
+        goes_on.wait(10)  # its core is busy with something else
+        return number, False
+
+    try:
+        assert each(work, range(5)) == [(number, True) for number in range(5)]
+        assert each(lambda n: (n, threading.get_ident()), range(3)) == [(n, here) for n in range(3)]
+    finally:
+        goes_on.set()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
