@@ -32,6 +32,9 @@ Otherwise = Callable[[BlockRef], Awaitable[BlockRef | None]]
 class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
     """The node's chain cannot be joined to ours: begin again from its head."""
 
+    walked: tuple[BlockRef, ...] = ()
+    """The blocks it was tried with, newest first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
@@ -120,7 +123,10 @@ class Branch:
             child = adopted[-1]
             try:
                 parent = await self._parent(child, announced, fetched)
-            except (BranchLost, RpcError):
+            except BranchLost as error:
+                error.walked = tuple(adopted)
+                raise
+            except RpcError:
                 raise
             except ObservationError:
                 other = None if child.hash in asked else await otherwise(child)

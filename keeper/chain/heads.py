@@ -304,7 +304,12 @@ class HeadFollower:
                 return (), (), ""
             if confirmed != head:
                 orphaned, adopted, doubt = await self._joined(branch, confirmed)
-        self.finality.check(orphaned, adopted)
+        try:
+            self.finality.check(orphaned, adopted)
+        except FinalityBroken as error:
+            if doubt:  # one node's word is not enough for that
+                raise ObservationError(f"{error} But {doubt}.") from error
+            raise
         return orphaned, adopted, doubt
 
     async def _joined(
@@ -312,28 +317,43 @@ class HeadFollower:
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
         """Return the step to `head`, and why it is doubtful, or empty.
 
-        Hashes tie the blocks to the head that was voted on; which of ours the lowest of them is
-        built on is one node's word, until that is voted on too: it could hide a reorg.
+        Hashes tie the blocks to the head that was voted on, but what a block is built on may be one
+        node's word: it could hide a reorg, or make one up.  So the lowest of them is voted on too,
+        and where it is not what enough nodes have, the header that was made up is looked for.
         """
         quorum, voted = self._quorum, dict[Hash, BlockRef]()
         while True:
-            announced = ChainMap(voted, self._mailbox.headers)
-            step = await branch.step_to(head, announced, quorum.told_otherwise)
-            lowest = step[1][0]
-            if quorum.needed <= 1 or len(step[1]) == 1 or lowest == voted.get(lowest.hash):
-                return *step, ""
-            if lowest.hash in voted:
-                return *step, f"no node has what most say that block {lowest.number:,} is built on"
-            block, count = await quorum.told(lowest)
-            if count < quorum.needed:
-                return *step, (
-                    f"{count} of {len(self._rpc.names)} nodes tell alike what block "
-                    f"{lowest.number:,} is built on, {quorum.needed} are needed"
-                )
-            if block == lowest:
-                return *step, ""
-            log.error("head.retold", number=lowest.number, parent=block.parent_hash)
-            voted[block.hash] = block
+            lost: BranchLost | None = None
+            try:
+                announced = ChainMap(voted, self._mailbox.headers)
+                orphaned, adopted = await branch.step_to(head, announced, quorum.told_otherwise)
+                walked = adopted[::-1]
+            except BranchLost as error:
+                lost, orphaned, adopted, walked = error, (), (), error.walked
+            below = tuple(block for block in walked if block != head)
+            doubt, other = await self._untold(below)
+            if other is not None and other.hash not in voted:
+                log.error("head.retold", number=other.number, parent=other.parent_hash)
+                voted[other.hash] = other
+                continue
+            if lost is not None:
+                raise lost
+            return orphaned, adopted, doubt
+
+    async def _untold(self, blocks: Sequence[BlockRef]) -> tuple[str, BlockRef | None]:
+        """Return why the last of `blocks` is doubtful, or empty, and a header to go by instead."""
+        quorum = self._quorum
+        if quorum.needed <= 1 or not blocks:
+            return "", None
+        lowest = blocks[-1]
+        block, count = await quorum.told(lowest)
+        if block == lowest and count >= quorum.needed:
+            return "", None
+        doubt = (
+            f"{count if block == lowest else 0} of {len(self._rpc.names)} nodes tell block "
+            f"{lowest.number:,} as it was told, {quorum.needed} are needed"
+        )
+        return doubt, await quorum.first_otherwise(blocks)
 
     def _agreed(self, doubt: str) -> bool:
         return self._quorum.needed > 1 and not doubt

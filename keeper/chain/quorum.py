@@ -79,14 +79,19 @@ def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
     return Doubted(block=there[0] if there else head, reason=", ".join(parts))
 
 
-def _told(block: BlockRef) -> tuple[str, str, int]:
+def _told(block: BlockRef) -> tuple[int, str, str, int]:
     """What is voted on; the base fee is left out, as some nodes do."""
-    return block.hash, block.parent_hash, block.timestamp
+    return block.number, block.hash, block.parent_hash, block.timestamp
 
 
 def _most(blocks: Sequence[BlockRef], otherwise: BlockRef) -> tuple[BlockRef, int]:
-    """Return what is told most often, the first of equals, and how often; `otherwise` of none."""
+    """Return what is told most often, the first of equals, and how often; `otherwise` of none.
+
+    `otherwise` itself where it tells the same.
+    """
     for told, count in Counter(map(_told, blocks)).most_common(1):
+        if told == _told(otherwise):
+            return otherwise, count
         return next(block for block in blocks if _told(block) == told), count
     return otherwise, 0
 
@@ -152,20 +157,49 @@ class Quorum:
         return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
 
     async def told(self, block: BlockRef) -> tuple[BlockRef, int]:
-        """Return the block of that hash as most nodes tell it, and how many of them do."""
-        return _most(await self._have(block), block)
+        """Return the block of that hash as most nodes tell it, and how many of them do.
+
+        Those who do not have it yet are waited for a little.
+        """
+        most = _most(await self._have(block), block)
+        for pause_s in BEHIND_PAUSES_S:
+            if most[1] >= self.needed or not self._may_catch_up:
+                break
+            await asyncio.sleep(pause_s)
+            most = _most(await self._have(block), block)
+        return most
+
+    async def first_otherwise(self, blocks: Sequence[BlockRef]) -> BlockRef | None:
+        """Return what enough nodes tell of the first of `blocks` that they tell otherwise, or None.
+
+        `blocks`: each the parent of the one before, the first one's hash voted on.  Below a header
+        that was made up nobody else has anything: it is found by halves.
+        """
+        low, high = 0, len(blocks)
+        found: BlockRef | None = None
+        while low < high:
+            middle = (low + high) // 2
+            block, count = _most(await self._have(blocks[middle]), blocks[middle])
+            if count >= self.needed and block == blocks[middle]:
+                low = middle + 1
+            else:
+                high, found = middle, block if count >= self.needed else None
+        return found
 
     async def told_otherwise(self, block: BlockRef) -> BlockRef | None:
-        """Return what most of those nodes tell of `block` who do not tell the same; None of none.
+        """Return what `needed` nodes, most of those who do not tell the same, tell of `block`.
 
-        For a header that cannot be joined to what its parent is known to be.
+        None where fewer do.  For a header that cannot be joined to what its parent is known to be.
         """
         others = [other for other in await self._have(block) if _told(other) != _told(block)]
-        return _most(others, block)[0] if others else None
+        most, count = _most(others, block)
+        return most if count >= self.needed else None
 
     async def _have(self, block: BlockRef) -> list[BlockRef]:
+        """Return what each node tells of that hash and number."""
         answers = await self._rpc.each_header(block.hash)
-        return [answer for answer in answers if isinstance(answer, BlockRef)]
+        there = [answer for answer in answers if isinstance(answer, BlockRef)]
+        return [other for other in there if other.number == block.number]
 
     async def called(self, tag: str) -> BlockRef:
         """Return the block that is called ``safe`` or ``finalized``.

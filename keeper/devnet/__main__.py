@@ -108,7 +108,8 @@ async def _told_to_end(typed: Typed) -> None:
         pipe, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
         )
-        reading = asyncio.create_task(_until_end(reader, typed, told))
+        reading = asyncio.create_task(_until_end(reader, typed))
+        reading.add_done_callback(lambda _: told.set())  # whatever ended it
         await told.wait()
         reading.cancel()
         pipe.close()
@@ -129,7 +130,7 @@ def _somebody_may_type() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-async def _until_end(reader: asyncio.StreamReader, typed: Typed, told: asyncio.Event) -> None:
+async def _until_end(reader: asyncio.StreamReader, typed: Typed) -> None:
     while True:
         try:
             line = await reader.readline()
@@ -141,7 +142,6 @@ async def _until_end(reader: asyncio.StreamReader, typed: Typed, told: asyncio.E
         else:
             if answer:
                 print(answer, flush=True)  # noqa: T201 - a command's output
-    told.set()
 
 
 async def _died(stage: Stage) -> None:

@@ -131,7 +131,8 @@ class Devnet:
         """Let a feed answer `left` of its present price, and the exchange with it; the new answer.
 
         `exchange`: what is left of the price there, where that is something else.  Sent in one go:
-        mined together with the next block, or at once under automine.
+        mined together with the next block, or at once under automine.  Raises `ValueError`, and
+        changes nothing, for a price that the feed does not take.
         """
         price = (await self.price(feed) * left).quantize(Decimal("0.00000001"))
         symbols = {reserve.asset: reserve.symbol for reserve in self.deployment.reserves}
@@ -139,6 +140,7 @@ class Devnet:
         for reserve in self.deployment.reserves:
             if reserve.feed == self.deployment.feed(feed).name:
                 prices[reserve.symbol] *= left if exchange is None else exchange
+        feeds.to_answer(price)  # before anything is traded
         await uniswap.align(self.deployer, self.deployment.uniswap, symbols, prices, wait=False)
         await self.push_price(feed, price)
         return price

@@ -62,8 +62,6 @@ KEPT_AT_ONCE = 200
 """Accounts whose balances are gathered for a checkpoint, or put back, in one go."""
 MOST_KEPT = 250_000
 """A book of more is saved without balances: they would take a gigabyte while they are gathered."""
-FEW_WATCHED = 200
-"""Of more the room under every supply cap is read: they have something of everything."""
 DIFFERED = "its balances were not those of the book and no log had said so; it is read once more"
 
 M = TypeVar("M")
@@ -142,9 +140,8 @@ class WatchedMarket(Generic[M, Obs]):
         """Whom to read when there is time, in order; nobody twice."""
         self._swept: frozenset[Address] = frozenset()
         self._rooms: frozenset[int] | None = None
-        """Reserves that a watched account could supply more of; None for any: nobody knows yet."""
-        self._rooms_of: frozenset[Address] | None = None
-        """Of whom: who was watched when that was found out."""
+        """Whose room under the supply cap is asked for: of all reserves, unless nobody is
+        watched.  Not of fewer: what an account has just supplied may be what it needs more of."""
         self._unreadable: dict[Address, str] = {}
         self._quarantined: dict[Address, str] = {}
         self._restored: set[Address] = set()
@@ -333,8 +330,8 @@ class WatchedMarket(Generic[M, Obs]):
     def observe(self, *, whole: bool = True) -> Steps[Obs]:
         """Indices, prices and every account on the list, with the sweep's share of the others.
 
-        Not `whole`: ask `left_over` for whom to read besides, and of the room under supply caps
-        only what those who are watched may be told of.
+        Not `whole`: ask `left_over` for whom to read besides; and where nobody was watched at the
+        last block, no room under a supply cap is asked for.
         """
         for account in tuple(islice(self._backlog, READ_PER_BLOCK)):
             del self._backlog[account]
@@ -422,8 +419,7 @@ class WatchedMarket(Generic[M, Obs]):
         self._to_read |= self._unreadable.keys() | self._quarantined.keys()
         self._moved = {a: moved for a, moved in self._moved.items() if a in self._to_read}
 
-        if self.watched != self._rooms_of or not self.watched.isdisjoint(self._asked):
-            self._rooms, self._rooms_of = self._suppliable(), self.watched
+        self._rooms = None if self.watched else frozenset()
 
         self._takes += 1
         self.must_discover |= self._takes % DISCOVER_EVERY_BLOCKS == 0
@@ -446,19 +442,6 @@ class WatchedMarket(Generic[M, Obs]):
             unreadable=tuple((self._quarantined | self._unreadable).items()),
             rotated=judged.rotated,
             changed=changed,
-        )
-
-    def _suppliable(self) -> frozenset[int] | None:
-        """Return the reserves of which watched accounts have collateral; None for more of them."""
-        if len(self.watched) > FEW_WATCHED:
-            return None
-        held = (self.book.get(account) for account in self.watched)
-        return frozenset(
-            entry.reserve
-            for holdings in held
-            if holdings is not None
-            for entry in holdings.entries
-            if entry.side is Side.COLLATERAL
         )
 
     def views(

@@ -6,6 +6,7 @@ a piece that the other has begun and does not bring, its core being busy with so
 done once more, and what the other makes of it is dropped.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -34,7 +35,8 @@ def each(work: Callable[[T], R], pieces: Sequence[T], /) -> list[R]:
 
     other: Future[None] | None = None
     if _cores() > 1:
-        other = _other_thread(os.getpid()).submit(take)
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: alone then
+            other = _other_thread(os.getpid()).submit(take)
     take()
     if other is not None and not other.cancel():
         wait((other,), PATIENCE_S)

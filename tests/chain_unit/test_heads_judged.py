@@ -265,12 +265,12 @@ async def test_where_two_nodes_tell_two_things_nothing_is_sent_because_of_it() -
 
     step = await hiding(told, 2, announced=False)
 
-    assert "1 of 2 nodes tell alike what block 299 is built on" in step.doubt
+    assert "1 of 2 nodes tell block 299 as it was told, 2 are needed" in step.doubt
 
 
 async def test_a_parent_that_most_tell_and_nobody_has_is_a_doubt() -> None:
     honest, others = Chain(LENGTH), [Chain(LENGTH) for _ in range(2)]
-    async with following(Told(honest, *others), quorum=2) as follower:
+    async with following(Told(*others, honest, honest), quorum=2) as follower:
         for chain in (honest, *others):
             chain.grow(3)
         for chain in others:
@@ -280,7 +280,7 @@ async def test_a_parent_that_most_tell_and_nobody_has_is_a_doubt() -> None:
 
         await follower.reaches(honest.head)
         assert follower.said[-1].adopted == tuple(honest.blocks[LENGTH:])
-        assert follower.said[-1].doubt == "no node has what most say that block 300 is built on"
+        assert "0 of 4 nodes tell block 300 as it was told" in follower.said[-1].doubt
 
 
 @pytest.mark.parametrize("quorum", [2, 3])
@@ -296,3 +296,4 @@ async def test_an_honest_reorg_is_voted_on_once_and_beyond_doubt(quorum: int) ->
         assert len(follower.said[-1].orphaned) == 4
         assert follower.said[-1].doubt == ""
         assert told.asked[f"each {lowest.hash}"] == 1
+        assert sum(n for asked, n in told.asked.items() if asked.startswith("each 0x")) == 1

@@ -2,15 +2,11 @@
 
 from collections.abc import Set as AbstractSet
 
-import pytest
-
-from keeper.engine import market as watched_market
 from keeper.model import Address, Watch
 from tests.engine.fakes import ALICE, BOB, Story
 
 HEALTHY = (3, 1_517)
 NO_COLLATERAL = (0, 1_517)
-ETHER = 0
 
 
 def watch(story: Story, *accounts: Address) -> None:
@@ -32,36 +28,23 @@ async def test_of_nobody_who_is_watched_no_room_is_asked_and_at_the_first_read_a
     assert await asked(story) == set()
 
 
-async def test_of_who_is_watched_that_of_his_collateral_is_asked_from_the_next_block_on() -> None:
+async def test_of_whoever_is_watched_all_are_asked_from_the_next_block_on() -> None:
     story = Story()
     await story.begin({ALICE: HEALTHY, BOB: NO_COLLATERAL})
-    watch(story, ALICE)
+    watch(story, BOB)
 
     assert await asked(story) == set()  # the watch is read at the same time
-    assert await asked(story) == {ETHER}
-    watch(story, BOB)
-    assert await asked(story) == {ETHER}
+    assert await asked(story) is None
+    watch(story)
+    assert await asked(story) is None
     assert await asked(story) == set()
 
 
-async def test_of_collateral_that_is_new_it_is_asked_from_the_next_block_on() -> None:
+async def test_who_is_watched_from_the_start_is_never_without() -> None:
     story = Story()
-    watch(story, BOB)
-    await story.begin({ALICE: HEALTHY, BOB: NO_COLLATERAL})
-    await story.mine()
-    assert await asked(story) == set()
-
-    await story.mine(moved={BOB: HEALTHY})
-
-    assert await asked(story) == {ETHER}
-
-
-async def test_with_many_watched_all_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched_market, "FEW_WATCHED", 1)
-    story = Story()
-    watch(story, ALICE, BOB)
+    watch(story, ALICE)
     await story.begin({ALICE: HEALTHY, BOB: HEALTHY})
 
-    await story.mine()
+    await story.mine(moved={ALICE: (4, 1_517)})
 
-    assert await asked(story) is None
+    assert set(story.adapter.rooms) == {None}

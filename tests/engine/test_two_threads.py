@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_a_piece_that_the_other_thread_does_not_bring_is_done_here() -> None:
         assert each(lambda n: (n, threading.get_ident()), range(3)) == [(n, here) for n in range(3)]
     finally:
         goes_on.set()
+
+
+def test_where_no_thread_can_be_started_one_does_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()  # it says the same as a system without a thread to spare
+    monkeypatch.setattr(two_threads, "_other_thread", lambda _: closed)
+
+    assert each(abs, (-1, -2, -3)) == [1, 2, 3]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")

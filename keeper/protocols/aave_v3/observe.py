@@ -3,7 +3,7 @@
 A second batch is needed only for balances that an account's bitmap reveals and nobody knew of.
 One price source that fails costs its price, one account that cannot be read costs itself, and a
 token that does not say its supply costs the room under that reserve's supply cap.  That room costs
-two calls a reserve, more than all else, and is asked for where somebody may be told to supply.
+two calls a reserve, as much as all else, and is asked for where somebody may be told to supply.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,0 +1,245 @@
+"""One node of three that makes headers up, first asked: two others decide."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keeper.chain.finality import Finality
+from keeper.chain.health import NodeState
+from keeper.chain.quorum import Agreed, judge
+from keeper.errors import ObservationError, RpcError
+from keeper.model import BlockRef, Hash
+from keeper.units import Wei
+from tests.chain_unit.standin import Chain, block_hash
+from tests.chain_unit.told import Following, Told, following
+
+LENGTH = 300
+Answer = BlockRef | RpcError | None
+Lie = Callable[[int, str | int], Answer | bool]
+"""What node `index` answers when asked for a block; True for the truth."""
+
+
+class Alive:
+    """What a vote looks at of a node."""
+
+    state = NodeState.ALIVE
+    alive = True
+
+
+class Three(Told):
+    """The first of three nodes answers as `lie` says; who does not have a block is passed over."""
+
+    health = (Alive(), Alive(), Alive())
+
+    def __init__(self) -> None:
+        super().__init__(*(Chain(LENGTH) for _ in range(3)))
+        self.lie: Lie = lambda _index, _at: True
+
+    async def block(self, at: Any = "latest") -> BlockRef:
+        await asyncio.sleep(0)
+        for index in range(len(self.chains)):
+            found = self._of(index, at.hash if isinstance(at, BlockRef) else at)
+            if isinstance(found, BlockRef):
+                return found
+        raise ObservationError(f"No node knows block {at}.")
+
+    def _of(self, index: int, at: str | int) -> Answer:
+        self.asked["any"] += 1
+        answer = self.lie(index, at)
+        return super()._of(index, at) if isinstance(answer, bool) else answer
+
+    @property
+    def true(self) -> list[BlockRef]:
+        return self.chains[1].blocks
+
+    def grow(self, count: int) -> None:
+        for chain in self.chains:
+            chain.grow(count)
+
+    def reorg(self, depth: int, length: int) -> None:
+        for chain in self.chains:
+            chain.reorg(depth, "b", length)
+
+    def says(self, *made_up: BlockRef) -> Lie:
+        """Return the lie that these are the blocks of their numbers and hashes."""
+        known: dict[str | int, BlockRef] = {block.number: block for block in made_up}
+        known |= {block.hash: block for block in made_up}
+        return lambda index, at: known.get(at, True) if index == 0 else True
+
+
+def ancestry(told: Three, first: int, last: int) -> list[BlockRef]:
+    """Made-up blocks `first` to `last`, the first built on ours, and the header above them."""
+    blocks = [
+        replace(
+            told.true[number],
+            hash=block_hash(number, "x"),
+            parent_hash=block_hash(number - 1, "x"),
+        )
+        for number in range(first, last + 1)
+    ]
+    blocks[0] = replace(blocks[0], parent_hash=told.true[first - 1].hash)
+    return [*blocks, replace(told.true[last + 1], parent_hash=blocks[-1].hash)]
+
+
+async def takes_the_truth(follower: Following, told: Three) -> None:
+    """Push the true head, and see that it and what leads to it is taken, beyond doubt."""
+    follower.heads._subscription.connected = True  # nothing is polled
+    follower.push(told.true[-1])
+    await follower.reaches(told.true[-1])
+
+    step = follower.said[-1]
+    assert step.adopted == tuple(told.true[step.adopted[0].number :])
+    assert step.doubt == ""
+
+
+async def test_a_number_that_one_node_makes_up_holds_nothing_up() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(3)
+        odd = replace(told.true[LENGTH], number=5)
+        told.lie = lambda index, at: odd if index == 0 and at == odd.hash else True
+
+        await takes_the_truth(follower, told)
+
+
+@pytest.mark.parametrize("first", [LENGTH, LENGTH - 20, LENGTH - 64])
+async def test_blocks_made_up_under_a_gap_are_not_taken(first: int) -> None:
+    told = Three()
+    finality = Finality()
+    finality.finalized = told.true[LENGTH - 10]
+    async with following(told, quorum=2, poll_s=0.005, finality=finality) as follower:
+        told.grow(5)
+        told.lie = told.says(*ancestry(told, first, LENGTH + 1))
+
+        await takes_the_truth(follower, told)
+
+
+async def test_an_ancestry_made_up_beyond_what_is_held_does_not_end_the_following() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(5)
+        told.lie = told.says(*ancestry(told, 100, LENGTH + 1))
+
+        await takes_the_truth(follower, told)
+
+
+async def test_where_it_is_one_word_against_another_nothing_final_is_called_undone() -> None:
+    told = Three()
+    told.chains.pop()
+    finality = Finality()
+    finality.finalized = told.true[LENGTH - 10]
+    async with following(told, quorum=2, poll_s=0.005, finality=finality) as follower:
+        told.grow(5)
+        told.lie = told.says(*ancestry(told, LENGTH - 20, LENGTH + 1))
+        follower.heads._subscription.connected = True
+        follower.push(told.true[-1])
+        await asyncio.sleep(2)
+
+        assert follower.said == []
+        told.lie = lambda _index, _at: True
+        await takes_the_truth(follower, told)
+
+
+async def test_one_node_is_not_believed_while_the_truth_is_not_to_be_had() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        ours = told.true[-1]
+        told.reorg(1, 2)
+        hidden, new = told.true[-2].hash, told.true[-1]
+        lies: dict[Hash, BlockRef | None] = {hidden: None}
+        false = replace(new, parent_hash=ours.hash)
+
+        def lie(index: int, at: str | int) -> Answer | bool:
+            if at == hidden and hidden in lies:
+                return None  # nobody has it by hash just now
+            return false if index == 0 and at in (new.number, new.hash) else True
+
+        told.lie = lie
+        follower.heads._subscription.connected = True
+        follower.push(new)
+        await asyncio.sleep(0.05)
+        assert follower.said == []
+
+        lies.clear()
+        await takes_the_truth(follower, told)
+        assert follower.said[-1].orphaned == (ours,)
+
+
+async def test_a_walk_down_what_is_made_up_has_an_end() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.reorg(1, 2)
+        hidden, new = told.true[-2].hash, told.true[-1]
+        gone = {hidden}
+
+        def made(number: int) -> BlockRef:
+            return replace(
+                new,
+                number=number,
+                hash=block_hash(number, "x"),
+                parent_hash=block_hash(number - 1, "x"),
+            )
+
+        def lie(index: int, at: str | int) -> Answer | bool:
+            if at in gone:
+                return None
+            if index == 0 and at == new.hash:
+                return replace(made(10**12), hash=new.hash)
+            if index == 0 and isinstance(at, str) and at.startswith(block_hash(0, "x")[:34]):
+                return made(int(at[34:], 16))
+            return True
+
+        told.lie = lie
+        follower.heads._subscription.connected = True
+        follower.push(new)
+        await asyncio.sleep(0.05)
+        assert told.asked["any"] < 1_000
+
+        gone.clear()
+        await takes_the_truth(follower, told)
+
+
+async def test_who_does_not_know_a_hash_yet_is_waited_for() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(3)
+        missing = [told.true[LENGTH].hash] * 4
+
+        def lie(index: int, at: str | int) -> Answer | bool:
+            if index and at in missing:
+                missing.pop()
+                return None
+            return True
+
+        told.lie = lie
+        await takes_the_truth(follower, told)
+        assert not missing
+
+
+def test_a_base_fee_that_a_node_leaves_out_is_not_voted_on() -> None:
+    told = Three().true[-1]
+    bare = replace(told, base_fee_wei=Wei(0))
+
+    assert judge(told, [bare, told, bare], 2) == Agreed(block=told)
+    assert told.base_fee_wei == 7
+
+
+async def test_a_base_fee_that_one_node_leaves_out_casts_no_doubt() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(4)
+        first = told.chains[0].blocks
+        first[LENGTH:] = [replace(block, base_fee_wei=Wei(0)) for block in first[LENGTH:]]
+        follower.heads._subscription.connected = True
+        follower.push(told.true[-1])
+        await follower.until(lambda: follower.said)
+
+        assert [block.hash for block in follower.said[-1].adopted] == [
+            block.hash for block in told.true[LENGTH:]
+        ]
+        assert follower.said[-1].doubt == ""
+        assert await follower.heads.doubt_about(told.true[-1]) == ""
+        assert follower.said[-1].adopted[-1].base_fee_wei == 7
