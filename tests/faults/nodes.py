@@ -204,7 +204,10 @@ def believes_anyone() -> Iterator[None]:
     async def gullible(_self: Quorum, head: BlockRef) -> Agreed:
         return Agreed(block=head)
 
-    with planted(Quorum, "judge", gullible):
+    async def believed(self: Quorum, block: BlockRef) -> tuple[BlockRef, int]:
+        return block, self.needed
+
+    with planted(Quorum, "judge", gullible), planted(Quorum, "told", believed):
         yield
 
 
