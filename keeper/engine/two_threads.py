@@ -1,30 +1,26 @@
 """Pieces of one computation, on the thread that asks for it and on one more.
 
 numpy and scipy let go of the interpreter while they compute, so that two threads of one process
-share a pass over the book.  Whoever is free takes the next piece.  The asking thread hardly waits:
-a piece that the other has begun and does not bring, its core being busy with something else, is
-done once more, and what the other makes of it is dropped.
+share a pass over the book.  Whoever is free takes the next piece: where the other core is busy with
+something else, the asking thread does nearly all of it and waits for one piece at the most.  It
+never leaves one behind: the book is edited in place right after a pass.
 """
 
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Final, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-PATIENCE_S: Final = 0.0005
-"""What the greatest piece takes when nobody disturbs."""
 
 
 def each(work: Callable[[T], R], pieces: Sequence[T], /) -> list[R]:
     """Return what `work` makes of each of `pieces`, in their order; a `risk.pieces.Each`.
 
-    `work` may be done twice with a piece, and be at one still when this has returned.  Raises what
-    `work` raises.
+    Nothing is at work any more when this returns or raises what `work` raises.
     """
     left = iter(enumerate(pieces))
     done: dict[int, R] = {}
@@ -37,10 +33,14 @@ def each(work: Callable[[T], R], pieces: Sequence[T], /) -> list[R]:
     if _cores() > 1:
         with contextlib.suppress(RuntimeError):  # no thread is to be had: alone then
             other = _other_thread(os.getpid()).submit(take)
-    take()
-    if other is not None and not other.cancel():
-        wait((other,), PATIENCE_S)
-    return [done[number] if number in done else work(piece) for number, piece in enumerate(pieces)]
+    try:
+        take()
+    finally:
+        for _ in left:  # where this thread failed the other begins nothing more
+            pass
+        if other is not None and not other.cancel():
+            other.result()
+    return [done[number] for number in range(len(pieces))]
 
 
 @cache

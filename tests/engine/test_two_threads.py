@@ -55,22 +55,32 @@ def test_what_goes_wrong_with_a_piece_is_raised_whoever_had_it() -> None:
         assert each(abs, (-1, -2)) == [1, 2]
 
 
-def test_a_piece_that_the_other_thread_does_not_bring_is_done_here() -> None:
-    here, goes_on, held = threading.get_ident(), threading.Event(), threading.Event()
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_at_work_any_more_when_it_has_returned(fails: bool) -> None:
+    here, begun = threading.get_ident(), threading.Event()
+    at_work: list[int] = []
+    asked: list[int] = []
 
-    def work(number: int) -> tuple[int, bool]:
+    def work(number: int) -> int:
+        asked.append(number)
         if threading.get_ident() == here:
-            held.wait(10)  # until the other has one
-            return number, True
-        held.set()
-        goes_on.wait(10)  # its core is busy with something else
-        return number, False
+            begun.wait(10)  # until the other has one
+            if fails:
+                raise ArithmeticError("of this piece")
+            return number
+        at_work.append(number)
+        begun.set()
+        time.sleep(0.05)  # the book would be edited meanwhile
+        at_work.remove(number)
+        return number
 
-    try:
-        assert each(work, range(5)) == [(number, True) for number in range(5)]
-        assert each(lambda n: (n, threading.get_ident()), range(3)) == [(n, here) for n in range(3)]
-    finally:
-        goes_on.set()
+    if fails:
+        with pytest.raises(ArithmeticError, match="of this piece"):
+            each(work, range(50))
+        assert len(asked) < 5
+    else:
+        assert each(work, range(50)) == list(range(50))
+    assert at_work == []
 
 
 def test_where_no_thread_can_be_started_one_does_everything(
