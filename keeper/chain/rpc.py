@@ -7,8 +7,8 @@ A node that did not answer rests behind the others for a while and proves its ch
 used again.  When all rest, all are still asked: the last node is kept, loudly; but one that asked
 for a pause gets it.
 
-Caveat: agreement between nodes is checked by `keeper.chain.quorum`, on heads and what they are built
-on; what is then read by a hash that nodes agreed on is believed.
+Caveat: agreement between nodes is checked by `keeper.chain.quorum`, on heads and what they are
+built on; what is then read by a hash that nodes agreed on is believed.
 
 Whatever is checked of one node's answer is checked while that node is asked: its shape, its values,
 and that it is of the block or transaction asked for.  An answer that is none is the node's failure,
