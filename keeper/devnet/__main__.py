@@ -11,7 +11,6 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,8 @@ from keeper.devnet.network import Devnet, Stage, start
 from keeper.devnet.typed import HELP, Typed
 from keeper.errors import ConfigError, KeeperError
 
+LOOKED_AT_EVERY_S: Final = 10.0
+"""How often feeds are asked whether they are to report."""
 _EXIT_USAGE: Final = 2
 _EXIT_FAILED: Final = 1
 
@@ -67,7 +68,7 @@ async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: 
             await devnet.anvil.set_interval_mining(block_time_s)
         print(_words(devnet, document), flush=True)  # noqa: T201 - a command's output
         typed = Typed(devnet, set(frozen))
-        feeding = asyncio.create_task(_feed(devnet, typed.frozen))
+        feeding = asyncio.create_task(_feed(typed))
         ended = asyncio.create_task(_told_to_end(typed))
         dead = asyncio.create_task(_died(stage))
         done, others = await asyncio.wait(
@@ -76,25 +77,22 @@ async def _stay(stage: Stage, document: Path | None, block_time_s: int, frozen: 
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for task in done:
+            task.result()  # what broke is raised
         if ended in done:
             return 0
-        print("devnet: Anvil ended by itself.", file=sys.stderr)  # noqa: T201 - a command's output
+        _complain("Anvil ended by itself.")
         return _EXIT_FAILED
 
 
-async def _feed(devnet: Devnet, frozen: AbstractSet[str]) -> None:
-    """Report each feed's own answer again at half its heartbeat, as its node would."""
+async def _feed(typed: Typed) -> None:
+    """Let feeds report as their nodes would."""
     while True:
-        now = await devnet.anvil.timestamp()
-        for feed in devnet.deployment.feeds:
-            if feed.name in frozen:
-                continue
-            answered = await devnet.deployer.call(
-                feed.proxy, "EACAggregatorProxy", "latestRoundData"
-            )
-            if now - answered[3] > feed.heartbeat_s // 2:
-                await devnet.push_price(feed.name, await devnet.price(feed.name))
-        await asyncio.sleep(10)
+        try:
+            await typed.report()
+        except (KeeperError, TimeoutError) as error:  # Anvil may be paused, or at its end
+            _complain(f"the feeds could not report: {error or 'no block came'}")
+        await asyncio.sleep(LOOKED_AT_EVERY_S)
 
 
 async def _told_to_end(typed: Typed) -> None:
@@ -138,10 +136,16 @@ async def _until_end(reader: asyncio.StreamReader, typed: Typed) -> None:
                 break
             answer = await typed.carry_out(line.decode(errors="replace"))
         except (KeeperError, ValueError, TimeoutError) as error:  # ValueError: far too long a line
-            print(f"devnet: {str(error) or 'no block came'}", file=sys.stderr, flush=True)  # noqa: T201 - a command's output
+            _complain(str(error) or "no block came")
+        except Exception as error:  # noqa: BLE001 - one word that breaks ends no chain that is used
+            _complain(f"that went wrong ({type(error).__name__}: {error}); the chain goes on")
         else:
             if answer:
                 print(answer, flush=True)  # noqa: T201 - a command's output
+
+
+def _complain(text: str) -> None:
+    print(f"devnet: {text}", file=sys.stderr, flush=True)  # noqa: T201 - a command's output
 
 
 async def _died(stage: Stage) -> None:

@@ -1,7 +1,10 @@
-"""What somebody types while a devnet is up: prices, time and blocks, a line each.
+"""What moves while a devnet is up: what somebody types, a line each, and feeds that report.
 
 A price moves as a round of its feed, and what the exchange pools pay moves with it: a liquidation
 whose collateral is sold there stays possible.
+
+A feed takes one round a block, so words and feeds have their turns: whoever has sent a round waits
+for its block before the next begins.
 """
 
 import asyncio
@@ -43,12 +46,13 @@ Line = Callable[["Typed", str], Awaitable[str]]
 
 
 class Typed:
-    """Carries out one line after the other."""
+    """Carries out one line after the other, and lets feeds report in between."""
 
     def __init__(self, devnet: Devnet, frozen: set[str]) -> None:
         """`frozen`: feeds that do not report again by themselves; changed by what is typed."""
         self.devnet = devnet
         self.frozen = frozen
+        self._turn = asyncio.Lock()
 
     async def carry_out(self, line: str) -> str:
         """Do what `line` says and return what to answer; nothing for an empty one.
@@ -61,7 +65,27 @@ class Typed:
         said = _WORDS.get(word.lower())
         if said is None:
             raise ConfigError(f"{word[:40]!r} is no word here: {', '.join(_WORDS)}.")
-        return await said(self, rest.strip())
+        async with self._turn:
+            return await said(self, rest.strip())
+
+    async def report(self) -> None:
+        """Let each feed that is not frozen answer again what it does, at half its heartbeat.
+
+        Raises the errors of the node.
+        """
+        devnet = self.devnet
+        async with self._turn:
+            now, before = await devnet.anvil.timestamp(), await devnet.anvil.block_number()
+            due = [
+                feed.name
+                for feed in devnet.deployment.feeds
+                if feed.name not in self.frozen
+                and now - await self._reported_at(feed) > feed.heartbeat_s // 2
+            ]
+            for name in due:
+                await devnet.push_price(name, await devnet.price(name))
+            if due:
+                await self._mined_after(before)
 
     async def price(self, rest: str) -> str:
         """``ETH/USD -20%`` or ``WETH 2,500``."""
@@ -107,7 +131,9 @@ class Typed:
         """``USDC/USD``."""
         feed = self._feed(rest)
         self.frozen.discard(feed.name)
+        before = await self.devnet.anvil.block_number()
         await self.devnet.push_price(feed.name, await self.devnet.price(feed.name))
+        await self._mined_after(before)
         return f"{feed.name} reports again"
 
     async def feeds(self, _: str) -> str:
@@ -115,12 +141,10 @@ class Typed:
         now = await self.devnet.anvil.timestamp()
         lines = []
         for feed in self.devnet.deployment.feeds:
-            answer = await self.devnet.deployer.call(
-                feed.proxy, "EACAggregatorProxy", "latestRoundData"
-            )
-            price = Decimal(int(answer[1])).scaleb(-feed.decimals)
+            age_s = now - await self._reported_at(feed)
+            price = await self.devnet.price(feed.name)
             still = ", frozen" if feed.name in self.frozen else ""
-            lines.append(f"  {feed.name:<12}{price:>16,.4f}  {now - answer[3]:>7,} s old{still}")
+            lines.append(f"  {feed.name:<12}{price:>16,.4f}  {age_s:>7,} s old{still}")
         return "\n".join(lines)
 
     async def positions(self, _: str) -> str:
@@ -132,6 +156,13 @@ class Typed:
     async def help(self, _: str) -> str:
         """Return what can be typed."""
         return HELP
+
+    async def _reported_at(self, feed: DeployedFeed) -> int:
+        """When it answered last, by the chain."""
+        answer = await self.devnet.deployer.call(
+            feed.proxy, "EACAggregatorProxy", "latestRoundData"
+        )
+        return int(answer[3])
 
     def _feed(self, name: str) -> DeployedFeed:
         try:

@@ -19,7 +19,9 @@ from keeper.devnet.anvil import Anvil, AnvilProcess
 from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import Devnet, Stage
 from keeper.devnet.toolchain import LENS, ROOT, Toolchain, lens_document
+from keeper.devnet.typed import Typed
 from keeper.errors import RpcError
+from keeper.model import Hash
 
 pytestmark = pytest.mark.chain
 
@@ -385,6 +387,43 @@ def test_a_devnet_does_what_is_typed_and_goes_on_after_what_cannot_be_done() -> 
     assert positions == "  59 with debt, 15 below 1; the worst:"
     assert "'nonsense' is no word here: price, wait, " in wrong
     assert "no feed 'DOGE', it has ETH/USD, " in wrong
+
+
+async def test_a_word_and_feeds_that_report_take_turns_of_a_block_each(
+    devnet: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed, anvil = Typed(devnet, {"USDC/USD"}), devnet.anvil
+    push, pushed = devnet.push_price, Counter[str]()
+
+    async def counted(feed: str, price: Decimal | str) -> Hash:
+        pushed[feed] += 1
+        return await push(feed, price)
+
+    monkeypatch.setattr(devnet, "push_price", counted)
+    await anvil.increase_time(2 * 86_400)
+    await anvil.mine()
+    before, rounds = await devnet.price("ETH/USD"), await _rounds(devnet)
+    await anvil.set_automine(on=False)
+    await anvil.set_interval_mining(2)
+    try:
+        _, said = await asyncio.gather(typed.report(), typed.carry_out("price ETH/USD -20%"))
+    finally:
+        await anvil.set_interval_mining(0)
+        await anvil.set_automine(on=True)
+
+    assert said.startswith("ETH/USD: ")
+    assert await devnet.price("ETH/USD") == round(before * Decimal("0.8"), 8)
+    answered = {name: now - rounds[name] for name, now in (await _rounds(devnet)).items()}
+    assert answered == dict.fromkeys(answered, 1) | {"ETH/USD": 2, "USDC/USD": 0}
+    assert pushed == +Counter(answered)
+
+
+async def _rounds(devnet: Devnet) -> dict[str, int]:
+    found = {}
+    for feed in devnet.deployment.feeds:
+        said = await devnet.deployer.call(feed.proxy, "EACAggregatorProxy", "latestRoundData")
+        found[feed.name] = int(said[0])
+    return found
 
 
 def _runs(pid: int) -> bool:

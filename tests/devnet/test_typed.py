@@ -1,10 +1,12 @@
 """What can be typed into a devnet, and what is said of what cannot."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
-from keeper.devnet.typed import share_of, worst
+from keeper.devnet import __main__ as stays
+from keeper.devnet.typed import Typed, share_of, worst
 from keeper.errors import ConfigError
 from keeper.model import Address
 from keeper.units import WAD
@@ -43,3 +45,26 @@ def test_the_worst_come_first_and_nobody_at_just_one_counts_as_below() -> None:
     assert [line.split()[0][-1] for line in lines[1:]] == ["0", "1", "2", "3", "4"]
     assert lines[1].endswith("0.999")
     assert worst({}) == "  0 with debt, 0 below 1; the worst:"
+
+
+class _Breaks(Typed):
+    def __init__(self) -> None: ...
+
+    async def carry_out(self, line: str) -> str:
+        raise KeyError(line.strip())
+
+
+async def test_a_word_that_breaks_in_a_way_nobody_thought_of_is_said_and_the_next_is_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"one\ntwo\n")
+    reader.feed_eof()
+
+    await stays._until_end(reader, _Breaks())
+
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"devnet: that went wrong (KeyError: '{word}'); the chain goes on"
+        for word in ("one", "two")
+    ]
