@@ -53,6 +53,7 @@ from keeper.model import (
     Touched,
     TxState,
     Watch,
+    Way,
     Weights,
 )
 from keeper.units import Base, Bps, Raw, Wad
@@ -148,8 +149,11 @@ class MarketView(Protocol):
         """
         ...
 
-    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
-        """Least repayment of debt `leg` that reaches `target`, or its whole balance."""
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
+        """Least repayment of debt `leg` that reaches `target`, or its whole balance.
+
+        None where none of it can be repaid now.
+        """
         ...
 
     def liquidations(self, holdings: Holdings) -> tuple[Liquidation, ...]:
@@ -230,6 +234,15 @@ class DeleverageView(Protocol):
         self, holdings: Holdings, collateral: Leg, debt: Leg, repay: Raw, cost: Bps
     ) -> Deleverage | None:
         """What repaying `repay` takes and leaves; None where the account has not that much."""
+        ...
+
+
+@runtime_checkable
+class AvoidingView(Protocol):
+    """A view that can leave out what was tried in vain."""
+
+    def avoiding(self, ways: frozenset[Way]) -> LendingView:
+        """The same view, in which none of `ways` is possible."""
         ...
 
 

@@ -158,7 +158,13 @@ def at_most_owed(asked: Raw, leg: Leg) -> tuple[Raw, tuple[str, ...]]:
 
 def _least(view: LendingView, holdings: Any, leg: Leg, target: Wad) -> Raw:
     if leg.side is Side.DEBT:
-        return view.repay_to_reach(holdings, leg, target)
+        repay = view.repay_to_reach(holdings, leg, target)
+        if repay is None:
+            raise ExecutionError(
+                f"No {leg.asset.symbol} can be repaid now: the market paused it or shut it down; "
+                "try another --asset."
+            )
+        return repay
     supply = view.supply_to_reach(holdings, leg, target)
     if supply is None:
         raise ExecutionError(

@@ -54,7 +54,7 @@ class OneCall:
         """As the view's."""
         return self.of.supply_to_reach(holdings, leg, target)
 
-    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
         """As the view's."""
         return self.of.repay_to_reach(holdings, leg, target)
 

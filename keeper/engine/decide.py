@@ -31,9 +31,10 @@ from keeper.model import (
     Submission,
     Unassessable,
     Watch,
+    Way,
     Why,
 )
-from keeper.ports import Strategy
+from keeper.ports import AvoidingView, LendingView, Strategy
 from keeper.risk.exact import value_at_risk
 from keeper.strategies.holding import held_back
 from keeper.strategies.purse import Purse
@@ -192,10 +193,11 @@ class Decider:
     ) -> Decision:
         """Return the decision of the account's strategy, on prices as far as they may serve it."""
         hand = self.hands[reading.view.market.name]
+        tried = self.pace.tried(assessment.position, assessment.block.number)
         if (strategy := hand.protections.get(holdings.account)) is not None:
             known = _by_protocol(reading, holdings, assessment)
-            return strategy.decide(reading.protecting, holdings, known, purse)
-        decision = hand.otherwise.decide(reading.view, holdings, assessment, purse)
+            return _decide(strategy, reading.protecting, holdings, known, purse, tried=tried)
+        decision = _decide(hand.otherwise, reading.view, holdings, assessment, purse, tried=tried)
         return held_back(decision, assessment, reading.held)
 
     def _penniless(self, assessment: Assessment) -> tuple[Refuse, ...]:
@@ -207,6 +209,23 @@ class Decider:
             return ()
         why = "the keeper's own balances could not be read"
         return (Refuse(position=position, reason=why),)
+
+
+def _decide(
+    strategy: Strategy,
+    view: LendingView,
+    holdings: Holdings,
+    assessment: Assessment,
+    purse: Purse,
+    *,
+    tried: frozenset[Way],
+) -> Decision:
+    """Ask `strategy`: for another way than those tried in vain where it has one."""
+    if tried and isinstance(view, AvoidingView):
+        another = strategy.decide(view.avoiding(tried), holdings, assessment, purse)
+        if isinstance(another, Act):
+            return another
+    return strategy.decide(view, holdings, assessment, purse)
 
 
 def doubted(decisions: Sequence[Decision], doubt: str) -> tuple[Submission, ...]:

@@ -2,6 +2,10 @@
 
 A cool-down begins only after an attempt that failed, never before one, and ends when the position
 is healthy again.  Counted in blocks: the chain's own clock.
+
+What would revert or not pay one way may go another: by other debt, other collateral, another kind
+of action.  So a way that failed is remembered, and the position is free for others at the next
+block; where there is no other, the same is tried again, and again after each cool-down.
 """
 
 from collections.abc import Container
@@ -17,10 +21,13 @@ from keeper.model import (
     Submission,
     Submitted,
     Unknown,
+    Way,
 )
 
 COOL_DOWN_BLOCKS = 5
 """After a declined or reverted action."""
+TRIED_BLOCKS = 25
+"""A way that failed comes after all others for so long."""
 REHEARSED_BLOCKS = 300
 """After a rehearsal: nothing changed, so the next one would say the same."""
 
@@ -31,6 +38,13 @@ class Pace:
 
     open: dict[PositionId, Intent] = field(default_factory=dict)
     _waits: dict[PositionId, tuple[int, str]] = field(default_factory=dict)
+    _tried: dict[PositionId, dict[Way, int]] = field(default_factory=dict)
+    """Ways that failed, and up to which block others come first."""
+
+    def tried(self, position: PositionId, block: int) -> frozenset[Way]:
+        """Return the ways that failed lately for `position`."""
+        ways = self._tried.get(position)
+        return frozenset(w for w, until in ways.items() if until > block) if ways else frozenset()
 
     def held(self, position: PositionId, block: int) -> str:
         """Why nothing may be begun for `position` at `block`; empty if something may."""
@@ -51,8 +65,12 @@ class Pace:
             case Rehearsed(intent=intent):
                 until = block + REHEARSED_BLOCKS
                 self._waits[intent.position] = (until, "rehearsed already")
-            case Declined(intent=intent, reason=reason):
-                until = block + COOL_DOWN_BLOCKS
+            case Declined(intent=intent, reason=reason, this_way=this_way):
+                anew = this_way and intent.way not in self.tried(intent.position, block)
+                if this_way:
+                    ways = self._tried.setdefault(intent.position, {})
+                    ways[intent.way] = block + TRIED_BLOCKS
+                until = block + (1 if anew else COOL_DOWN_BLOCKS)
                 self._waits[intent.position] = (until, f"declined: {reason}")
 
     def ended(self, outcome: Outcome, block: int) -> None:
@@ -67,8 +85,10 @@ class Pace:
     def recovered(self, position: PositionId) -> None:
         """The position is out of danger: no cool-down outlives it."""
         self._waits.pop(position, None)
+        self._tried.pop(position, None)
 
     def forget_all_but(self, seen: Container[PositionId]) -> None:
         """End the cool-downs of positions that nobody needs to look at any more."""
-        for position in [p for p in self._waits if p not in seen]:
-            del self._waits[position]
+        for of in (self._waits, self._tried):
+            for position in [p for p in of if p not in seen]:
+                del of[position]

@@ -21,11 +21,11 @@ def remedies(view: LendingView, holdings: Holdings, assessed: Assessed) -> Remed
         for leg in (one for one in legs if one.side is side):
             if side is Side.DEBT:
                 amount = view.repay_to_reach(holdings, leg, TARGET)
-                enough = 0 < amount < leg.balance
+                enough = bool(amount) and amount != leg.balance  # all of it may not reach it
             else:
-                supply = view.supply_to_reach(holdings, leg, TARGET)
-                amount, enough = supply or leg.balance, bool(supply)
-            if enough:
+                amount = view.supply_to_reach(holdings, leg, TARGET)
+                enough = bool(amount)
+            if amount is not None and enough:
                 options.append(Remedy(kind=KINDS[side], asset=leg.asset, amount=amount))
                 break
     return Remedies(target=TARGET, options=tuple(options)) if options else None

@@ -7,7 +7,9 @@ import structlog
 
 from keeper.errors import (
     CapOfDay,
+    ExecutionError,
     KeeperError,
+    PolicyViolation,
     Unprofitable,
 )
 from keeper.execution.liquidator import LIQUIDATE_OVER
@@ -30,7 +32,8 @@ log = structlog.get_logger()
 
 def declined(intent: Intent, error: KeeperError) -> Declined:
     why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
-    return Declined(intent=intent, reason=str(error), why=why)
+    this_way = isinstance(error, ExecutionError) and not isinstance(error, PolicyViolation)
+    return Declined(intent=intent, reason=str(error), why=why, this_way=this_way)
 
 
 class CapsOfDay:

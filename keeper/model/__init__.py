@@ -30,6 +30,7 @@ from keeper.model.decisions import (
     Inventory,
     Liquidation,
     Refuse,
+    Way,
     Why,
 )
 from keeper.model.execution import (
@@ -203,6 +204,7 @@ __all__ = [
     "Unknown",
     "Wallet",
     "Watch",
+    "Way",
     "Weights",
     "Why",
 ]

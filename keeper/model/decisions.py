@@ -34,6 +34,17 @@ class Funding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How something is done to a position: of several, one that fails leaves the others."""
+
+    kind: IntentKind
+    asset: Address
+    """The token that is spent."""
+    collateral: Address | None = None
+    """Liquidations and deleverages: what is seized or sold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """What shall be done to one position, before anything is encoded.
 
@@ -63,6 +74,12 @@ class Intent:
     """At the block's oracle prices, before gas; liquidations only."""
     health_before: Wad
     reason: str
+
+    @property
+    def way(self) -> Way:
+        """How it is done."""
+        seized = None if self.collateral is None else self.collateral.address
+        return Way(kind=self.kind, asset=self.asset.address, collateral=seized)
 
 
 class Why(StrEnum):

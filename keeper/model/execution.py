@@ -267,6 +267,8 @@ class Declined:
     but neither logged nor kept."""
     others: int = 0
     """How many were only counted since the last one that was not."""
+    this_way: bool = False
+    """Whether it is about how it was to be done, such as a revert: another way may go."""
 
 
 Submission = Submitted | Rehearsed | Declined

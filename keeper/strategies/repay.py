@@ -51,25 +51,29 @@ class Repay:
         offers = tuple(
             Offer(
                 leg=leg,
-                for_target=_repayment(view, holdings, leg, bounds.target),
-                for_enough=_repayment(view, holdings, leg, enough),
+                for_target=_that_reaches(view, holdings, leg, bounds.target, least),
+                for_enough=_that_reaches(
+                    view, holdings, leg, enough, view.repay_to_reach(holdings, leg, enough)
+                ),
                 most=Raw(leg.balance + leg.balance // SLACK + 1),
             )
             for leg in candidates(danger, Side.DEBT, bounds, wallet)
+            if (least := view.repay_to_reach(holdings, leg, bounds.target)) is not None
         )
         if not offers:
             return nothing_allowed(danger, bounds, "none of its debts may be repaid")
         return protect(IntentKind.REPAY, danger, offers, bounds, wallet)
 
 
-def _repayment(view: MarketView, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
-    """Return the least repayment of `leg` that reaches `target`; None if even all of it does not.
+def _that_reaches(
+    view: MarketView, holdings: Holdings, leg: Leg, target: Wad, amount: Raw | None
+) -> Raw | None:
+    """Return `amount`, the view's answer; None if even all of the debt does not reach `target`.
 
     The view answers the whole balance in both cases, so that the whole is looked at again: the
     same holdings without that debt.
     """
-    amount = view.repay_to_reach(holdings, leg, target)
-    if amount < leg.balance:
+    if amount is None or amount < leg.balance:
         return amount
     kept = tuple(e for e in holdings.entries if (e.reserve, e.side) != (leg.reserve, Side.DEBT))
     after = view.assess(replace(holdings, entries=kept))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keeper.engine.pace import COOL_DOWN_BLOCKS, REHEARSED_BLOCKS, Pace
+from keeper.engine.pace import COOL_DOWN_BLOCKS, REHEARSED_BLOCKS, TRIED_BLOCKS, Pace
 from keeper.model import (
     Abandoned,
     Act,
@@ -105,6 +105,41 @@ def test_what_was_declined_says_why_while_it_waits() -> None:
 
     assert pace.held(WHO, 104) == "declined: over the cap"
     assert pace.held(WHO, 105) == ""
+
+
+def test_a_way_that_failed_frees_the_position_for_another_and_then_waits_as_ever() -> None:
+    pace, failed = Pace(), Declined(intent=intent(), reason="would revert", this_way=True)
+
+    assert pace.tried(WHO, 100) == frozenset()
+    pace.began(failed, 100)
+
+    assert (pace.held(WHO, 100), pace.held(WHO, 101)) == ("declined: would revert", "")
+    assert pace.tried(WHO, 101) == {intent().way}
+    pace.began(failed, 101)  # there was no other
+    assert pace.held(WHO, 101 + COOL_DOWN_BLOCKS - 1)
+    assert pace.held(WHO, 101 + COOL_DOWN_BLOCKS) == ""
+    assert pace.tried(WHO, 101 + TRIED_BLOCKS - 1) == {intent().way}
+    assert pace.tried(WHO, 101 + TRIED_BLOCKS) == frozenset()
+    assert pace.tried(position(BOB), 101) == frozenset()
+
+
+@pytest.mark.parametrize("over", ["recovered", "forgotten"])
+def test_no_way_is_avoided_longer_than_the_danger(over: str) -> None:
+    pace = Pace()
+    pace.began(Declined(intent=intent(), reason="would revert", this_way=True), 100)
+    if over == "recovered":
+        pace.recovered(WHO)
+    else:
+        pace.forget_all_but({position(BOB)})
+
+    assert pace.tried(WHO, 101) == frozenset()
+
+
+def test_what_is_not_about_the_way_leaves_no_way_out() -> None:
+    pace = Pace()
+    pace.began(Declined(intent=intent(), reason="over the cap"), 100)
+
+    assert pace.tried(WHO, 101) == frozenset()
 
 
 def test_a_rehearsal_is_not_repeated_for_an_hour() -> None:

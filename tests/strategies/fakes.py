@@ -109,7 +109,7 @@ class FakeMarket:
             return None
         return Raw(_least(high, lambda x: self._after(holdings, leg, x) >= target))
 
-    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
         if self._after(holdings, leg, -leg.balance) < target:
             return leg.balance
         return Raw(_least(leg.balance, lambda x: self._after(holdings, leg, -x) >= target))

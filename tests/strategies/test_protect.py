@@ -303,3 +303,24 @@ def test_the_same_inputs_give_the_same_decision() -> None:
         return TOP_UP.decide(VIEW, held_by, VIEW.assess(held_by), purse(RICH))
 
     assert decide(BOTH) == decide(BOTH)
+
+
+def test_a_debt_that_cannot_be_repaid_now_gives_way_to_the_others() -> None:
+    class Paused(FakeMarket):
+        """Takes no repayment of USDC."""
+
+        def repay_to_reach(self, held_by: Holdings, leg: Leg, target: Wad) -> Raw | None:
+            return None if leg.asset == USDC else super().repay_to_reach(held_by, leg, target)
+
+    two = holdings(
+        (WETH, Side.COLLATERAL, 10 * 10**18),
+        (USDC, Side.DEBT, 10_000_000_000),
+        (DAI, Side.DEBT, 9_000 * 10**18),
+    )
+    rich = purse({USDC: 50_000_000_000, DAI: 50_000 * 10**18})
+    only = holdings((WETH, Side.COLLATERAL, 10 * 10**18), (USDC, Side.DEBT, 19_000_000_000))
+
+    assert acted(REPAY.decide(VIEW, two, VIEW.assess(two), rich)).asset == USDC
+    assert acted(REPAY.decide(Paused(), two, VIEW.assess(two), rich)).asset == DAI
+    nothing = REPAY.decide(Paused(), only, VIEW.assess(only), rich)
+    assert refused(nothing).endswith("none of its debts may be repaid")

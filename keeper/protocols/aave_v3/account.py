@@ -69,6 +69,11 @@ class ReserveNow:
         """The underlying token."""
         return self.reserve.asset
 
+    @property
+    def shut(self) -> bool:
+        """Whether nothing of it is supplied, repaid, moved or seized: inactive or paused."""
+        return not self.configuration.active or self.configuration.paused
+
 
 def reserve_now(
     market: Market,
@@ -178,6 +183,21 @@ def terms(market: Market, configuration: Configuration, reserve_id: int, e_mode:
         liquidation_bonus=configuration.liquidation_bonus,
         counts=counts,
     )
+
+
+def loan_to_value(
+    market: Market, configuration: Configuration, reserve_id: int, e_mode: int
+) -> Bps:
+    """Return the loan to value that decides what may be withdrawn (`getUserReserveLtv`, 3.6+).
+
+    Before, the reserve's own, in an e-mode too.
+    """
+    category = market.e_modes.get(e_mode) if e_mode else None
+    if category is None or not market.rules.e_mode_loan_to_value:
+        return configuration.ltv
+    if not category.collateral_bitmap >> reserve_id & 1:
+        return configuration.ltv
+    return Bps(0) if category.ltv_zero_bitmap >> reserve_id & 1 else category.ltv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ GET_E_MODE_COLLATERAL_CONFIG: Final = bytes.fromhex("b286f467")
 """getEModeCategoryCollateralConfig(uint8)"""
 GET_E_MODE_COLLATERAL_BITMAP: Final = bytes.fromhex("b0771dba")
 """getEModeCategoryCollateralBitmap(uint8)"""
+GET_E_MODE_LTV_ZERO_BITMAP: Final = bytes.fromhex("fd89dee5")
+"""getEModeCategoryLtvzeroBitmap(uint8)"""
 GET_E_MODE_LABEL: Final = bytes.fromhex("2083e183")  # getEModeCategoryLabel(uint8)
 GET_VIRTUAL_UNDERLYING_BALANCE: Final = bytes.fromhex("6fb07f96")
 """getVirtualUnderlyingBalance(address)"""
@@ -256,10 +258,10 @@ def decode_legacy_e_mode(result: CallResult, what: str) -> LegacyEMode:
     )
 
 
-def decode_collateral_config(result: CallResult, what: str) -> tuple[Bps, Bps]:
-    """Return (liquidation threshold, liquidation bonus) of a category (3.2+)."""
-    _, threshold, bonus = words(result, 3, what)
-    return Bps(_bounded(threshold, 16, what)), Bps(_bounded(bonus, 16, what))
+def decode_collateral_config(result: CallResult, what: str) -> tuple[Bps, Bps, Bps]:
+    """Return (loan to value, liquidation threshold, liquidation bonus) of a category (3.2+)."""
+    ltv, threshold, bonus = (Bps(_bounded(word, 16, what)) for word in words(result, 3, what))
+    return ltv, threshold, bonus
 
 
 def decode_account_data(result: CallResult, what: str) -> ContractHealth:

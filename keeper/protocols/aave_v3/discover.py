@@ -25,7 +25,8 @@ def discover(market: MarketId, provider: Address) -> Steps[Market]:
     pool, configurator, oracle, sentinel = yield from _contracts(market, provider)
     rules, listed, base_unit, premium = yield from _pool(market, provider, pool, oracle)
     reserves = yield from _reserves(pool, oracle, listed, rules)
-    e_modes = yield from _bitmap_e_modes(pool) if rules.e_mode_bitmaps else _legacy_e_modes(pool)
+    by_bitmap = rules.e_mode_bitmaps
+    e_modes = yield from _bitmap_e_modes(pool, rules) if by_bitmap else _legacy_e_modes(pool)
     return Market(
         id=market,
         provider=provider,
@@ -128,27 +129,22 @@ def _grace_until(answer: CallResult, asset: Address, pool: Address, rules: Rules
     return codec.uint(answer, f"getLiquidationGracePeriod({asset}) of {pool}", 40)
 
 
-def _bitmap_e_modes(pool: Address) -> Steps[Mapping[int, EMode]]:
+def _bitmap_e_modes(pool: Address, rules: Rules) -> Steps[Mapping[int, EMode]]:
     """3.2 and later."""
     configs = yield tuple(call(pool, codec.GET_E_MODE_COLLATERAL_CONFIG, i) for i in E_MODE_IDS)
-    set_up: dict[int, tuple[Bps, Bps]] = {}
+    set_up: dict[int, tuple[Bps, Bps, Bps]] = {}
     for i, answer in zip(E_MODE_IDS, configs, strict=True):
         config = codec.decode_collateral_config(
             answer, f"getEModeCategoryCollateralConfig({i}) of {pool}"
         )
-        if any(config):
+        if any(config[1:]):
             set_up[i] = config
     if not set_up:
         return {}
-    more = iter(
-        (
-            yield tuple(
-                call(pool, selector, i)
-                for i in set_up
-                for selector in (codec.GET_E_MODE_COLLATERAL_BITMAP, codec.GET_E_MODE_LABEL)
-            )
-        )
-    )
+    asked = [codec.GET_E_MODE_COLLATERAL_BITMAP, codec.GET_E_MODE_LABEL]
+    if rules.e_mode_loan_to_value:
+        asked.append(codec.GET_E_MODE_LTV_ZERO_BITMAP)
+    more = iter((yield tuple(call(pool, selector, i) for i in set_up for selector in asked)))
     return {
         i: EMode(
             id=i,
@@ -159,8 +155,10 @@ def _bitmap_e_modes(pool: Address) -> Steps[Mapping[int, EMode]]:
             ),
             label=_label(next(more)),
             price_source=None,
+            ltv=ltv,
+            ltv_zero_bitmap=_ltv_zero(next(more), i) if rules.e_mode_loan_to_value else 0,
         )
-        for i, (threshold, bonus) in set_up.items()
+        for i, (ltv, threshold, bonus) in set_up.items()
     }
 
 
@@ -181,6 +179,13 @@ def _legacy_e_modes(pool: Address) -> Steps[Mapping[int, EMode]]:
             price_source=said.price_source if said.price_source != ZERO else None,
         )
     return found
+
+
+def _ltv_zero(answer: CallResult, e_mode: int) -> int:
+    """0 where a pool does not say: it decides nobody's health, only what may be withdrawn first."""
+    if isinstance(answer, Failed):
+        return 0
+    return codec.uint(answer, f"getEModeCategoryLtvzeroBitmap({e_mode})", 128)
 
 
 def _contract(result: CallResult, what: str) -> Address:

@@ -42,6 +42,10 @@ class EMode:
     """3.2+: bit `reserve id`.  Before, reserves name their category in their configuration."""
     price_source: Address | None
     """Up to 3.1 a category may price its assets by a feed of its own."""
+    ltv: Bps = Bps(0)  # noqa: RUF009 - a NewType of int is immutable
+    """3.6+; not read before."""
+    ltv_zero_bitmap: int = 0
+    """3.6+: collaterals of the category whose loan to value is 0 all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

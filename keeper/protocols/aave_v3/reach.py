@@ -70,11 +70,9 @@ def supply_to_reach(account: Account, held: Held, target: Wad) -> Raw | None:
 
 
 def _may_supply(held: Held) -> bool:
-    configuration = held.now.configuration
     return (
-        configuration.active
-        and not configuration.frozen
-        and not configuration.paused
+        not held.now.shut
+        and not held.now.configuration.frozen
         and held.leg.liquidation_threshold > 0
     )
 
@@ -130,13 +128,16 @@ def _least_scaled(account: Account, held: Held, target: Wad) -> int | None:
 # --- repay ------------------------------------------------------------------------------------
 
 
-def repay_to_reach(account: Account, held: Held, target: Wad) -> Raw:
+def repay_to_reach(account: Account, held: Held, target: Wad) -> Raw | None:
     """Return the least repayment of `held` that reaches `target`, or its whole balance.
 
-    Zero if it is there already.
+    Zero if it is there already; None if the reserve is paused or inactive
+    (`ValidationLogic.validateRepay`).
     """
     if account.health_factor >= target:
         return Raw(0)
+    if held.now.shut:
+        return None
     rules, index, whole = account.rules, held.now.debt_index, held.leg.balance
     burnt = least(0, held.scaled, lambda s: _after_repay(account, held, held.scaled - s) >= target)
     if burnt is None or burnt == held.scaled:

@@ -42,6 +42,8 @@ class Rules:
     counts_collateral_without_threshold: bool
     """3.6+: a reserve with base threshold 0 may still be collateral inside an e-mode."""
 
+    e_mode_loan_to_value: bool
+    """3.6+: in an e-mode its loan to value decides which collateral must be withdrawn first."""
     e_mode_bitmaps: bool
     """3.2+: a category lists its collaterals; before, a reserve names its one category."""
     grace_period: bool
@@ -75,6 +77,7 @@ _V3_0: Final = Rules(
     withdraw_scaled=_HALF,
     one_division_health=False,
     counts_collateral_without_threshold=False,
+    e_mode_loan_to_value=False,
     e_mode_bitmaps=False,
     grace_period=False,
     stable_debt=True,
@@ -105,7 +108,13 @@ _V3_5: Final = replace(
     one_division_health=True,
     debt_needed=_UP,
 )
-_V3_6: Final = replace(_V3_5, revision=10, release="3.6", counts_collateral_without_threshold=True)
+_V3_6: Final = replace(
+    _V3_5,
+    revision=10,
+    release="3.6",
+    counts_collateral_without_threshold=True,
+    e_mode_loan_to_value=True,
+)
 _V3_7: Final = replace(
     _V3_6, revision=11, release="3.7", bonus=_DOWN, protocol_fee=_UP, sentinel_bypass=False
 )

@@ -7,7 +7,7 @@ One class, though it is long: it is the port's page, and the arithmetic lies in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from keeper.errors import BadAnswer, ConfigError
@@ -28,6 +28,7 @@ from keeper.model import (
     PositionId,
     Side,
     Unassessable,
+    Way,
     Weights,
 )
 from keeper.protocols.aave_v3 import codec
@@ -36,6 +37,7 @@ from keeper.protocols.aave_v3.account import (
     Held,
     ReserveNow,
     Unvalued,
+    loan_to_value,
     reserve_now,
     value_account,
 )
@@ -82,6 +84,8 @@ class View:
     reserves: Mapping[int, ReserveNow]
     e_mode_prices: Mapping[int, Base | None]
     liquidations_allowed: bool
+    avoided: frozenset[Way] = frozenset()
+    """What was tried in vain: none of it is possible."""
 
     @property
     def market(self) -> MarketId:
@@ -197,6 +201,16 @@ class View:
 
     # --- protection -------------------------------------------------------------------------
 
+    def avoiding(self, ways: frozenset[Way]) -> "View":
+        """Return the same view, in which none of `ways` is possible."""
+        return replace(self, avoided=ways)
+
+    def _avoids(self, kind: IntentKind, leg: Leg, collateral: Leg | None = None) -> bool:
+        if not self.avoided:
+            return False
+        seized = None if collateral is None else collateral.asset.address
+        return Way(kind=kind, asset=leg.asset.address, collateral=seized) in self.avoided
+
     def supply_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
         """Return the least supply into collateral `leg` that reaches `target`; None if none does.
 
@@ -210,20 +224,23 @@ class View:
         held = account.find(leg)
         if held is None or held.leg.side is not Side.COLLATERAL:
             return None
+        if self._avoids(IntentKind.TOP_UP, leg):
+            return None
         return supply_to_reach(account, held, target)
 
-    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw:
+    def repay_to_reach(self, holdings: Holdings, leg: Leg, target: Wad) -> Raw | None:
         """Return the least repayment of debt `leg` that reaches `target`, or its whole balance.
 
-        Zero where the health factor is unknown or the account does not owe it.
+        None where none of it can be repaid: the health factor is unknown, the account does not owe
+        it, or the reserve takes no repayment: paused or inactive.
         """
         try:
             account = self._account(holdings)
         except Unvalued:
-            return Raw(0)
+            return None
         held = account.find(leg)
-        if held is None or held.leg.side is not Side.DEBT:
-            return Raw(0)
+        if held is None or held.leg.side is not Side.DEBT or self._avoids(IntentKind.REPAY, leg):
+            return None
         return repay_to_reach(account, held, target)
 
     def deleverage_to_reach(
@@ -252,7 +269,26 @@ class View:
             return None
         if sold.leg.side is not Side.COLLATERAL or repaid.leg.side is not Side.DEBT:
             return None
+        if self._avoids(IntentKind.DELEVERAGE, debt, collateral) or not self._released(
+            account, holdings.e_mode, sold, repaid
+        ):
+            return None
         return account, sold, repaid
+
+    def _released(self, account: Account, e_mode: int, sold: Held, repaid: Held) -> bool:
+        """Whether the Pool lets go of `sold`: of collateral with a loan to value of 0 first.
+
+        `ValidationLogic.validateHFAndLtvzero`, `validateTransfer`, `validateWithdraw`.
+        """
+        if sold.now.shut or repaid.now.shut:
+            return False
+        worthless = [
+            held.leg.reserve
+            for held in account.held
+            if held.leg.side is Side.COLLATERAL
+            and loan_to_value(self.of, held.now.configuration, held.leg.reserve, e_mode) == 0
+        ]
+        return not worthless or sold.leg.reserve in worthless
 
     # --- liquidation ------------------------------------------------------------------------
 
@@ -296,10 +332,10 @@ class View:
             return True
         if account.health_factor >= WAD:
             return True
+        if self._avoids(IntentKind.LIQUIDATE, debt.leg, collateral.leg):
+            return True
         for held in (collateral, debt):
-            if not held.now.configuration.active or held.now.configuration.paused:
-                return True
-            if held.now.grace_until >= self.block.timestamp:
+            if held.now.shut or held.now.grace_until >= self.block.timestamp:
                 return True
         bypassed = self.of.rules.sentinel_bypass and account.health_factor < SENTINEL_HEALTH
         return not (self.liquidations_allowed or bypassed)

@@ -1,6 +1,7 @@
 """Collateral sold and debt repaid, by the forward arithmetic with other rounding."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
@@ -222,3 +223,62 @@ def test_nothing_needs_to_be_sold_without_debt_or_above_the_target() -> None:
 
     for found, start in ((rich, Wad(UINT256_MAX)), (free, WAD)):
         assert most_sold(found, found.legs[0], start=start, target=Wad(WAD), cost=Bps(0)) == 0
+
+
+WORTHLESS = replace(b.CONFIGURATIONS[b.WETH], ltv=Bps(0))
+
+
+def released(view: View, e_mode: int = 0) -> list[str]:
+    """Which collateral may be sold of somebody with three of them."""
+    holdings = replace(
+        b.holdings(
+            b.collateral(b.WETH, 10**18),
+            b.collateral(b.WBTC, 10**7),
+            b.collateral(b.LST, 10**18),
+            b.debt(b.USDC, 10**9),
+        ),
+        e_mode=e_mode,
+    )
+    *sold, debt = assessed(view, holdings).legs
+    ways = [view.deleveraged(holdings, leg, debt, Raw(10**6), Bps(50)) for leg in sold]
+    return [way.collateral.asset.symbol for way in ways if way is not None]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_collateral_with_a_loan_to_value_of_0_goes_first(revision: int) -> None:
+    states = {b.WETH: b.state(b.WETH, WORTHLESS)}
+
+    assert released(b.view(revision)) == ["WETH", "WBTC", "wstETH"]
+    assert released(b.view(revision, states=states)) == ["WETH"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "ltv", "zero", "free"),
+    [
+        # until 3.5 the reserve's own loan to value decides in an e-mode too
+        (9, 9_300, 0, ["WETH"]),
+        # from 3.6 on that of the category, except for those it takes out
+        (10, 9_300, 0, ["WETH", "WBTC", "wstETH"]),
+        (10, 9_300, 1 << b.LST, ["wstETH"]),
+        (10, 0, 0, ["WETH", "wstETH"]),
+        (11, 9_300, 1 << b.WETH | 1 << b.LST, ["WETH", "wstETH"]),
+    ],
+)
+def test_in_an_e_mode_its_loan_to_value_decides_from_3_6_on(
+    revision: int, ltv: int, zero: int, free: list[str]
+) -> None:
+    made = b.market(revision).e_modes[b.ETH_CORRELATED]
+    category = replace(made, ltv=Bps(ltv), ltv_zero_bitmap=zero)
+    market = b.market(revision, e_modes={b.ETH_CORRELATED: category})
+    view = replace(b.view(revision, states={b.WETH: b.state(b.WETH, WORTHLESS)}), of=market)
+
+    assert released(view, b.ETH_CORRELATED) == free
+
+
+@pytest.mark.parametrize("shut", [{"paused": True}, {"active": False}])
+def test_nothing_is_sold_or_repaid_of_a_reserve_that_is_shut(shut: dict[str, Any]) -> None:
+    sold = b.state(b.WBTC, replace(b.CONFIGURATIONS[b.WBTC], **shut))
+    owed = b.state(b.USDC, replace(b.CONFIGURATIONS[b.USDC], **shut))
+
+    assert released(b.view(states={b.WBTC: sold})) == ["WETH", "wstETH"]
+    assert released(b.view(states={b.USDC: owed})) == []

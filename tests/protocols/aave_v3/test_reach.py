@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from keeper.model import Assessed, Holdings, Leg, Side
+from keeper.model import Assessed, Holdings, IntentKind, Leg, Side, Way
 from keeper.protocols.aave_v3.math import scaled_for
 from keeper.protocols.aave_v3.reach import least
 from keeper.protocols.aave_v3.view import View
@@ -103,6 +103,7 @@ def test_the_least_repayment_reaches_the_target_or_is_the_whole_balance(
 
         amount = view.repay_to_reach(holdings, leg, target)
 
+        assert amount is not None
         assert 0 <= amount <= leg.balance
         if amount < leg.balance:
             assert after(view, holdings, leg, amount) >= target
@@ -225,4 +226,59 @@ def test_a_leg_the_account_does_not_have_is_no_way_out() -> None:
     other = assessed(view, b.holdings(b.collateral(b.DAI, 1), b.debt(b.DAI, 1))).legs
 
     assert view.supply_to_reach(holdings, other[0], Wad(4 * WAD)) is None
-    assert view.repay_to_reach(holdings, other[1], Wad(4 * WAD)) == 0
+    assert view.repay_to_reach(holdings, other[1], Wad(4 * WAD)) is None
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("shut", [{"paused": True}, {"active": False}])
+def test_a_reserve_that_is_shut_takes_no_repayment_and_the_other_debt_does(
+    revision: int, shut: dict[str, Any]
+) -> None:
+    closed = b.state(b.USDC, replace(b.CONFIGURATIONS[b.USDC], **shut))
+    view = b.view(revision, states={b.USDC: closed})
+    holdings = b.holdings(
+        b.collateral(b.WETH, 10**20), b.debt(b.USDC, 10**11), b.debt(b.DAI, 10**23)
+    )
+    found = assessed(view, holdings)
+    target = Wad(found.health_factor + WAD // 100)
+
+    assert view.repay_to_reach(holdings, leg_of(found, b.USDC, Side.DEBT), target) is None
+    assert view.repay_to_reach(holdings, leg_of(found, b.DAI, Side.DEBT), target)
+    there = found.health_factor
+    assert view.repay_to_reach(holdings, leg_of(found, b.USDC, Side.DEBT), there) == 0
+
+
+def test_what_was_tried_in_vain_is_not_possible_and_all_else_is_as_before() -> None:
+    view = b.view()
+    holdings = b.holdings(
+        b.collateral(b.WETH, 10**18), b.collateral(b.WBTC, 10**6), b.debt(b.USDC, 39 * 10**8)
+    )
+    found = assessed(view, holdings)
+    assert found.health_factor < WAD
+    weth, wbtc, usdc = found.legs
+    target, cost = Wad(2 * WAD), Bps(50)
+
+    def way(kind: IntentKind, asset: Leg, collateral: Leg | None = None) -> Way:
+        seized = None if collateral is None else collateral.asset.address
+        return Way(kind=kind, asset=asset.asset.address, collateral=seized)
+
+    def pairs(of: View) -> list[str]:
+        return [one.collateral.asset.symbol for one in of.liquidations(holdings)]
+
+    assert view.avoiding(frozenset()) == view
+    topped = view.avoiding(frozenset({way(IntentKind.TOP_UP, weth)}))
+    assert topped.supply_to_reach(holdings, weth, target) is None
+    assert topped.supply_to_reach(holdings, wbtc, target) is not None
+    repaid = view.avoiding(frozenset({way(IntentKind.REPAY, usdc)}))
+    assert repaid.repay_to_reach(holdings, usdc, target) is None
+    assert topped.repay_to_reach(holdings, usdc, target) is not None
+    assert sorted(pairs(view)) == ["WBTC", "WETH"]
+    seized = view.avoiding(frozenset({way(IntentKind.LIQUIDATE, usdc, weth)}))
+    assert pairs(seized) == ["WBTC"]
+    least = view.liquidations(holdings)[0].debt_to_cover
+    [of] = [one for one in view.liquidations(holdings) if one.collateral == weth]
+    assert seized.liquidation_at_most(holdings, of, least) is None
+    sold = view.avoiding(frozenset({way(IntentKind.DELEVERAGE, usdc, weth)}))
+    assert view.deleveraged(holdings, weth, usdc, Raw(10**6), cost) is not None
+    assert sold.deleveraged(holdings, weth, usdc, Raw(10**6), cost) is None
+    assert sold.deleveraged(holdings, wbtc, usdc, Raw(10**6), cost) is not None

@@ -225,6 +225,7 @@ def test_the_least_repayment_reaches_the_target_and_a_unit_less_does_not(
     target = Wad(health_with(view, seen, HELD) * (1_000 + more) // 1_000 + 13)
     for leg in legs(view, Side.DEBT):
         amount = view.repay_to_reach(HELD, leg, target)
+        assert amount is not None
         index = view.reserves[leg.reserve].debt_index
         rounding = view.of.rules.repay_scaled
 
