@@ -2,8 +2,9 @@
 
     magic | zlib( anchor, layout, count | addresses | entries of each | e-modes | entries )
 
-An account whose balances are not kept has `UNKNOWN` for its number of entries.  A row of another
-magic, such as that of an older keeper, is discarded: a checkpoint is a cache.
+An account whose balances are not kept has `UNKNOWN` for its number of entries; one with so many
+entries or more is not kept either, and is read again like them.  A row of another magic, such as
+that of an older keeper, is discarded: a checkpoint is a cache.
 """
 
 import hashlib
@@ -78,7 +79,7 @@ def _packed(checkpoint: Checkpoint) -> bytes:
         raise Unfit(
             f"checkpoints.accounts: one is not {_ADDRESS_BYTES} bytes long; nothing was written"
         )
-    known = {holdings.account: holdings for holdings in checkpoint.holdings}
+    known = {h.account: h for h in checkpoint.holdings if len(h.entries) < UNKNOWN}
     kept = [known.get(account) for account in checkpoint.accounts]
     return b"".join(
         (

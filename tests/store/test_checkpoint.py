@@ -70,6 +70,21 @@ def test_whatever_is_packed_comes_back(
     assert checkpoint_of(checkpoint_row(made, at=1.0), MARKET) == made
 
 
+@pytest.mark.parametrize("count", [254, 255, 256])
+def test_an_account_with_more_entries_than_a_byte_counts_is_kept_by_address_alone(
+    count: int,
+) -> None:
+    """Both sides of each of 128 reserves are 256 entries; 255 in its byte means unknown."""
+    every = [Entry(reserve=r, side=side, scaled=10**18 + r) for r in range(128) for side in Side]
+    most = Holdings(account=address(1), e_mode=1, entries=tuple(every[:count]))
+    made = replace(CHECKPOINT, holdings=(most, held(2, 10**21 + 7), held(3)))
+
+    found = checkpoint_of(checkpoint_row(made, at=1.0), MARKET)
+
+    assert found.accounts == made.accounts
+    assert found.holdings == (made.holdings if count == 254 else made.holdings[1:])
+
+
 def test_it_is_compact() -> None:
     """Two entries each of a hundred thousand accounts: less than 60 bytes an account."""
     many = tuple(held(n, n * 10**18 + n % 977, n * 10**6 + 13) for n in range(1, 1_001))
