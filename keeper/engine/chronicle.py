@@ -13,6 +13,7 @@ from keeper.alerts.passes import pass_alerts
 from keeper.alerts.render import Remedies
 from keeper.alerts.rules import OF_ACCOUNTS
 from keeper.alerts.speech import SpeechOf, english
+from keeper.engine import coverage
 from keeper.engine.market import Reading, WatchedMarket
 from keeper.engine.passes import Pass
 from keeper.engine.prices import PriceLog, RoundLog
@@ -266,10 +267,13 @@ class Chronicle:
         return self._since_checkpoint >= CHECKPOINT_EVERY_BLOCKS
 
     async def save_checkpoints(self, block: BlockRef) -> None:
-        """Save who is in each book, as known at `block`: one that is deep enough to stay."""
+        """Save who is in each book, as known at `block`: one that is deep enough to stay.
+
+        What the database does not take is tried again when the next one is due.
+        """
         self._since_checkpoint = 0
         for market in self._markets.values():
-            await self._records.save_checkpoint(await checkpoint_of(market, block))
+            await coverage.save(self._records, await checkpoint_of(market, block))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

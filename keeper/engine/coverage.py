@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import structlog
 
 from keeper.engine.market import KEPT_AT_ONCE, WatchedMarket
-from keeper.errors import ObservationError
+from keeper.errors import JournalError, ObservationError
 from keeper.model import Address, BlockRef, Checkpoint, Log, LogFilter, MarketId
 from keeper.ports import Reader, Records
 
@@ -215,17 +215,32 @@ class _Balances:
         return put
 
 
+async def save(records: Records, checkpoint: Checkpoint) -> None:
+    """Save `checkpoint`.  One that the database does not take is warned of and not missed.
+
+    It is a cache: the one before it stays, and another is saved when it is due.
+    """
+    try:
+        await records.save_checkpoint(checkpoint)
+    except JournalError as error:
+        log.warning(
+            "checkpoint.unsaved",
+            market=checkpoint.market.name,
+            block=checkpoint.block.number,
+            reason=str(error),
+        )
+
+
 async def _save(
     market: WatchedMarket[Any, Any], records: Records, block: BlockRef, accounts: set[Address]
 ) -> None:
-    await records.save_checkpoint(
-        Checkpoint(
-            market=market.id,
-            anchor=market.anchor,
-            block=block,
-            accounts=tuple(sorted(accounts)),
-        )
+    checkpoint = Checkpoint(
+        market=market.id,
+        anchor=market.anchor,
+        block=block,
+        accounts=tuple(sorted(accounts)),
     )
+    await save(records, checkpoint)
 
 
 def _of_this(market: WatchedMarket[Any, Any], checkpoint: Checkpoint | None) -> Checkpoint | None:

@@ -751,6 +751,7 @@ class Story:
         sweep_per_block: int = 0,
         patience_s: float = math.inf,
         rules: tuple[Rule, ...] = (),
+        records: Records | None = None,
     ) -> None:
         self.patience_s = patience_s
         self.rules = rules
@@ -763,7 +764,7 @@ class Story:
         self.market = watched_market(sweep_per_block)
         self.reader = Reader(self.chain, self.order)
         self.logs = Logs(self.chain, self.order)
-        self.records = Records(self.order)
+        self.records = records or Records(self.order)
         self.executor = Executor(self.order)
         self.engine = self._engine(
             Hand(

@@ -1,5 +1,6 @@
 """A restart with balances from a checkpoint: quick, and none of them believed unread."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -7,11 +8,23 @@ import pytest
 import structlog
 
 from keeper.engine import coverage, market
+from keeper.engine.chronicle import CHECKPOINT_EVERY_BLOCKS
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.market import READ_PER_BLOCK
-from keeper.errors import ObservationError
+from keeper.errors import JournalError, ObservationError
 from keeper.model import Address, Checkpoint, Entry, Hash, Holdings, Side
-from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, MARKET, POOL, Story, done, holdings
+from tests.engine.fakes import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    MARKET,
+    POOL,
+    Records,
+    Story,
+    done,
+    holdings,
+)
 from tests.engine.test_checkpoint import History
 
 HEALTHY = (3, 1_517)
@@ -308,6 +321,92 @@ async def test_closing_waits_for_what_is_being_saved_and_saves_once_more() -> No
     assert beside is not None
     assert beside.done()
     assert [len(saved.accounts) for saved in story.records.checkpoints] == [1_001, 1_001]
+
+
+class FullDisk(Records):
+    """Takes no checkpoint while it is `full`."""
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__(order)
+        self.full = True
+        self.refused = 0
+
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        if self.full:
+            self.refused += 1
+            raise JournalError("the disk is full")
+        await super().save_checkpoint(checkpoint)
+
+
+async def on_a_full_disk(count: int) -> tuple[Story, FullDisk]:
+    """A book of so many, whose checkpoint is due at the next block."""
+    disk = FullDisk([])
+    story = Story(records=disk)
+    await story.begin(dict.fromkeys(people(count), HEALTHY))
+    story.engine.covered = True
+    story.engine._chronicle._since_checkpoint = CHECKPOINT_EVERY_BLOCKS
+    return story, disk
+
+
+@pytest.mark.parametrize("count", [3, 1_001], ids=["at once", "beside"])
+async def test_a_checkpoint_that_is_not_taken_is_said_and_tried_again_when_next_due(
+    count: int,
+) -> None:
+    story, disk = await on_a_full_disk(count)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(CHECKPOINT_EVERY_BLOCKS):
+            done(await story.mine())
+    disk.full = False
+    assert disk.refused == 1
+    for _ in range(2):
+        done(await story.mine())
+    assert story.engine._saving is not None
+    await story.engine._saving
+
+    said = [e for e in logs if e["event"] == "checkpoint.unsaved"]
+    assert [(e["log_level"], e["reason"]) for e in said] == [("warning", "the disk is full")]
+    assert [len(saved.accounts) for saved in disk.checkpoints] == [count]
+
+
+async def test_closing_goes_on_where_no_checkpoint_is_taken() -> None:
+    story, disk = await on_a_full_disk(1_001)
+    await story.mine()
+    with structlog.testing.capture_logs() as logs:
+        await story.engine.close()
+
+    assert disk.refused == 2
+    assert [e["event"] for e in logs] == ["checkpoint.unsaved"] * 2
+
+
+async def test_history_is_read_on_where_no_checkpoint_of_it_is_taken() -> None:
+    restart = Restart({ALICE: HEALTHY}, records=FullDisk([]))
+
+    await restart.begins()
+
+    assert restart.said[-1].complete
+    assert restart.story.market.known() == (ALICE,)
+
+
+async def test_a_pass_that_is_cancelled_while_it_saves_ends_as_cancelled() -> None:
+    saving = asyncio.Event()
+
+    class Slow(Records):
+        async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+            saving.set()
+            await asyncio.Event().wait()
+
+    story = Story(records=Slow([]))
+    await story.begin({ALICE: HEALTHY})
+    story.engine.covered = True
+    story.engine._chronicle._since_checkpoint = CHECKPOINT_EVERY_BLOCKS
+    taken = asyncio.create_task(story.mine())
+    await saving.wait()
+    taken.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await taken
+    assert story.engine._saving is not None
+    assert story.engine._saving.cancelled()
 
 
 @pytest.mark.parametrize(
