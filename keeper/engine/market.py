@@ -136,6 +136,8 @@ class WatchedMarket(Generic[M, Obs]):
         """Who is being read at the present block."""
         self._moved: dict[Address, frozenset[tuple[int, Side]]] = {}
         """Of whom to read: balances that logs speak of, known or not."""
+        self._named: set[Address] = set()
+        """Of whom a log spoke, or a block that was undone, since he was last read."""
         self._backlog: dict[Address, None] = {}
         """Whom to read when there is time, in order; nobody twice."""
         self._swept: frozenset[Address] = frozenset()
@@ -247,7 +249,7 @@ class WatchedMarket(Generic[M, Obs]):
         """Return those whom the book holds, people watch, or who got debt: they are read again."""
         known = {a for a in touched.accounts if a in self.watched or a in self.book}
         again = known | touched.borrowers
-        self._swept -= again  # of them somebody has spoken after all
+        self._named |= again
         for account in again & touched.moved.keys():
             self._moved[account] = self._moved.get(account, frozenset()) | touched.moved[account]
         return again
@@ -400,8 +402,10 @@ class WatchedMarket(Generic[M, Obs]):
         `besides`: what `observe_besides` read.
         """
         read = (*seen.holdings, *besides.holdings)
-        was_restored = self._restored & {h.account for h in read}
+        were_read = {h.account for h in read}
+        was_restored = self._restored & were_read
         repaired = self._check(read)
+        self._named -= were_read
         for holdings in read:
             account = holdings.account
             try:  # what the sweep read and found as it was is no edit
@@ -527,14 +531,18 @@ class WatchedMarket(Generic[M, Obs]):
     def _check(self, read: Iterable[Holdings]) -> tuple[Address, ...]:
         """Return whose balances the book had wrong although nothing spoke of them.
 
-        They are repaired, and of unknown health until a second read says the same as the first:
-        one of two readings was wrong, and nobody is acted upon by it.
+        They are repaired, and of unknown health until a second read: one of two readings was wrong,
+        and nobody is acted upon by it.  The second ends it where it says the same as the first, or
+        where a log since then explains that it does not: whoever a log speaks of is believed by one
+        reading, so two are no less.  Nobody can make it last by sending dust, for only a difference
+        of which no log speaks does, and nobody can end it before the second read.
         """
         repaired = []
         for holdings in read:
             account = holdings.account
             checked = any(account in of for of in (self._swept, self._quarantined, self._restored))
-            if checked and self.book.get(account) != holdings:
+            silent = account not in self._named and self.book.get(account) != holdings
+            if checked and silent:
                 repaired.append(account)
                 self._quarantined[account] = DIFFERED
             else:

@@ -3,7 +3,7 @@
 import structlog
 
 from keeper.engine.market import DIFFERED, FEW_STRANGERS
-from keeper.model import Address, Side, Unassessable
+from keeper.model import Address, Assessed, Side, Unassessable
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, Story, done, holdings, position
 
 HEALTHY = (3, 1_517)
@@ -127,6 +127,48 @@ async def test_an_account_that_reads_differently_each_time_stays_unknown() -> No
 
     assert [[type(a) for a in p.assessments] for p in passes] == [[Unassessable]] * 3
     assert story.acted_on() == []
+
+
+async def test_who_is_sent_dust_at_every_block_is_known_again_at_the_second_read() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+    with structlog.testing.capture_logs() as logs:
+        first = done(await story.mine(moved={ALICE: (1, 5_000)}, silently=True))
+        later = [done(await story.mine(moved={ALICE: (1, 5_001 + n)})) for n in range(3)]
+
+    assert [type(a) for a in first.assessments] == [Unassessable]
+    assert [[type(a) for a in p.assessments] for p in later] == [[Assessed]] * 3
+    assert [p.readings[0].repaired for p in later] == [()] * 3
+    assert [e["account"] for e in logs if e["event"] == "book.repaired"] == [ALICE]
+    assert story.acted_on() == [ALICE]
+
+
+async def test_dust_does_not_end_it_before_the_second_read() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+    await story.mine(moved={ALICE: (1, 5_000)}, silently=True)
+
+    unread = done(await story.mine(moved={ALICE: (1, 5_001)}, unreadable=frozenset({ALICE})))
+    acted_unread = story.acted_on()
+    second = done(await story.mine(unreadable=frozenset()))
+
+    assert [type(a) for a in unread.assessments] == [Unassessable]
+    assert acted_unread == []
+    assert second.readings[0].unreadable == ()
+    assert second.readings[0].repaired == ()  # a log spoke of it, at the block before
+    assert story.acted_on() == [ALICE]
+
+
+async def test_what_changes_in_silence_after_a_log_is_unknown_once_more() -> None:
+    story = Story(sweep_per_block=5)
+    await story.begin({ALICE: HEALTHY})
+    await story.mine(moved={ALICE: (1, 5_000)}, silently=True)
+    await story.mine(moved={ALICE: (2, 5_000)})
+
+    again = done(await story.mine(moved={ALICE: (1, 5_000)}, silently=True))
+
+    assert [type(a) for a in again.assessments] == [Unassessable]
+    assert again.readings[0].repaired == (ALICE,)
 
 
 async def test_a_repair_is_in_the_audit_trail() -> None:
