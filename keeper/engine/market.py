@@ -54,6 +54,8 @@ from keeper.risk.book import Book, Rows
 
 REMEMBERED_BLOCKS = 512
 READ_PER_BLOCK = 2_000
+TRIED_AGAIN_PER_BLOCK = 200
+"""Of those who could not be read, so many have their turn: all n of them once in n / 200 blocks."""
 DISCOVER_EVERY_BLOCKS = 1_000
 """Parameters are learnt again now and then although no log spoke of them."""
 FEW_STRANGERS = 8
@@ -79,8 +81,8 @@ class Reading:
     repaired: tuple[Address, ...]
     """Accounts whose holdings differed from the book although no log had spoken of them."""
     unreadable: tuple[tuple[Address, str], ...]
-    """Accounts that could not be read or are not believed yet, and why: they are tried again at
-    the next block."""
+    """Accounts that could not be read or are not believed yet, and why: they are tried again, at
+    the next block or when their turn comes."""
     protecting: LendingView
     """The same arithmetic for protections, which may go by a doubted price where the stance on its
     cause says so; `view` itself where no price is doubted."""
@@ -145,6 +147,9 @@ class WatchedMarket(Generic[M, Obs]):
         """Whose room under the supply cap is asked for: of all reserves, unless nobody is
         watched.  Not of fewer: what an account has just supplied may be what it needs more of."""
         self._unreadable: dict[Address, str] = {}
+        """Who could not be read, and why; who was tried last is the last."""
+        self._tried_again: set[Address] = set()
+        """Of whom to read: on the list only because they could not be read before."""
         self._quarantined: dict[Address, str] = {}
         self._restored: set[Address] = set()
         self._stands = np.zeros(0, dtype=np.bool_)
@@ -246,10 +251,15 @@ class WatchedMarket(Generic[M, Obs]):
         return heard
 
     def _touched(self, touched: Touched) -> set[Address]:
-        """Return those whom the book holds, people watch, or who got debt: they are read again."""
-        known = {a for a in touched.accounts if a in self.watched or a in self.book}
+        """Return those who are known, whom people watch, or who got debt: they are read again."""
+        known = {
+            account
+            for account in touched.accounts
+            if account in self.watched or account in self.book or account in self._unreadable
+        }
         again = known | touched.borrowers
         self._named |= again
+        self._tried_again -= again
         for account in again & touched.moved.keys():
             self._moved[account] = self._moved.get(account, frozenset()) | touched.moved[account]
         return again
@@ -324,7 +334,7 @@ class WatchedMarket(Generic[M, Obs]):
 
     def watch(self, accounts: frozenset[Address]) -> None:
         """Replace the accounts that people watch; new ones are read even without debt."""
-        self._to_read |= {a for a in accounts if self.book.get(a) is None}
+        self._to_read |= {a for a in accounts if a in self._unreadable or self.book.get(a) is None}
         self.watched = accounts
 
     # --- reading ------------------------------------------------------------------------------
@@ -332,12 +342,19 @@ class WatchedMarket(Generic[M, Obs]):
     def observe(self, *, whole: bool = True) -> Steps[Obs]:
         """Indices, prices and every account on the list, with the sweep's share of the others.
 
+        Of those who could not be read the list has whom people watch, whom logs speak of and who
+        failed for the first time; of the others `TRIED_AGAIN_PER_BLOCK`, in turns.  There may be
+        any number of accounts that can never be read.
+
         Not `whole`: ask `left_over` for whom to read besides; and where nobody was watched at the
         last block, no room under a supply cap is asked for.
         """
         for account in tuple(islice(self._backlog, READ_PER_BLOCK)):
             del self._backlog[account]
             self._to_read.add(account)
+        tried_again = self._next_tried_again() - self._to_read
+        self._tried_again |= tried_again
+        self._to_read |= tried_again
         self._swept = self._next_swept() - self._to_read
         self._asked = frozenset(self._to_read | self._swept)
         asked = sorted(self._asked)
@@ -406,21 +423,22 @@ class WatchedMarket(Generic[M, Obs]):
         was_restored = self._restored & were_read
         repaired = self._check(read)
         self._named -= were_read
+        failed = dict((*seen.unreadable, *besides.unreadable))
         for holdings in read:
             account = holdings.account
             try:  # what the sweep read and found as it was is no edit
                 if self.book.get(account) != holdings:
                     self.book.put(holdings)
             except BadHoldings as error:  # of this account alone: the others go on
-                self._unreadable[account] = str(error)
+                failed[account] = str(error)
             else:
                 self._unreadable.pop(account, None)
                 self.unsettle((account,))
         self._restored -= was_restored
         distrusted = self._distrust() if not was_restored.isdisjoint(repaired) else 0
-        self._unreadable.update((*seen.unreadable, *besides.unreadable))
         self._to_read -= self._asked
-        self._to_read |= self._unreadable.keys() | self._quarantined.keys()
+        self._put_back(failed)
+        self._to_read |= self._quarantined.keys() - self._unreadable.keys()
         self._moved = {a: moved for a, moved in self._moved.items() if a in self._to_read}
 
         self._rooms = None if self.watched else frozenset()
@@ -549,6 +567,22 @@ class WatchedMarket(Generic[M, Obs]):
                 self._quarantined.pop(account, None)
         return tuple(repaired)
 
+    def _put_back(self, failed: Mapping[Address, str]) -> None:
+        """Let who could not be read wait behind the others who could not.
+
+        What ails him may be over at the next block: he is tried then, unless this was that try.
+        """
+        for account, why in failed.items():
+            self._unreadable.pop(account, None)
+            self._unreadable[account] = why
+        self._tried_again = set(failed) - self._tried_again
+        self._to_read |= self._tried_again
+
+    def _next_tried_again(self) -> set[Address]:
+        """Return who of those that could not be read has his turn, and all who are watched."""
+        turn = islice(self._unreadable, TRIED_AGAIN_PER_BLOCK)
+        return {*turn, *(self._unreadable.keys() & self.watched)}
+
     def _distrust(self) -> int:
         """Give up what is left of a checkpoint: it is in the backlog and is read from there."""
         given_up = len(self._restored)
@@ -581,4 +615,5 @@ class WatchedMarket(Generic[M, Obs]):
 
     def known(self) -> tuple[Address, ...]:
         """Return every account in the book or on its way into it."""
-        return tuple(sorted({*self.book.accounts(), *self._backlog, *self._to_read}))
+        others = (*self._backlog, *self._to_read, *self._unreadable)
+        return tuple(sorted({*self.book.accounts(), *others}))

@@ -1,9 +1,14 @@
 """Reads that no log asked for: what was missed is found, put right, and said."""
 
+from collections.abc import Callable, Iterable
+
+import pytest
 import structlog
 
+from keeper.engine import market
 from keeper.engine.market import DIFFERED, FEW_STRANGERS
-from keeper.model import Address, Assessed, Side, Unassessable
+from keeper.errors import ObservationError
+from keeper.model import Address, Assessed, Side, Unassessable, Watch
 from tests.engine.fakes import ALICE, BOB, CAROL, DAVE, Story, done, holdings, position
 
 HEALTHY = (3, 1_517)
@@ -194,3 +199,122 @@ async def test_borrowers_found_in_history_enter_the_book_at_the_next_block() -> 
     assert story.market.backlog == 0
     assert [a.position for a in passed.assessments] == [position(BOB)]
     assert story.market.holdings(ALICE) == holdings(ALICE, *HEALTHY)
+
+
+# --- who cannot be read -------------------------------------------------------------------------
+
+CROWD = frozenset(Address(f"0x{0xD0000 + n:040x}") for n in range(7))
+
+
+async def crowded(monkeypatch: pytest.MonkeyPatch) -> Story:
+    """Seven who borrowed and cannot be read, of whom two have their turn at each block."""
+    monkeypatch.setattr(market, "TRIED_AGAIN_PER_BLOCK", 2)
+    story = Story()
+    await story.engine.start(story.chain.head)
+    await story.mine(moved=dict.fromkeys(CROWD, (1, 5_000)), unreadable=CROWD)
+    return story
+
+
+async def waiting(monkeypatch: pytest.MonkeyPatch) -> Story:
+    """The same after each was tried once more."""
+    story = await crowded(monkeypatch)
+    await story.mine()
+    return story
+
+
+async def test_who_cannot_be_read_is_tried_at_the_next_block_and_then_in_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = await crowded(monkeypatch)
+
+    passes = [done(await story.mine()) for _ in range(5)]
+
+    once_more, *turns = story.reader.accounts[-5:]
+    assert once_more == CROWD
+    assert [len(asked) for asked in turns] == [2] * 4
+    assert set().union(*turns) == CROWD
+    assert [len([a for a in p.assessments if not a.ok]) for p in passes] == [len(CROWD)] * 5
+
+
+async def test_what_ails_many_for_one_block_is_over_at_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = await crowded(monkeypatch)
+
+    passed = done(await story.mine(unreadable=frozenset()))
+
+    assert passed.readings[0].unreadable == ()
+    assert set(story.acted_on()) == CROWD
+
+
+async def test_whoever_can_be_read_again_is_found_within_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = await waiting(monkeypatch)
+
+    for _ in range(4):  # two of seven at each block
+        await story.mine(unreadable=frozenset())
+
+    assert set(story.acted_on()) == CROWD
+
+
+async def test_passes_that_fail_put_no_more_of_them_on_the_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = await waiting(monkeypatch)
+    asked = []
+    for _ in range(5):
+        story.reader.failures.append(ObservationError("no node answers"))
+        assert await story.mine() is None
+        await story.mine()
+        asked.append(story.reader.accounts[-1])
+
+    assert [len(some) for some in asked] == [2] * 5
+    assert set().union(*asked) == CROWD
+
+
+@pytest.mark.parametrize("which", [min, max], ids=["in his turn", "not in his turn"])
+async def test_who_cannot_be_read_is_read_at_the_block_whose_log_speaks_of_him(
+    which: Callable[[Iterable[Address]], Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = await waiting(monkeypatch)
+    spoken_of = which(CROWD)  # turns go by address
+    reads = len(story.reader.accounts)
+
+    await story.mine(moved={spoken_of: (1, 4_000)})  # a repayment: he is known from nowhere else
+    at_once = set().union(*story.reader.accounts[reads:])
+    await story.mine(unreadable=CROWD - {spoken_of})  # what failed was over at once
+
+    assert spoken_of in at_once
+    assert story.acted_on() == [spoken_of]
+
+
+async def test_who_cannot_be_read_is_read_at_every_block_while_he_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = await waiting(monkeypatch)
+    last = max(CROWD)
+    story.market.book.put(holdings(last, *HEALTHY))  # what he had when he could be read
+    story.records.people = (Watch(chat="log:", account=last, label="last"),)
+    asked = []
+    for _ in range(4):
+        reads = len(story.reader.accounts)
+        passed = done(await story.mine())
+        asked.append(set().union(*story.reader.accounts[reads:]))
+    assert not any(a.ok for a in passed.assessments)
+    passed = done(await story.mine(unreadable=CROWD - {last}))
+
+    assert [last in some for some in asked] == [True] * 4
+    assert passed.rpc_calls == 2  # the block's logs, and one read of all
+    assert position(last) in {a.position for a in passed.assessments if a.ok}
+
+
+async def test_those_who_wait_for_their_turn_are_in_the_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = await waiting(monkeypatch)
+    story.engine.covered = True
+
+    await story.engine.save_checkpoints()
+
+    assert story.records.checkpoints[-1].accounts == tuple(sorted(CROWD))
