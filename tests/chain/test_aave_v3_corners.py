@@ -444,3 +444,27 @@ async def test_what_is_left_to_a_borrower_keeps_his_debt_from_being_burned(devne
     left = {(e.reserve, e.side) for e in seen.holdings[alice].entries}
     assert (there.reserve("WETH").reserve, Side.COLLATERAL) not in left
     assert (there.reserve("DAI").reserve, Side.DEBT) in left
+
+
+async def test_a_flag_without_a_balance_asks_for_its_price_all_the_same(devnet: Devnet) -> None:
+    """As liquidations before 3.1 left them behind: `LiquidationLogic` says so itself."""
+    there, alice = devnet.deployment, devnet.deployment.account("alice").address
+    admin, flagged = there.account("deployer").address, there.reserve("WBTC")
+    place = (await layout(devnet)).bitmaps
+    key = bytes(12) + bytes.fromhex(alice[2:]) + place.to_bytes(32, "big")
+    slot = int.from_bytes(keccak(key), "big")
+    word = int(await devnet.anvil.rpc("eth_getStorageAt", there.pool, hex(slot), "latest"), 16)
+    await devnet.anvil.set_storage_at(there.pool, slot, word | 1 << (2 * flagged.reserve))
+    await devnet.anvil.mine()
+
+    seen = await see(devnet)
+    assert ours(seen, seen.holdings[alice]) == await theirs(devnet, alice, "latest")
+    source = await fixed(devnet, 0)
+    await devnet.as_account(
+        admin, there.oracle, "AaveOracle", "setAssetSources", [flagged.asset], [source]
+    )
+
+    seen = await see(devnet)
+    assert await theirs(devnet, alice, "latest") is None
+    assert ours(seen, seen.holdings[alice]) is None
+    assert not seen.view().assess(seen.holdings[alice]).ok

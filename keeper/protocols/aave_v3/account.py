@@ -259,7 +259,8 @@ def value_account(
     """Add up `holdings`.
 
     `relied_upon`: raise `Unvalued` for prices that are unusable, as against only for those the
-    contract itself could not use either.
+    contract itself could not use either.  Of an entry of 0 only the latter counts: the Pool asks
+    for its price before it looks at the balance (`GenericLogic.calculateUserAccountData`).
     """
     held: list[Held] = []
     collateral = weighted = debt = 0
@@ -269,7 +270,7 @@ def value_account(
         now = reserves.get(entry.reserve)
         if now is None:
             raise Unvalued(f"reserve {entry.reserve} of {holdings.account} is not known")
-        why = now.unusable if relied_upon else now.broken
+        why = now.unusable if relied_upon and entry.scaled else now.broken
         if why:
             raise Unvalued(why)
         if not 0 <= entry.scaled < SCALED_BOUND:
@@ -350,7 +351,7 @@ def _refuse_own_prices(
 ) -> None:
     for entry in holdings.entries:
         now = reserves.get(entry.reserve)
-        if now is not None and own_price(market, now.configuration, holdings.e_mode):
+        if entry.scaled and now and own_price(market, now.configuration, holdings.e_mode):
             raise Unvalued(
                 f"{now.asset.symbol}: e-mode {holdings.e_mode} prices it by a source of its own, "
                 "whose age is not watched"

@@ -295,7 +295,11 @@ class _Reader:
         self.missing = tuple(pair for pair in self._wanted if pair not in self.balances)
 
     def holdings(self) -> Holdings:
-        """Return what the account holds.  Raises BadAnswer naming what could not be read."""
+        """Return what the account holds.  Raises BadAnswer naming what could not be read.
+
+        A flag without a balance, as liquidations before 3.1 left them behind, is an entry of 0: the
+        Pool asks for its price all the same.
+        """
         if self._reason:
             raise BadAnswer(self._reason)
         entries: list[Entry] = []
@@ -307,9 +311,9 @@ class _Reader:
                     raise BadAnswer(f"{self.account} uses reserve {reserve_id}, listed just now.")
                 continue
             amount = codec.uint(self.balances[pair], what, 128)
-            if amount == 0:
-                continue
             if balance is Balance.STABLE:
+                if amount == 0:
+                    continue
                 raise BadAnswer(
                     f"{self.account} has a stable-rate debt in reserve {reserve_id}, "
                     "which this keeper does not compute."

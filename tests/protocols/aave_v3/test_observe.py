@@ -157,6 +157,16 @@ def test_a_balance_that_is_expected_to_be_new_needs_no_second_batch(chain: Chain
     assert len(sizes) == 1
 
 
+def test_a_flag_without_a_balance_is_an_entry_of_nothing(chain: Chain) -> None:
+    chain.holds(b.ALICE, b.DAI, Side.DEBT, 0)
+    flagged = b.holdings(
+        b.collateral(b.WETH, 123_456_789), b.debt(b.USDC, 987_654), b.debt(b.DAI, 0)
+    )
+
+    for known in (knows(), knows(ALICE_HOLDS), knows(flagged)):
+        assert read(chain, [b.ALICE], known)[0].holdings == (flagged,)
+
+
 def test_a_balance_whose_bit_is_gone_is_left_out(chain: Chain) -> None:
     expected = b.holdings(*ALICE_HOLDS.entries, b.debt(b.DAI, 5))
     chain.scaled[b.RESERVES[3].debt_token, b.ALICE] = 0

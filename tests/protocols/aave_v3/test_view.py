@@ -135,6 +135,17 @@ def test_an_unusable_price_makes_health_unknown_with_the_reason() -> None:
     assert of(view, others).ok
 
 
+def test_of_a_flag_without_a_balance_only_a_dead_price_counts() -> None:
+    flagged = b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.USDC, 10**9), b.debt(b.DAI, 0))
+    without = replace(flagged, entries=flagged.entries[:2])
+
+    assert of(b.view(), flagged).health_factor == of(b.view(), without).health_factor
+    assert of(b.view(unusable={b.DAI: "stale"}), flagged).ok
+    dead = b.view(prices={b.DAI: None}).assess(flagged)
+    assert isinstance(dead, Unassessable)
+    assert dead.reason == "DAI: the protocol's oracle does not answer"
+
+
 def test_an_unknown_health_allows_nothing() -> None:
     view = b.view(prices={b.WETH: 100_000_000}, unusable={b.USDC: "stale"})
     collateral, _, debt = of(b.view(prices={b.WETH: 100_000_000})).legs
