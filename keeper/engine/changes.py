@@ -99,7 +99,10 @@ class Comparison:
         if not isinstance(adapter, ComparingAdapter):
             return None
         here, there = (
-            {reserve: source for reserve, _, source in self._adapter.sources(read[0])}
+            {
+                reserve: (asset.address, source)
+                for reserve, asset, source in self._adapter.sources(read[0])
+            }
             for read in (before, after)
         )
         same = {r: change for r, change in moved.items() if here.get(r) == there.get(r)}

@@ -29,9 +29,12 @@ def without(before: Pair, after: Pair, repriced: frozenset[int] = frozenset()) -
 
     Indices, rates, balances and prices are those of `after`.  The price of a reserve whose source
     is another one, or that is `repriced`, is that of `before`: nobody can ask for it any more.
+    A reserve whose id another one has now is that of `before`, without a price: the Pool drops only
+    what nobody holds or owes, and an entry of that id is about the other one.
     """
     market, seen = before
-    later = {state.id: state for state in after[1].reserves}
+    relisted = _relisted(market, after[0])
+    later = {state.id: state for state in after[1].reserves if state.id not in relisted}
     states = tuple(
         replace(later[state.id], configuration=state.configuration) if state.id in later else state
         for state in seen.reserves
@@ -40,7 +43,7 @@ def without(before: Pair, after: Pair, repriced: frozenset[int] = frozenset()) -
     prices: list[Base | None] = [None] * market.id_bound
     for reserve in market.reserves:
         source = seen if reserve.id in moved else after[1]
-        if reserve.id < len(source.prices):
+        if reserve.id < len(source.prices) and reserve.id not in relisted:
             prices[reserve.id] = source.prices[reserve.id]
     return market, replace(
         after[1],
@@ -59,6 +62,16 @@ def _repriced(before: Market, after: Market) -> frozenset[int]:
         for reserve in before.reserves
         if before.oracle != after.oracle or sources.get(reserve.id) != reserve.source
     )
+
+
+def _relisted(before: Market, after: Market) -> frozenset[int]:
+    """Ids that another reserve has now: a listing takes the first that is free."""
+    now = {reserve.id: reserve for reserve in after.reserves}
+    return frozenset(r.id for r in before.reserves if r.id in now and _another(r, now[r.id]))
+
+
+def _another(one: Reserve, two: Reserve) -> bool:
+    return (one.asset.address, one.a_token) != (two.asset.address, two.a_token)
 
 
 def _market(before: Pair, after: Pair) -> Iterator[ParameterChange]:
@@ -81,6 +94,9 @@ def _reserves(before: Pair, after: Pair) -> Iterator[ParameterChange]:
                 yield _change(_name(reserve), "listed", "no", "yes")
             case (reserve, _), None:
                 yield _change(_name(reserve), "listed", "yes", "no")
+            case (old, _), (new, _) if _another(old, new):
+                yield _change(_name(old), "listed", "yes", "no")
+                yield _change(_name(new), "listed", "no", "yes")
             case (old, old_state), (new, new_state):
                 if before[0].oracle == after[0].oracle and old.source != new.source:
                     yield _change(_name(new), "price source", old.source, new.source)

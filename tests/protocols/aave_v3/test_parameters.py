@@ -8,14 +8,15 @@ from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
 
 from keeper.errors import BadAnswer
-from keeper.model import Call, CallResult, Failed, Returned
+from keeper.model import Address, Asset, Call, CallResult, Failed, Returned
 from keeper.protocols.aave_v3 import governance
-from keeper.protocols.aave_v3.market import Market, Observed
+from keeper.protocols.aave_v3.market import Market, Observed, Reserve
 from keeper.protocols.aave_v3.parameters import changes, without
 from keeper.protocols.aave_v3.view import bind
-from keeper.units import Base, Bps
+from keeper.units import RAY, Base, Bps
 from tests.protocols.aave_v3.builders import (
     BLOCK,
+    DAI,
     ETH_CORRELATED,
     LST,
     USDC,
@@ -121,6 +122,52 @@ def test_a_reserve_that_is_listed_or_dropped_is_said_once() -> None:
 
     assert said(before, fewer) == ["WETH: listed yes -> no"]
     assert said(fewer, before) == ["WETH: listed no -> yes"]
+
+
+def relisted(pair: tuple[Market, Observed], reserve_id: int, new: Reserve) -> Any:
+    """`pair` with `new` in the place of a reserve that was dropped, its indices at one."""
+    reserves = tuple(new if r.id == reserve_id else r for r in pair[0].reserves)
+    states = tuple(
+        replace(s, liquidity_index=RAY, debt_index=RAY) if s.id == reserve_id else s
+        for s in pair[1].reserves
+    )
+    return replace(pair[0], reserves=reserves), replace(pair[1], reserves=states)
+
+
+@pytest.mark.parametrize("source", [number(0xBAD), None])
+def test_an_id_that_is_given_to_another_asset_is_one_unlisted_and_one_listed(
+    source: Address | None,
+) -> None:
+    before = reading()
+    old = next(r for r in before[0].reserves if r.id == DAI)
+    asset = Asset(address=number(0xFE5), symbol="NEW", decimals=18)
+    new = replace(old, asset=asset, a_token=number(0xA70), source=source or old.source)
+    again = replace(old, a_token=number(0xA70))
+
+    assert said(before, relisted(before, DAI, new)) == [
+        "DAI: listed yes -> no",
+        "NEW: listed no -> yes",
+    ]
+    assert said(before, relisted(before, DAI, again)) == [
+        "DAI: listed yes -> no",
+        "DAI: listed no -> yes",
+    ]
+
+
+def test_without_a_relisting_nothing_of_the_new_asset_stands_under_the_id() -> None:
+    before = reading()
+    old = next(r for r in before[0].reserves if r.id == DAI)
+    asset = Asset(address=number(0xFE5), symbol="NEW", decimals=18)
+    after = relisted(before, DAI, replace(old, asset=asset, a_token=number(0xA70)))
+
+    market_, undone = without(before, after)
+
+    assert market_ == before[0]
+    assert undone.reserves == before[1].reserves
+    assert undone.prices[DAI] is None
+    # and a balance of the new asset is not valued as one of the old
+    with pytest.raises(BadAnswer, match="DAI"):
+        bind(market_, undone, BLOCK, {}).contract_health(holdings(collateral(DAI, WAD)))
 
 
 def test_without_the_change_health_is_what_it_was_and_prices_are_the_later_ones() -> None:
