@@ -193,8 +193,8 @@ class LendingView(MarketView, Protocol):
     def price_factor(self, holdings: Holdings) -> Wad | None:
         """The fraction of today's prices at which all collateral together leads to 1, wad.
 
-        Debts of the same assets move with it.  Rounded up; 0 where no fall leads there; above 1
-        for an account below 1; None if unknown, or where no price leads to 1.
+        Of what is owed of an asset as much moves with it as is held of it.  Rounded up; 0 where no
+        fall leads there; above 1 for an account below 1; None if unknown, or no price leads to 1.
         """
         ...
 

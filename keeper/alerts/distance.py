@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from keeper.alerts.numbers import symbol_text
-from keeper.model import Address, Assessed, FeedVerdict, PriceVerdict, Side
+from keeper.model import Address, Assessed, FeedVerdict, PriceVerdict, Side, price_factor
 from keeper.units import UINT256_MAX, WAD, Base, Rounding, mul_div
 
 
@@ -61,24 +61,19 @@ def liquidation_points(
 def all_together(assessed: Assessed, prices: Iterable[PriceVerdict]) -> int | None:
     """Return by how many tenths of a percent all collateral together may fall, floored.
 
-    Debts that hang on the same things fall with it.  None without debt, below 1 already, where one
-    thing drives all collateral (then the point of that one says it), and where no fall leads to 1.
+    Of what is owed that hangs on one thing as much falls with it as is held that does; the rest
+    stands still.  None without debt, below 1 already, where one thing drives all collateral (then
+    the point of that one says it), and where no fall leads to 1.
     """
     if assessed.health_factor == UINT256_MAX or assessed.health_factor < WAD:
         return None
     held = {leg.asset.address for leg in assessed.legs if leg.side is Side.COLLATERAL}
     found = drivers(assessed, {verdict.asset.address: verdict for verdict in prices})
-    falling = [driver.assets for driver in found if driver.assets & held]
-    if len(falling) < 2:
+    if sum(not driver.assets.isdisjoint(held) for driver in found) < 2:
         return None
-    owed = [leg for leg in assessed.legs if leg.side is Side.DEBT]
-    along = sum(x.value for x in owed if any(x.asset.address in assets for assets in falling))
-    debt = sum(leg.value for leg in owed)
-    if debt == along:
-        return None
-    # health x debt is what the collateral counts, c: at the fraction x, c x = still + along x
-    left = assessed.health_factor * debt - WAD * along
-    return 1000 - mul_div(1000 * WAD, debt - along, left, Rounding.UP)
+    hangs_on = {asset: number for number, driver in enumerate(found) for asset in driver.assets}
+    factor = price_factor(assessed.health_factor, assessed.legs, hangs_on)
+    return 1000 - mul_div(1000, factor, WAD, Rounding.UP) if factor else None
 
 
 def drivers(assessed: Assessed, by_asset: Mapping[Address, PriceVerdict]) -> list[Driver]:

@@ -69,8 +69,8 @@ class Explained:
     shared_feeds: tuple[SharedFeed, ...]
     price_factor: Wad | None
     """To which fraction of today's prices all collateral together may fall until the health factor
-    is 1, debts of the same assets with it, wad; 0 where no fall leads there, None where it is
-    unknown or nothing does."""
+    is 1, what is owed of the same assets with it as far as it is held, wad; 0 where no fall leads
+    there, None where it is unknown or nothing does."""
     seconds_to_liquidation: int | None
     """Until interest alone brings it below 1; None if not in ten years, or unknown."""
     remedies: Remedies | None

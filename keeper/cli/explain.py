@@ -210,7 +210,7 @@ def _points(found: "Explained") -> list[str]:
         permille = -(-found.price_factor * 1_000 // WAD) - 1_000
         sign = "-" if permille < 0 else "+"
         by = f"{sign}{abs(permille) // 10}.{abs(permille) % 10} %"
-        with_it = ", what is owed of it too" if _owes_collateral(found) else ""
+        with_it = ", what is owed of it too as far as it is held" if _owes_collateral(found) else ""
         lines.append(f"all collateral together{with_it}: health 1 at {by}")
     seconds = found.seconds_to_liquidation
     if seconds:

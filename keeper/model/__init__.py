@@ -56,7 +56,15 @@ from keeper.model.execution import (
     Unknown,
     Wallet,
 )
-from keeper.model.health import Assessed, Assessment, ContractHealth, Leg, Unassessable, Weights
+from keeper.model.health import (
+    Assessed,
+    Assessment,
+    ContractHealth,
+    Leg,
+    Unassessable,
+    Weights,
+    price_factor,
+)
 from keeper.model.liquidations import Liquidated, Reckoned, Taken
 from keeper.model.market import (
     Asset,
@@ -207,4 +215,5 @@ __all__ = [
     "Way",
     "Weights",
     "Why",
+    "price_factor",
 ]

@@ -1,13 +1,21 @@
-"""How an account stands: its legs, its health factor or why that is unknown."""
+"""How an account stands: its legs, its health factor or why that is unknown.
 
+And one sum over its legs, `price_factor`: here, since what values accounts and what tells people of
+them may not know each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keeper.model.chain import BlockRef
+from keeper.model.chain import Address, BlockRef
 from keeper.model.market import Asset, PositionId, Side
-from keeper.units import Base, Bps, Raw, Wad
+from keeper.units import WAD, Base, Bps, Raw, Wad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,40 @@ class Leg:
     """The one that applies to this account, e-mode included; 0 on a debt leg."""
     liquidation_bonus: Bps
     """10_500 is a bonus of 5 %; 0 on a debt leg."""
+
+
+def price_factor(
+    health_factor: Wad, legs: Iterable[Leg], hangs_on: Mapping[Address, int]
+) -> Wad | None:
+    """Return the fraction of today's prices to which all collateral together may fall.
+
+    Assets that hang on the same number have one price; one that is not in `hangs_on` has its own.
+    Of what is owed at one price as much falls with it as is held at it, and the rest stands still:
+    so that a raw unit more that is held or owed moves the answer by no more than its worth.
+
+    Wad, exact but for `health_factor`'s own rounding, and rounded up; 0 without debt and where no
+    fall is one too many; above 1 for an account below health 1; None where no price brings it to 1.
+    """
+    held, owed = (defaultdict[int | Address, Fraction](Fraction) for _ in range(2))
+    value = defaultdict[int | Address, int](int)
+    for leg in legs:
+        price = hangs_on.get(leg.asset.address, leg.asset.address)
+        amounts = held if leg.side is Side.COLLATERAL else owed
+        amounts[price] += Fraction(leg.balance * leg.price, 10**leg.asset.decimals)
+        if leg.side is Side.DEBT:
+            value[price] += leg.value
+    debt = sum(value.values())
+    along = sum((value[p] * _part(held[p], owed[p]) for p in owed), Fraction())
+    still = debt - along
+    if debt == 0 or (still == 0 and health_factor >= WAD):
+        return Wad(0)
+    # health x debt is what the collateral counts, c: at the fraction x, c x = still + along x
+    left = health_factor * debt - WAD * along
+    return Wad(ceil(still * WAD * WAD / left)) if still and left > 0 else None
+
+
+def _part(held: Fraction, owed: Fraction) -> Fraction:
+    return held / owed if held < owed else Fraction(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,7 @@ def leg(
         side=side,
         reserve=reserve,
         asset=asset,
-        balance=Raw(1),
+        balance=Raw(value_usd * 10 ** (8 + asset.decimals) // price),
         value=Base(value_usd * 10**8),
         price=Base(price),
         liquidation_threshold=Bps(threshold),

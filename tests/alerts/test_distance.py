@@ -11,7 +11,7 @@ from keeper.alerts.distance import LiquidationPoint, all_together, liquidation_p
 from keeper.alerts.render import point_line
 from keeper.alerts.stress import named, nearest, stressed
 from keeper.model import Address, Asset, Side
-from keeper.units import Base
+from keeper.units import Base, Raw
 from tests.alerts.build import (
     ETH_USD,
     USDC,
@@ -169,6 +169,26 @@ def test_a_debt_that_hangs_on_the_same_feed_as_collateral_falls_with_it() -> Non
 
     assert all_together(position, PRICES) == 272
     assert all_together(hedged, PRICES) is None
+
+
+def test_dust_of_what_is_owed_moves_the_distance_of_all_collateral_by_no_more_than_its_worth() -> (
+    None
+):
+    bare = (
+        leg(WETH, Side.COLLATERAL, 10_000, 2500_00000000, 8000),
+        leg(DAI, Side.COLLATERAL, 10_000, 1_00000000, 8000),
+        leg(USDC, Side.DEBT, 13_000, 1_00000000),
+    )
+    dust = replace(leg(USDC, Side.COLLATERAL, 0, 1_00000000, 7800), balance=Raw(1))
+    half = leg(USDC, Side.COLLATERAL, 6_500, 1_00000000, 7800)
+    health = wad("1.230769230769230769")
+
+    # 16000 against 13000: 18.75 %; a part of 13000 and a millionth of a dollar are the same
+    assert all_together(assessed(health, legs=bare), PRICES) == 187
+    assert all_together(assessed(health, legs=(*bare, dust)), PRICES) == 187
+    # 6500 of what is owed fall with as much that is held: 21070 x = 6500 + 6500 x at 0.4461..
+    more = assessed(wad("1.620769230769230769"), legs=(*bare, half))
+    assert all_together(more, PRICES) == 553
 
 
 def test_one_thing_that_drives_all_collateral_is_said_once() -> None:

@@ -18,7 +18,7 @@ from keeper.protocols.aave_v3.account import (
 )
 from keeper.protocols.aave_v3.market import Market
 from keeper.protocols.aave_v3.reach import least
-from keeper.units import BPS, WAD, Base, Rounding, Wad, mul_div
+from keeper.units import BPS, WAD, Base
 
 HIGHEST = PRICE_BOUND - 1
 MOST_STEPS = 100
@@ -99,25 +99,6 @@ def liquidation_price_above(
     good = _surely_healthy if sides == set(Side) else _healthy
     first = least(1, HIGHEST, lambda p: not good(at(p)))
     return None if first is None or first == 1 else Base(first - 1)
-
-
-def price_factor(account: Account) -> Wad | None:
-    """Return the fraction of today's prices to which all that is held together may fall.
-
-    What is owed of the same assets falls with them.  Wad, rounded up; 0 where no fall is one too
-    many; above 1 for an account below health 1; None where no price brings it there.
-    """
-    health, debt = account.health_factor, account.debt
-    if debt == 0:
-        return Wad(0)
-    held = {leg.reserve for leg in account.legs if leg.side is Side.COLLATERAL}
-    along = sum(x.value for x in account.legs if x.side is Side.DEBT and x.reserve in held)
-    still = debt - along
-    if still == 0 and health >= WAD:
-        return Wad(0)
-    # health x debt is what the collateral counts, c: at the fraction x, c x = still + along x
-    left = health * debt - WAD * along
-    return Wad(mul_div(still * WAD, WAD, left, Rounding.UP)) if still and left > 0 else None
 
 
 def _at_price(

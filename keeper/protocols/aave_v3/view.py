@@ -30,6 +30,7 @@ from keeper.model import (
     Unassessable,
     Way,
     Weights,
+    price_factor,
 )
 from keeper.protocols.aave_v3 import codec
 from keeper.protocols.aave_v3.account import (
@@ -55,11 +56,7 @@ from keeper.protocols.aave_v3.liquidation import (
 )
 from keeper.protocols.aave_v3.market import Market, Observed
 from keeper.protocols.aave_v3.math import collateral_value, scaled_for
-from keeper.protocols.aave_v3.prices import (
-    liquidation_price,
-    liquidation_price_above,
-    price_factor,
-)
+from keeper.protocols.aave_v3.prices import liquidation_price, liquidation_price_above
 from keeper.protocols.aave_v3.reach import repay_to_reach, supply_to_reach
 from keeper.protocols.aave_v3.rules import Rules
 from keeper.protocols.aave_v3.weights import weights
@@ -163,13 +160,15 @@ class View:
     def price_factor(self, holdings: Holdings) -> Wad | None:
         """Return the fraction of today's prices to which all collateral together may fall.
 
-        Debts of the same assets fall with it.  Wad, rounded up; 0 where no fall is one too many;
-        above 1 for an account below health 1; None if unknown, or where no price brings it to 1.
+        Of what is owed of an asset as much falls with it as is held of it; the rest stands still.
+        Wad, rounded up; 0 where no fall is one too many; above 1 for an account below health 1;
+        None if unknown, or where no price brings it to 1.
         """
         try:
-            return price_factor(self._account(holdings))
+            account = self._account(holdings)
         except Unvalued:
             return None
+        return price_factor(account.health_factor, account.legs, {})
 
     def seconds_to_liquidation(self, holdings: Holdings, within_s: int = A_DECADE_S) -> int | None:
         """Return after how many seconds interest alone brings the health factor below 1.

@@ -1,10 +1,11 @@
 """One market at one block: what is known, what is not, and what is said about it."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from eth_abi.abi import encode as abi_encode
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keeper.errors import BadAnswer, ConfigError
@@ -19,6 +20,7 @@ from keeper.model import (
     PositionId,
     Side,
     Unassessable,
+    price_factor,
 )
 from keeper.ports import LendingView
 from keeper.protocols.aave_v3.market import Reserve
@@ -450,6 +452,97 @@ def test_debts_of_what_is_collateral_move_with_it_in_the_price_factor(
     # prices are whole units, and up to 3.4 an average threshold is whole basis points
     assert abs(health(factor) - WAD) < WAD // 5_000
     assert health(factor * 999 // 1_000) < WAD < health(factor * 1_001 // 1_000)
+
+
+@pytest.mark.parametrize("revision", [1, 8, 9, 10])
+def test_a_raw_unit_of_what_is_owed_moves_the_price_factor_by_no_more_than_its_worth(
+    revision: int,
+) -> None:
+    view = b.view(revision)
+    owing = (b.collateral(b.WETH, 10**20), b.debt(b.USDC, 150_000 * 10**6), b.debt(b.DAI, 10**22))
+    factor, dusty, more = (
+        view.price_factor(b.holdings(*owing, b.collateral(b.USDC, scaled)))
+        for scaled in (0, 1, 10**6)
+    )
+    assert factor is not None
+    assert dusty is not None
+    assert more is not None
+
+    # a millionth of a dollar, and a dollar, of at least 200,000 that fall; up to 3.4 whoever holds
+    # two things also loses up to a basis point of the average threshold, of more than 8,000
+    lost = 0 if revision > 8 else WAD // 8_000
+    assert -lost <= factor - dusty <= WAD // (200_000 * 10**6) + 1
+    assert -lost <= factor - more <= WAD // 200_000 + 1
+
+
+@pytest.mark.parametrize("revision", [1, 8, 9, 10])
+@given(
+    weth=st.integers(0, 30 * 10**18),
+    more=st.integers(1, 10**18),
+    owed=st.integers(10**9, 3 * 10**19),
+    dai=st.integers(0, 3 * 10**22),
+)
+def test_the_more_is_held_of_what_is_owed_the_further_all_may_fall(
+    revision: int, weth: int, more: int, owed: int, dai: int
+) -> None:
+    view = b.view(revision)
+    rest = (b.collateral(b.WBTC, 2 * 10**8), b.debt(b.WETH, owed), b.debt(b.DAI, dai))
+    less_held, more_held = (
+        b.holdings(*rest, b.collateral(b.WETH, scaled)) for scaled in (weth, weth + more)
+    )
+    assume(view.contract_health(less_held).health_factor >= WAD)
+    before, after = (view.price_factor(found) for found in (less_held, more_held))
+    assert before is not None
+    assert after is not None
+
+    # a base unit of rounding; up to 3.4 a basis point of the average threshold too
+    lost = 0 if revision > 8 else WAD // 5_000
+    assert after <= before + lost + WAD // 10**9
+
+
+@pytest.mark.parametrize("revision", [1, 8, 9, 10])
+@given(
+    held=st.integers(10**9, 30 * 10**18),
+    owed=st.integers(10**9, 3 * 10**19),
+    dollars=st.integers(10**6, 3 * 10**10),
+)
+def test_of_what_is_owed_as_much_falls_with_all_collateral_as_is_held(
+    revision: int, held: int, owed: int, dollars: int
+) -> None:
+    view = b.view(revision)
+    holdings = b.holdings(
+        b.collateral(b.WETH, held),
+        b.collateral(b.WBTC, 2 * 10**8 + 7),
+        b.debt(b.WETH, owed),
+        b.debt(b.USDC, dollars),
+    )
+    found = of(view, holdings)
+    assume(found.health_factor >= WAD)
+    weth, _, owed_weth, _ = found.legs
+    factor = view.price_factor(holdings)
+    assert factor is not None
+
+    counts = Fraction(found.health_factor * found.debt, WAD)
+    along = owed_weth.value * min(Fraction(weth.balance, owed_weth.balance), Fraction(1))
+    for less, reached in ((0, True), (1, False)):
+        fallen = Fraction(factor - less, WAD)
+        assert (counts * fallen >= found.debt - along + along * fallen) is reached
+    if weth.balance >= owed_weth.balance:
+        # all of it, as if each price moved everything that is held or owed at it
+        still = found.debt - owed_weth.value
+        left = found.health_factor * found.debt - WAD * owed_weth.value
+        assert factor == -(-still * WAD * WAD // left)
+
+
+def test_what_is_held_just_as_it_is_owed_falls_along_to_the_last_unit() -> None:
+    view = b.view(11)
+    one = of(view, b.holdings(b.collateral(b.WETH, 10**18), b.debt(b.WETH, 10**18)))
+    held, owed = one.legs
+    assert held.value < owed.value  # more interest, and rounded up
+    even = replace(one, legs=(replace(held, balance=owed.balance), owed))
+
+    assert price_factor(WAD, even.legs, {}) == 0
+    assert price_factor(WAD, one.legs, {})
 
 
 def test_no_fall_and_no_rise_heals_who_owes_more_of_his_collateral_than_it_counts() -> None:
