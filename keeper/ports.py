@@ -201,7 +201,8 @@ class LendingView(MarketView, Protocol):
     def seconds_to_liquidation(self, holdings: Holdings) -> int | None:
         """After how many seconds interest alone brings the health factor below 1, all else still.
 
-        0 if it is below already; None if not in ten years, or the health factor is unknown.
+        The first such second, or sooner where that takes too long to find; never later.  0 if it
+        is below already; None if not in ten years, or the health factor is unknown.
         """
         ...
 

@@ -173,9 +173,9 @@ class View:
     def seconds_to_liquidation(self, holdings: Holdings, within_s: int = A_DECADE_S) -> int | None:
         """Return after how many seconds interest alone brings the health factor below 1.
 
-        Counted from this block, with today's prices, rates and parameters: exact to the second as
-        the contract would answer then; up to 3.4 perhaps too soon where rates lie far apart.  0 if
-        it is below already; None if that does not happen within `within_s`, or it is unknown.
+        Counted from this block, with today's prices, rates and parameters: the first second at
+        which the contract would answer so, and too soon where looking for it takes too long, see
+        `interest`.  0 if it is below already; None if not within `within_s`, or it is unknown.
         """
         try:
             self._account(holdings)

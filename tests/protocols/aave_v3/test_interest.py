@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keeper.model import Assessed, Holdings
+from keeper.protocols.aave_v3 import interest
 from keeper.protocols.aave_v3.view import View
 from keeper.units import SECONDS_PER_YEAR, WAD
 from tests.protocols.aave_v3 import builders as b
@@ -43,6 +44,50 @@ def test_a_second_before_it_is_healthy_and_then_it_is_not(revision: int, health:
     assert health_after(revision, holdings, seconds - 1) >= WAD
     assert health_after(revision, holdings, seconds // 2) >= WAD
     assert seconds > SECONDS_PER_YEAR * (health - 1) / 0.04
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@settings(deadline=None)
+@given(wbtc=st.integers(10**6, 10**8), millionths=st.integers(10, 5_000))
+@example(wbtc=61_329_669, millionths=4_567)
+def test_no_second_before_is_below_one_where_a_raw_unit_outweighs_seconds_of_interest(
+    revision: int, wbtc: int, millionths: int
+) -> None:
+    # a raw unit of WBTC is a tenth of a cent: as it is earned the health factor rises by a step,
+    # and between two steps it falls
+    view = b.view(revision)
+    held = b.collateral(b.WBTC, wbtc)
+    one = view.assess(b.holdings(held, b.debt(b.WETH, 10**18)))
+    assert isinstance(one, Assessed)
+    owed = 10**18 * one.health_factor // WAD * 10**6 // (10**6 + millionths)
+    holdings = b.holdings(held, b.debt(b.WETH, owed))
+
+    seconds = view.seconds_to_liquidation(holdings)
+
+    assert seconds
+    assert health_after(revision, holdings, seconds) < WAD
+    for before in range(1, min(31, seconds)):
+        assert health_after(revision, holdings, seconds - before) >= WAD, before
+
+
+def test_where_too_many_spans_do_not_tell_it_is_said_too_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view = b.view()
+    holdings = owing(view, 1.001)
+    exact = view.seconds_to_liquidation(holdings)
+    assert exact
+
+    said = []
+    for most in (1, 5, 10, 15):
+        monkeypatch.setattr(interest, "MOST_SPANS", most)
+        seconds = view.seconds_to_liquidation(holdings)
+        assert seconds is not None
+        said.append(seconds)
+
+    assert said[0] == 1
+    assert said == sorted(said)
+    assert max(said) < exact
 
 
 def test_below_already_is_now_and_no_debt_is_never() -> None:
