@@ -1,6 +1,7 @@
 """One chain opened: its nodes checked, its reader ready, its markets discovered at the head."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -76,6 +77,35 @@ class History:
     async def block(self, number: int) -> BlockRef:
         """Return the canonical block of that number."""
         return await self.rpc.block(number)
+
+    async def compared(self, block: BlockRef) -> BlockRef | None:
+        """Return what enough nodes have of that number, None where enough have nothing there.
+
+        `block` itself where nobody has another one.  Raises ObservationError where too few say the
+        same.
+        """
+        if self.nodes <= 1:
+            try:
+                return await self.rpc.block(block.number)
+            except RpcError:
+                raise
+            except ObservationError:
+                return None
+        answers = await self.rpc.each_header(block.number)
+        there = [answer for answer in answers if isinstance(answer, BlockRef)]
+        votes = Counter(answer.hash for answer in there)
+        if votes[block.hash] >= self.nodes or set(votes) == {block.hash}:
+            return block
+        for other in there:
+            if votes[other.hash] >= self.nodes:
+                return other
+        if answers.count(None) >= self.nodes:
+            return None
+        raise ObservationError(
+            f"{votes[block.hash]} of {len(answers)} nodes have block {block.number:,} "
+            f"{block.hash}, {len(there) - votes[block.hash]} another one and "
+            f"{answers.count(None)} none of that number: {self.nodes} must agree."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

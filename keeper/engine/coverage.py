@@ -4,7 +4,8 @@ A checkpoint says "every borrower up to this block is in this list".  The list m
 that, so a checkpoint may always claim an older block than it could: ours claim one that is buried
 deep enough not to be reorganised away.  It is a cache: when it is of other contracts, its block is
 no longer canonical, its checksum is wrong, or a sample of its balances is not what the chain says,
-history is read again from the market's deployment.
+history is read again from the market's deployment.  Until that is proved it is kept: nodes that do
+not answer, or are behind, prove nothing, and none that claims less takes its place.
 
 The balances in it are those that nothing had touched since its block, so that with everything
 touched since left out they are those of now.  They are put into the book at once and not believed:
@@ -51,6 +52,13 @@ class History(Protocol):
         """The canonical block of that number."""
         ...
 
+    async def compared(self, block: BlockRef) -> BlockRef | None:
+        """What enough nodes have of the number of `block`; None where enough have nothing there.
+
+        Raises ObservationError where too few say the same.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -91,11 +99,12 @@ async def cover(
     `reader`: verifies a checkpoint's balances at `upto`; without one they are not used.
     """
     found: set[Address] = set()
-    checkpoint = _of_this(market, await records.checkpoint(market.id))
-    checkpoint = await _canonical(checkpoint, history, upto)
+    checkpoint, least = await _held_to(
+        history, _of_this(market, await records.checkpoint(market.id))
+    )
     balances = _Balances(market, checkpoint, reader, upto)
     if checkpoint is not None and await balances.falsified(history):
-        checkpoint = None
+        checkpoint, least = None, 0
     if checkpoint is not None:
         found |= set(checkpoint.accounts)
         market.admit(checkpoint.accounts)
@@ -131,9 +140,9 @@ async def cover(
             )
             on_progress(progress)
             ranges += 1
-            if ranges % SAVE_EVERY_RANGES == 0:
+            if ranges % SAVE_EVERY_RANGES == 0 and last >= least:
                 await _save(market, records, await history.block(last), found)
-    if not await balances.restore():
+    if not await balances.restore() and upto.number >= least:
         await _save(market, records, upto, found)
     return progress
 
@@ -156,7 +165,7 @@ class _Balances:
             checkpoint is not None
             and reader is not None
             and checkpoint.layout == market.layout
-            and upto.number - self._since <= MOST_MISSED_BLOCKS
+            and 0 <= upto.number - self._since <= MOST_MISSED_BLOCKS
         )
         self._kept = checkpoint.holdings if checkpoint is not None and usable else ()
 
@@ -255,24 +264,26 @@ def _of_this(market: WatchedMarket[Any, Any], checkpoint: Checkpoint | None) -> 
     return None
 
 
-async def _canonical(
-    checkpoint: Checkpoint | None, history: History, upto: BlockRef
-) -> Checkpoint | None:
+async def _held_to(
+    history: History, checkpoint: Checkpoint | None
+) -> tuple[Checkpoint | None, int]:
+    """Return the checkpoint if its block is canonical, and the least that another may claim.
+
+    Raises ObservationError where that cannot be told.
+    """
     if checkpoint is None:
-        return None
-    if checkpoint.block.number > upto.number:
-        log.warning("checkpoint.discarded", reason="it is ahead of the chain")
-        return None
-    try:
-        there = await history.block(checkpoint.block.number)
-    except ObservationError as error:
-        log.warning("checkpoint.discarded", reason=str(error))
-        return None
-    if there.hash != checkpoint.block.hash:
+        return None, 0
+    block = checkpoint.block
+    there = await history.compared(block)
+    if there is None:
+        log.warning("checkpoint.set_aside", market=checkpoint.market.name, block=block.number)
+        return None, block.number
+    if there.hash != block.hash:
         log.warning(
             "checkpoint.discarded",
             reason="its block is not canonical",
-            block=checkpoint.block.number,
+            market=checkpoint.market.name,
+            block=block.number,
         )
-        return None
-    return checkpoint
+        return None, 0
+    return checkpoint, block.number

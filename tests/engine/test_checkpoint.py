@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from keeper.engine import coverage
 from keeper.engine.chronicle import CHECKPOINT_EVERY_BLOCKS
 from keeper.engine.coverage import Progress, cover
 from keeper.engine.observe import REMEMBERED
@@ -34,6 +35,10 @@ class History:
         self.asked: list[tuple[int, int]] = []
         self.bisected = 0
         self.fails_after: int | None = None
+        self.silent = 0
+        """How often nodes do not answer for a block."""
+        self.behind_at: int | None = None
+        """The last block that the nodes have, where they are behind."""
 
     async def backfill(
         self, wanted: LogFilter, from_block: int, to_block: int
@@ -56,6 +61,14 @@ class History:
             if block.number == number:
                 return block
         raise ObservationError(f"there is no block {number}")
+
+    async def compared(self, block: BlockRef) -> BlockRef | None:
+        if self.silent:
+            self.silent -= 1
+            raise ObservationError("no node answers")
+        numbers = {b.number: b for b in self.chain.canonical}
+        late = self.behind_at is not None and block.number > self.behind_at
+        return None if late else numbers.get(block.number)
 
 
 async def covered(
@@ -145,28 +158,79 @@ async def test_a_checkpoint_of_a_block_that_is_not_canonical_is_discarded() -> N
     assert [entry["event"] for entry in logs] == ["checkpoint.discarded"]
 
 
-async def test_a_checkpoint_ahead_of_the_chain_is_discarded() -> None:
+async def test_a_checkpoint_nobody_can_be_asked_about_is_neither_used_nor_replaced() -> None:
+    chain, records = grown(), Records([])
+    kept = Checkpoint(market=MARKET, anchor=POOL, block=chain.canonical[6], accounts=(ALICE, CAROL))
+    await records.save_checkpoint(kept)
+    history = History(chain)
+    history.silent = 1
+
+    with pytest.raises(ObservationError, match="no node answers"):
+        await covered(chain, records, history)
+
+    assert records.checkpoints == [kept]
+    assert history.asked == []
+    known, said = await covered(chain, records, history)  # as the next try goes
+    assert known == {ALICE, BOB, CAROL}
+    assert (said[0].resumed, history.asked) == (True, [(107, 109)])
+
+
+async def test_a_checkpoint_ahead_of_the_head_that_was_opened_is_used_and_kept() -> None:
+    chain, records = grown(), Records([])
+    kept = Checkpoint(market=MARKET, anchor=POOL, block=chain.head, accounts=(ALICE, BOB))
+    await records.save_checkpoint(kept)
+    market = watched_market()
+    market._market = "discovered"
+    history = History(chain)
+
+    done = await cover(
+        market,
+        history,
+        records,
+        upto=chain.canonical[5],
+        start_block=None,
+        on_progress=lambda _: None,
+    )
+
+    assert (done.resumed, done.complete, done.fraction) == (True, True, 1.0)
+    assert history.asked == []
+    assert set(market.known()) == {ALICE, BOB}
+    assert records.checkpoints == [kept]
+
+
+async def test_nodes_that_are_behind_a_checkpoint_do_not_have_it_replaced_by_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coverage, "SAVE_EVERY_RANGES", 1)
     chain, records = grown(), Records([])
     ahead = replace(chain.head, number=chain.head.number + 1)
-    await records.save_checkpoint(
-        Checkpoint(market=MARKET, anchor=POOL, block=ahead, accounts=(CAROL,))
-    )
+    kept = Checkpoint(market=MARKET, anchor=POOL, block=ahead, accounts=(CAROL,))
+    await records.save_checkpoint(kept)
 
-    known, _ = await covered(chain, records, History(chain))
+    with structlog.testing.capture_logs() as logs:
+        known, said = await covered(chain, records, History(chain))
 
     assert known == {ALICE, BOB}
+    assert not said[0].resumed
+    assert records.checkpoints == [kept]
+    assert [entry["event"] for entry in logs] == ["checkpoint.set_aside"]
 
 
-async def test_a_checkpoint_whose_block_the_node_does_not_have_is_discarded() -> None:
+async def test_a_checkpoint_whose_block_the_nodes_lack_is_replaced_once_as_much_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coverage, "SAVE_EVERY_RANGES", 1)
     chain, records = grown(), Records([])
-    unknown = replace(chain.head, number=50)
-    await records.save_checkpoint(
-        Checkpoint(market=MARKET, anchor=POOL, block=unknown, accounts=(CAROL,))
-    )
+    kept = Checkpoint(market=MARKET, anchor=POOL, block=chain.canonical[7], accounts=(CAROL,))
+    await records.save_checkpoint(kept)
+    history = History(chain)
+    history.behind_at = 106
 
-    known, _ = await covered(chain, records, History(chain))
+    known, _ = await covered(chain, records, history)
 
     assert known == {ALICE, BOB}
+    assert {c.block.number for c in records.checkpoints[1:]} <= {107, 108, 109}
+    assert records.checkpoints[-1].block == chain.head
 
 
 async def test_a_checkpoint_of_other_contracts_is_discarded_whatever_its_name() -> None:
