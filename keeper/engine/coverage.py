@@ -2,10 +2,13 @@
 
 A checkpoint says "every borrower up to this block is in this list".  The list may hold more than
 that, so a checkpoint may always claim an older block than it could: ours claim one that is buried
-deep enough not to be reorganised away.  It is a cache: when it is of other contracts, its block is
-no longer canonical, its checksum is wrong, or a sample of its balances is not what the chain says,
-history is read again from the market's deployment.  Until that is proved it is kept: nodes that do
-not answer, or are behind, prove nothing, and none that claims less takes its place.
+deep enough not to be reorganised away, or the head that history was read up to if it is canonical
+afterwards.  Of any other block the logs that were read may be those of another branch.
+
+It is a cache: when it is of other contracts, its block is no longer canonical, its checksum is
+wrong, or a sample of its balances is not what the chain says, history is read again from the
+market's deployment.  Until that is proved it is kept: nodes that do not answer, or are behind,
+prove nothing, and none that claims less takes its place.
 
 The balances in it are those that nothing had touched since its block, so that with everything
 touched since left out they are those of now.  They are put into the book at once and not believed:
@@ -29,6 +32,8 @@ from keeper.ports import Reader, Records
 log = structlog.get_logger()
 
 SAVE_EVERY_RANGES = 25
+BURIED = 64
+"""Blocks below the head that a range must end for it to be claimed under way."""
 SAMPLE = 64
 """Accounts of a checkpoint that are read again before any of it is used."""
 MOST_MISSED_BLOCKS = 100_000
@@ -140,9 +145,9 @@ async def cover(
             )
             on_progress(progress)
             ranges += 1
-            if ranges % SAVE_EVERY_RANGES == 0 and last >= least:
+            if ranges % SAVE_EVERY_RANGES == 0 and least <= last <= upto.number - BURIED:
                 await _save(market, records, await history.block(last), found)
-    if not await balances.restore() and upto.number >= least:
+    if not await balances.restore() and upto.number >= least and await _stands(history, upto):
         await _save(market, records, upto, found)
     return progress
 
@@ -250,6 +255,15 @@ async def _save(
         accounts=tuple(sorted(accounts)),
     )
     await save(records, checkpoint)
+
+
+async def _stands(history: History, block: BlockRef) -> bool:
+    """Whether `block` is known to be canonical; the next checkpoint is not far where it is not."""
+    try:
+        there = await history.compared(block)
+    except ObservationError:
+        return False
+    return there is not None and there.hash == block.hash
 
 
 def _of_this(market: WatchedMarket[Any, Any], checkpoint: Checkpoint | None) -> Checkpoint | None:

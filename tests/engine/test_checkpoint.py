@@ -202,6 +202,7 @@ async def test_nodes_that_are_behind_a_checkpoint_do_not_have_it_replaced_by_les
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(coverage, "SAVE_EVERY_RANGES", 1)
+    monkeypatch.setattr(coverage, "BURIED", 0)
     chain, records = grown(), Records([])
     ahead = replace(chain.head, number=chain.head.number + 1)
     kept = Checkpoint(market=MARKET, anchor=POOL, block=ahead, accounts=(CAROL,))
@@ -220,6 +221,7 @@ async def test_a_checkpoint_whose_block_the_nodes_lack_is_replaced_once_as_much_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(coverage, "SAVE_EVERY_RANGES", 1)
+    monkeypatch.setattr(coverage, "BURIED", 0)
     chain, records = grown(), Records([])
     kept = Checkpoint(market=MARKET, anchor=POOL, block=chain.canonical[7], accounts=(CAROL,))
     await records.save_checkpoint(kept)
@@ -276,6 +278,56 @@ async def test_a_history_that_breaks_off_claims_nothing_it_has_not_read() -> Non
     with pytest.raises(ObservationError, match="had enough"):
         await covered(chain, records, history)
 
+    assert records.checkpoints == []
+
+
+async def test_no_block_near_the_head_is_claimed_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "SAVE_EVERY_RANGES", 1)
+    monkeypatch.setattr(coverage, "BURIED", 4)
+    chain, records = grown(), Records([])
+    history = History(chain)
+    history.fails_after = 108
+
+    with pytest.raises(ObservationError, match="had enough"):
+        await covered(chain, records, history)
+
+    # the head is 109: 105 is four blocks below it, 108 is not
+    assert [c.block for c in records.checkpoints] == [chain.canonical[2], chain.canonical[5]]
+
+
+async def test_a_head_that_was_undone_while_history_was_read_is_not_claimed() -> None:
+    chain, records = grown(), Records([])
+    there = chain.canonical[6]
+    kept = Checkpoint(market=MARKET, anchor=POOL, block=there, accounts=(ALICE,))
+    await records.save_checkpoint(kept)
+    undone = chain.drop(2)[0]
+    chain.mine(moved={CAROL: HEALTHY})
+    chain.mine()
+    market = watched_market()
+    market._market = "discovered"
+
+    await cover(
+        market,
+        History(chain),
+        records,
+        upto=undone,
+        start_block=None,
+        on_progress=lambda _: None,
+    )
+
+    assert undone.number == chain.head.number
+    assert records.checkpoints == [kept]
+
+
+async def test_a_head_that_nobody_can_be_asked_about_is_not_claimed_and_history_is_read() -> None:
+    chain, records = grown(), Records([])
+    history = History(chain)
+    history.silent = 1
+
+    known, said = await covered(chain, records, history)
+
+    assert known == {ALICE, BOB}
+    assert said[-1].complete
     assert records.checkpoints == []
 
 
