@@ -1,6 +1,8 @@
 """One action on demand: plan it, rehearse it, and only when told send it and see it settled.
 
 The same executor, journal and policy as `keeper run`: a command has no short way to the key.
+
+One module, though it is long: what is refused before a plan is sent stands beside the plans.
 """
 
 import asyncio
@@ -245,13 +247,15 @@ async def carry_out(
 
     `on_sent` is told what became of it before the wait.  `despite_pause`: whoever sends knows that
     people stopped the keeper.  Raises ConfigError when sending is asked for and the chain is not
-    armed, or not for this kind of action, and ExecutionError when people stopped it.
+    armed, or not for this kind of action, and ExecutionError when people stopped it, or where the
+    head that it was planned at is in doubt, or too old.
     """
     people = None if despite_pause else SqlPeople(database)
     if planned.intent.kind is IntentKind.DELEVERAGE:
         require_deleverager(chain)
     if send:
         _require_permission(settings, chain, planned.intent)
+        _refuse_unfit(chain)
         if people is not None:
             await _refuse_paused(people)
     await bind(database, chain)
@@ -299,6 +303,15 @@ async def carry_out(
         return submission, None
     outcome = await _settled(chain, executor, journal, submission, on_block=on_block, people=people)
     return submission, outcome
+
+
+def _refuse_unfit(chain: OpenChain) -> None:
+    """Raise ExecutionError where nothing may be sent because of the chain's head."""
+    if unfit := chain.unfit:
+        raise ExecutionError(
+            f"Not sent, nothing was spent: {unfit.rstrip('.')}; try again once the nodes of "
+            f"{chain.config.name} have caught up and agree."
+        )
 
 
 async def _refuse_paused(people: SqlPeople) -> None:
@@ -371,18 +384,18 @@ async def _settled(
 ) -> Outcome:
     """Follow the transaction, head by head, to its end; the executor bumps and re-sends.
 
-    `people`: whose /pause stops that.  A node that does not answer is asked again: what was sent
-    is on its way whatever it says.
+    `people`: whose /pause stops that.  A node that does not answer is asked again, and a head in
+    doubt is not believed of it: what was sent is on its way whatever they say.
     """
     wanted = submitted.intent.intent_id
     last = chain.head
     while True:
         try:
-            head = await chain.rpc.block("latest")
+            head, doubt = await chain.heads.newest()
         except ObservationError as error:
             log.warning("head.unread", reason=str(error))
-            head = last
-        if head.hash != last.hash:
+            head, doubt = last, ""
+        if head.hash != last.hash and not doubt:
             last = head
             if people is not None and (pause := await people.paused()):
                 executor.disarm(pause)

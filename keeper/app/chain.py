@@ -1,5 +1,6 @@
 """One chain opened: its nodes checked, its reader ready, its markets discovered at the head."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -29,6 +30,7 @@ from keeper.model import Address, BlockRef, Log, LogFilter
 from keeper.ports import Records
 from keeper.reference.board import Board
 from keeper.settings import Chain, Settings
+from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.upkeep import bind_chain
 
@@ -118,6 +120,8 @@ class OpenChain:
     heads: HeadFollower
     head: BlockRef
     """The head the markets were discovered at."""
+    doubt: str = ""
+    """Why too few nodes agree on that head, or empty."""
     relay: HttpRelay | None = None
     """Where some transactions go instead of the public pool."""
     aggregators: tuple[Aggregator, ...] = ()
@@ -133,6 +137,16 @@ class OpenChain:
     def observing_calls(self) -> int:
         """Requests so far that observing blocks cost."""
         return sum(count for method, count in self.rpc.counts.items() if method in OBSERVING)
+
+    @property
+    def unfit(self) -> str:
+        """Why nothing is sent because of what was read at the head, or empty; as in a pass."""
+        if self.doubt:
+            return f"the nodes do not agree on block {self.head.number:,}: {self.doubt}"
+        behind_s = time.time() - self.head.timestamp
+        if behind_s > behind_limit_s(self.config):
+            return f"the last block, {self.head.number:,}, is {round(behind_s)} s old"
+        return ""
 
     def market(self, name: str | None = None) -> WatchedMarket[Any, Any]:
         """Return the market of that name, or the only one.  Raises ConfigError."""
@@ -191,6 +205,7 @@ async def open_chain(
 ) -> AsyncIterator[OpenChain]:
     """Connect, verify the chain id, discover every market at the head.
 
+    The head is the newest that enough nodes have; where they do not agree it bears the `doubt`.
     `before`: the same chain as it was open before, closed by now.  What was final then is held on
     to, and a node that answers for another chain now is left out while there are others.
     Raises ConfigError for what only the operator can mend and ObservationError for a node that
@@ -206,19 +221,24 @@ async def open_chain(
         for aggregator in aggregators:
             await stack.enter_async_context(aggregator)
         reader = LensReader(rpc)
-        head = await rpc.block("latest")
+        heads = HeadFollower(
+            rpc,
+            chain.pushing,
+            block_time_s=chain.block_time_s,
+            quorum=chain.nodes_needed,
+            finality=None if before is None else before.heads.finality,
+        )
+        head, doubt = await heads.newest()
+        behind_s = time.time() - head.timestamp
+        if behind_s > behind_limit_s(chain):
+            log.warning("head.behind", block=head.number, behind_s=round(behind_s))
         opened = OpenChain(
             config=chain,
             rpc=rpc,
             reader=reader,
-            heads=HeadFollower(
-                rpc,
-                chain.pushing,
-                block_time_s=chain.block_time_s,
-                quorum=chain.nodes_needed,
-                finality=None if before is None else before.heads.finality,
-            ),
+            heads=heads,
             head=head,
+            doubt=doubt,
             relay=relay,
             aggregators=aggregators,
         )
@@ -227,6 +247,16 @@ async def open_chain(
             await reader.run(market.discover(), head)
             opened.markets[market.id.name] = market
         yield opened
+
+
+def behind_limit_s(chain: Chain) -> float:
+    """Return how old the head's own timestamp may be before nothing is decided on it.
+
+    A development chain keeps its own time: there is no limit.
+    """
+    if chain.chain_id == DEV_CHAIN_ID:
+        return math.inf
+    return max(120.0, 10 * chain.block_time_s)
 
 
 async def bind(database: Database, chain: OpenChain) -> None:

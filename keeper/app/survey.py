@@ -92,6 +92,8 @@ class Survey:
     block: BlockRef
     armed: bool
     standings: tuple[Standing, ...]
+    unfit: str = ""
+    """Why nothing should be done because of it, or empty."""
 
 
 async def survey(
@@ -123,6 +125,7 @@ async def survey(
             return Survey(
                 chain=config,
                 block=chain.head,
+                unfit=chain.unfit,
                 armed=settings.signing.armed(config.chain_id),
                 standings=tuple(sorted(found, key=_worst_first)),
             )

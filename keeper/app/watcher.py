@@ -11,7 +11,6 @@ stands in one place.
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
@@ -22,7 +21,7 @@ from keeper.alerts.actions import Done, outcome_messages
 from keeper.alerts.machine import Policy
 from keeper.alerts.speech import SpeechOf, english
 from keeper.app.anticipate import Anticipation
-from keeper.app.chain import OpenChain, bind, open_chain, outside
+from keeper.app.chain import OpenChain, behind_limit_s, bind, open_chain, outside
 from keeper.app.configured import ConfiguredRules
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
@@ -52,7 +51,6 @@ from keeper.model import (
     Watch,
 )
 from keeper.settings import Chain, Settings
-from keeper.settings.section import DEV_CHAIN_ID
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
@@ -359,13 +357,8 @@ class Watcher:
 
     @property
     def behind_limit_s(self) -> float:
-        """How old the head's own timestamp may be before nothing is decided on it.
-
-        A development chain keeps its own time: there is no limit.
-        """
-        if self.config.chain_id == DEV_CHAIN_ID:
-            return math.inf
-        return max(120.0, 10 * self.config.block_time_s)
+        """How old the head's own timestamp may be before nothing is decided on it."""
+        return behind_limit_s(self.config)
 
     @property
     def unwatched_s(self) -> float:

@@ -120,6 +120,11 @@ class HeadFollower:
         """Why the last head is not agreed on by enough nodes, or empty."""
         return self._quorum.doubt or self.finality.doubt
 
+    async def newest(self) -> tuple[BlockRef, str]:
+        """Return the newest block that the nodes agree on, and why it is doubtful, or empty."""
+        await self._quorum.compare()
+        return await self._judged(await self._quorum.newest())
+
     async def doubt_about(self, block: BlockRef) -> str:
         """Return why `block` is not agreed on by enough nodes, or empty."""
         verdict = await self._quorum.judge(block)

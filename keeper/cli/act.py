@@ -14,6 +14,7 @@ from keeper.cli.asking import (
     MarketOption,
     account,
     asking,
+    caution,
     chains_with,
     health_factor,
     until_done,
@@ -283,6 +284,8 @@ async def _carry_out(
             say(line)
 
     async with open_chain(settings, config) as chain:
+        if not how.send:
+            caution(config.name, chain.unfit)
         where = chain.market(market)
         planned = await planning(chain, where)
         owner = await owner_address(settings, config)

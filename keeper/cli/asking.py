@@ -51,6 +51,12 @@ def chains_with(
     return found
 
 
+def caution(chain: str, unfit: str) -> None:
+    """Say on standard error why nothing should be done because of what was read, if so."""
+    if unfit:
+        typer.echo(f"keeper: {chain}: {unfit.rstrip('.')}.", err=True)
+
+
 def until_done(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in a loop of its own."""
     import asyncio

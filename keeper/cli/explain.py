@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keeper.cli.asking import MarketOption, account, asking, chains_with, until_done
+from keeper.cli.asking import MarketOption, account, asking, caution, chains_with, until_done
 from keeper.cli.output import (
     age,
     block_line,
@@ -102,6 +102,7 @@ async def _explained(
     found: list[tuple[str, Explained]] = []
     for config in chains_with(invocation, settings, market):
         async with open_chain(settings, config) as chain:
+            caution(config.name, chain.unfit)
             found += [
                 (config.name, await explain_account(chain, each, address)) for each in wanted(chain)
             ]

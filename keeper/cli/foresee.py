@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keeper.cli.asking import MarketOption, account, asking, chains_with, until_done
+from keeper.cli.asking import MarketOption, account, asking, caution, chains_with, until_done
 from keeper.cli.output import block_line, checksummed, emit, escape, health, table
 from keeper.errors import ConfigError
 
@@ -56,6 +56,7 @@ def foresee(  # noqa: PLR0917 - typer's way
         found = []
         for config in chains_with(invocation, settings, market):
             async with open_chain(settings, config) as chain:
+                caution(config.name, chain.unfit)
                 accounts = wanted or await _watched(settings)
                 said = await _foreseen(chain, market, runs, accounts)
                 found.append((chain.head, config.name, said))

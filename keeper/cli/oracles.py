@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keeper.cli.asking import MarketOption, asking, chains_with, until_done
+from keeper.cli.asking import MarketOption, asking, caution, chains_with, until_done
 from keeper.cli.output import age, amount, block_line, emit, escape, print_rows
 from keeper.errors import ConfigError
 
@@ -61,6 +61,7 @@ def oracles(
         found: list[tuple[str, Reading]] = []
         for config in chains_with(invocation, settings, market):
             async with open_chain(settings, config) as chain:
+                caution(config.name, chain.unfit)
                 if (board := outside(settings, chain)) is not None:
                     await board.ask_once()
                 wanted = chain.markets.values() if market is None else [chain.market(market)]

@@ -16,6 +16,7 @@ from keeper.cli.asking import (
     MarketOption,
     account,
     asking,
+    caution,
     chains_with,
     until_done,
 )
@@ -114,6 +115,7 @@ async def _done(
     from keeper.app.chain import open_chain
 
     async with open_chain(settings, config) as chain:
+        caution(config.name, chain.unfit)
         where = chain.market(market)
         if given is not None:
             return _kept(await of.take(settings, chain, where, who, given))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keeper.cli.asking import MarketOption, asking, chains_with, health_factor, until_done
+from keeper.cli.asking import MarketOption, asking, caution, chains_with, health_factor, until_done
 from keeper.cli.coverage import shown_progress
 from keeper.cli.output import (
     age,
@@ -64,6 +64,8 @@ def positions(
                 ]
 
     found = until_done(look())
+    for each in found:
+        caution(each.chain.name, each.unfit)
     document = _document(found[0], limit) if invocation.as_json else None
 
     def render(out: "Console") -> None:
