@@ -324,7 +324,7 @@ class HeadFollower:
 
         Hashes tie the blocks to the head that was voted on, but what a block is built on may be one
         node's word: it could hide a reorg, or make one up.  So the lowest of them is voted on too,
-        and where it is not what enough nodes have, the header that was made up is looked for.
+        and where it is not the canonical one, the header that was made up is looked for.
         """
         quorum, voted = self._quorum, dict[Hash, BlockRef]()
         while True:
@@ -336,7 +336,7 @@ class HeadFollower:
             except BranchLost as error:
                 lost, orphaned, adopted, walked = error, (), (), error.walked
             below = tuple(block for block in walked if block != head)
-            doubt, other = await self._untold(below)
+            doubt, other = await quorum.untold(below)
             if other is not None and other.hash not in voted:
                 log.error("head.retold", number=other.number, parent=other.parent_hash)
                 voted[other.hash] = other
@@ -344,21 +344,6 @@ class HeadFollower:
             if lost is not None:
                 raise lost
             return orphaned, adopted, doubt
-
-    async def _untold(self, blocks: Sequence[BlockRef]) -> tuple[str, BlockRef | None]:
-        """Return why the last of `blocks` is doubtful, or empty, and a header to go by instead."""
-        quorum = self._quorum
-        if quorum.needed <= 1 or not blocks:
-            return "", None
-        lowest = blocks[-1]
-        block, count = await quorum.told(lowest)
-        if block == lowest and count >= quorum.needed:
-            return "", None
-        doubt = (
-            f"{count if block == lowest else 0} of {len(self._rpc.names)} nodes tell block "
-            f"{lowest.number:,} as it was told, {quorum.needed} are needed"
-        )
-        return doubt, await quorum.first_otherwise(blocks)
 
     def _agreed(self, doubt: str) -> bool:
         return self._quorum.needed > 1 and not doubt

@@ -11,7 +11,7 @@ Caveat: two nodes with the same backend are one node.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,12 +110,7 @@ class Quorum:
         """Ask every node for its block of that number; wait a little for those behind."""
         if self.needed <= 1:
             return Agreed(block=head)
-        verdict = judge(head, await self._rpc.each_block(head.number), self.needed)
-        for pause_s in BEHIND_PAUSES_S:
-            if not isinstance(verdict, Doubted) or not self._may_catch_up:
-                break
-            await asyncio.sleep(pause_s)
-            verdict = judge(head, await self._rpc.each_block(head.number), self.needed)
+        verdict = await self._vote(head, self._rpc.each_block)
         self._say(head, verdict)
         return verdict
 
@@ -156,34 +151,43 @@ class Quorum:
             return Doubted(block=block, reason=str(error))
         return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
 
-    async def told(self, block: BlockRef) -> tuple[BlockRef, int]:
-        """Return the block of that hash as most nodes tell it, and how many of them do.
+    async def untold(self, walked: Sequence[BlockRef]) -> tuple[str, BlockRef | None]:
+        """Return why what `walked` leads to is doubtful, or empty, and a header to go by instead.
 
-        Those who do not have it yet are waited for a little.
+        `walked`: each the parent of the one before, the first one's hash voted on.  That nodes tell
+        a hash as it is makes no block canonical: they remember what was orphaned.  So the lowest is
+        voted on by its number, with its parent, which is what the rest is joined to.
         """
-        most = _most(await self._have(block), block)
-        for pause_s in BEHIND_PAUSES_S:
-            if most[1] >= self.needed or not self._may_catch_up:
-                break
-            await asyncio.sleep(pause_s)
-            most = _most(await self._have(block), block)
-        return most
+        if self.needed <= 1 or not walked:
+            return "", None
+        lowest = walked[-1]
+        match await self._vote(lowest, self._rpc.each_header):
+            case Agreed(block=block) if _told(block) == _told(lowest):
+                return "", None
+            case Doubted(reason=reason):
+                doubt = reason
+            case _:
+                doubt = f"most nodes tell block {lowest.number:,} otherwise than it was told"
+        return doubt, await self.first_otherwise(walked)
 
-    async def first_otherwise(self, blocks: Sequence[BlockRef]) -> BlockRef | None:
-        """Return what enough nodes tell of the first of `blocks` that they tell otherwise, or None.
+    async def first_otherwise(self, walked: Sequence[BlockRef]) -> BlockRef | None:
+        """Return what enough nodes tell of a block of `walked` that was told otherwise, or None.
 
-        `blocks`: each the parent of the one before, the first one's hash voted on.  Below a header
-        that was made up nobody else has anything: it is found by halves.
+        Above a header that was made up there are canonical blocks, below it there are none: it is
+        found by halves.
         """
-        low, high = 0, len(blocks)
+        low, high = 0, len(walked)
         found: BlockRef | None = None
         while low < high:
             middle = (low + high) // 2
-            block, count = _most(await self._have(blocks[middle]), blocks[middle])
-            if count >= self.needed and block == blocks[middle]:
-                low = middle + 1
-            else:
-                high, found = middle, block if count >= self.needed else None
+            block = walked[middle]
+            match await self.canonical(block):
+                case Agreed(block=same) if _told(same) == _told(block):
+                    low = middle + 1
+                case Agreed(block=other):
+                    high, found = middle, other
+                case _:
+                    high, found = middle, None
         return found
 
     async def told_otherwise(self, block: BlockRef) -> BlockRef | None:
@@ -228,6 +232,16 @@ class Quorum:
                 raise ObservationError(f"Of what is {tag} the nodes have {other.hash} instead.")
             case Doubted(reason=reason):
                 raise ObservationError(f"The nodes do not agree on what is {tag}: {reason}.")
+
+    async def _vote(self, block: BlockRef, ask: Callable[[int], Awaitable[Answers]]) -> Verdict:
+        """Judge `block` by what `ask` has each node say; wait a little for those behind."""
+        verdict = judge(block, await ask(block.number), self.needed)
+        for pause_s in BEHIND_PAUSES_S:
+            if not isinstance(verdict, Doubted) or not self._may_catch_up:
+                break
+            await asyncio.sleep(pause_s)
+            verdict = judge(block, await ask(block.number), self.needed)
+        return verdict
 
     @property
     def _may_catch_up(self) -> bool:

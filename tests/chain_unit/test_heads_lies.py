@@ -117,6 +117,38 @@ async def test_blocks_made_up_under_a_gap_are_not_taken(first: int) -> None:
         await takes_the_truth(follower, told)
 
 
+def side_blocks(told: Three, first: int) -> BlockRef:
+    """Let every node remember an orphaned branch from `first` up to our head; return its end."""
+    parent = told.true[first - 1].hash
+    for block in told.true[first:]:
+        side = replace(block, hash=block_hash(block.number, "v"), parent_hash=parent)
+        for chain in told.chains:
+            chain.orphans[side.hash] = side
+        parent = side.hash
+    return side
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+@pytest.mark.parametrize("first", [LENGTH - 1, LENGTH - 20, 100])
+async def test_an_orphaned_branch_that_all_nodes_remember_is_not_gone_back_to(
+    first: int, over_http: bool
+) -> None:
+    told = Three()
+    finality = Finality()
+    finality.finalized = told.true[LENGTH - 1]
+    side = side_blocks(told, first)
+    async with following(told, quorum=2, poll_s=0.005, finality=finality) as follower:
+        told.grow(2)
+        false = replace(told.true[LENGTH], parent_hash=side.hash)
+        if over_http:
+            told.lie = told.says(false)
+        else:
+            follower.push(false)
+
+        await takes_the_truth(follower, told)
+        assert follower.said[-1].orphaned == ()
+
+
 async def test_an_ancestry_made_up_beyond_what_is_held_does_not_end_the_following() -> None:
     told = Three()
     async with following(told, quorum=2, poll_s=0.005) as follower:
@@ -202,14 +234,14 @@ async def test_a_walk_down_what_is_made_up_has_an_end() -> None:
         await takes_the_truth(follower, told)
 
 
-async def test_who_does_not_know_a_hash_yet_is_waited_for() -> None:
+async def test_who_does_not_have_what_a_gap_leads_to_yet_is_waited_for() -> None:
     told = Three()
     async with following(told, quorum=2, poll_s=0.005) as follower:
         told.grow(3)
-        missing = [told.true[LENGTH].hash] * 4
+        missing = [LENGTH] * 4
 
         def lie(index: int, at: str | int) -> Answer | bool:
-            if index and at in missing:
+            if index and at == LENGTH and missing:
                 missing.pop()
                 return None
             return True

@@ -204,10 +204,10 @@ def believes_anyone() -> Iterator[None]:
     async def gullible(_self: Quorum, head: BlockRef) -> Agreed:
         return Agreed(block=head)
 
-    async def believed(self: Quorum, block: BlockRef) -> tuple[BlockRef, int]:
-        return block, self.needed
+    async def believed(_self: Quorum, _walked: Sequence[BlockRef]) -> tuple[str, None]:
+        return "", None
 
-    with planted(Quorum, "judge", gullible), planted(Quorum, "told", believed):
+    with planted(Quorum, "judge", gullible), planted(Quorum, "untold", believed):
         yield
 
 
