@@ -27,7 +27,7 @@ import structlog
 from keeper.chain.branch import Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.health import NodeState
-from keeper.chain.quorum import Agreed, Doubted, Quorum
+from keeper.chain.quorum import Agreed, Doubted, Quorum, alike
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
 from keeper.errors import ObservationError
@@ -130,7 +130,7 @@ class HeadFollower:
         verdict = await self._quorum.judge(block)
         if isinstance(verdict, Doubted):
             return verdict.reason
-        if verdict.block != block:
+        if not alike(verdict.block, block):
             return f"the others have {verdict.block.hash}"
         return self.finality.doubt
 

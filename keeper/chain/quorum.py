@@ -12,7 +12,7 @@ Caveat: two nodes with the same backend are one node.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -20,6 +20,7 @@ import structlog
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef
+from keeper.units import Wei
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +58,9 @@ Answers = Sequence[BlockRef | RpcError | None]
 def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
     """Judge `head` by every node's own block of its number, in the order of the configuration.
 
-    Parent and time are voted on with number and hash, whatever came with `head`.  Without a
-    majority the first node that has any block of that number is followed.
+    Parent and time are voted on with number and hash, whatever came with `head`; the base fee is
+    what most of those who agree state.  Without a majority the first node that has any block of
+    that number is followed.
     """
     there = [answer for answer in answers if isinstance(answer, BlockRef)]
     block, count = _most(there, head)
@@ -79,6 +81,11 @@ def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
     return Doubted(block=there[0] if there else head, reason=", ".join(parts))
 
 
+def alike(one: BlockRef, other: BlockRef) -> bool:
+    """Whether both tell the same of what is voted on."""
+    return _told(one) == _told(other)
+
+
 def _told(block: BlockRef) -> tuple[int, str, str, int]:
     """What is voted on; the base fee is left out, as some nodes do."""
     return block.number, block.hash, block.parent_hash, block.timestamp
@@ -87,13 +94,18 @@ def _told(block: BlockRef) -> tuple[int, str, str, int]:
 def _most(blocks: Sequence[BlockRef], otherwise: BlockRef) -> tuple[BlockRef, int]:
     """Return what is told most often, the first of equals, and how often; `otherwise` of none.
 
-    `otherwise` itself where it tells the same.
+    Its base fee is the one that most of those who tell it state.
     """
     for told, count in Counter(map(_told, blocks)).most_common(1):
-        if told == _told(otherwise):
-            return otherwise, count
-        return next(block for block in blocks if _told(block) == told), count
+        same = [block for block in blocks if _told(block) == told]
+        return replace(same[0], base_fee_wei=_base_fee_wei(same)), count
     return otherwise, 0
+
+
+def _base_fee_wei(blocks: Sequence[BlockRef]) -> Wei:
+    """Return what is stated most often, whoever leaves it out; 0 where all do."""
+    stated = Counter(block.base_fee_wei for block in blocks if block.base_fee_wei)
+    return stated.most_common(1)[0][0] if stated else Wei(0)
 
 
 class Quorum:
@@ -105,11 +117,13 @@ class Quorum:
         self.needed = needed
         self.doubt = ""
         """Why the last head is not agreed on, or empty."""
+        self._without_fee = 0
+        """Heads in a row that nobody had a base fee for, where there is no vote."""
 
     async def judge(self, head: BlockRef) -> Verdict:
         """Ask every node for its block of that number; wait a little for those behind."""
         if self.needed <= 1:
-            return Agreed(block=head)
+            return Agreed(block=await self._with_fee(head))
         verdict = await self._vote(head, self._rpc.each_block)
         self._say(head, verdict)
         return verdict
@@ -162,7 +176,7 @@ class Quorum:
             return "", None
         lowest = walked[-1]
         match await self._vote(lowest, self._rpc.each_header):
-            case Agreed(block=block) if _told(block) == _told(lowest):
+            case Agreed(block=block) if alike(block, lowest):
                 return "", None
             case Doubted(reason=reason):
                 doubt = reason
@@ -182,7 +196,7 @@ class Quorum:
             middle = (low + high) // 2
             block = walked[middle]
             match await self.canonical(block):
-                case Agreed(block=same) if _told(same) == _told(block):
+                case Agreed(block=same) if alike(same, block):
                     low = middle + 1
                 case Agreed(block=other):
                     high, found = middle, other
@@ -195,7 +209,7 @@ class Quorum:
 
         None where fewer do.  For a header that cannot be joined to what its parent is known to be.
         """
-        others = [other for other in await self._have(block) if _told(other) != _told(block)]
+        others = [other for other in await self._have(block) if not alike(other, block)]
         most, count = _most(others, block)
         return most if count >= self.needed else None
 
@@ -242,6 +256,25 @@ class Quorum:
             await asyncio.sleep(pause_s)
             verdict = judge(block, await ask(block.number), self.needed)
         return verdict
+
+    async def _with_fee(self, head: BlockRef) -> BlockRef:
+        """Return `head` with its base fee, which some leave out of what they push.
+
+        Where HTTP has none either the chain may know no base fee: it is asked ever more rarely.
+        """
+        if not head.base_fee_wei:
+            self._without_fee += 1
+            if self._without_fee.bit_count() > 1:  # not the 1st, 2nd, 4th, 8th, ... in a row
+                return head
+            try:
+                asked = await self._rpc.block(head.hash)
+            except ObservationError:
+                self._without_fee = 0
+                return head
+            head = replace(head, base_fee_wei=asked.base_fee_wei)
+        if head.base_fee_wei:
+            self._without_fee = 0
+        return head
 
     @property
     def _may_catch_up(self) -> bool:

@@ -275,3 +275,58 @@ async def test_a_base_fee_that_one_node_leaves_out_casts_no_doubt() -> None:
         assert follower.said[-1].doubt == ""
         assert await follower.heads.doubt_about(told.true[-1]) == ""
         assert follower.said[-1].adopted[-1].base_fee_wei == 7
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+async def test_a_base_fee_that_was_not_pushed_is_asked_for(quorum: int) -> None:
+    told = Three()
+    async with following(told, quorum=quorum) as follower:
+        for _ in range(20):
+            told.grow(1)
+            follower.push(replace(told.true[-1], base_fee_wei=Wei(0)))
+            await follower.reaches(told.true[-1])
+
+        assert [step.adopted[-1].base_fee_wei for step in follower.said] == [7] * 20
+
+
+async def test_a_base_fee_that_one_node_makes_up_is_not_paid() -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        told.grow(1)
+        follower.push(replace(told.true[-1], base_fee_wei=Wei(10**15)))
+        await follower.until(lambda: follower.said)
+
+        assert follower.said[-1].adopted == (told.true[-1],)
+        assert follower.said[-1].doubt == ""
+        assert await follower.heads.doubt_about(told.true[-1]) == ""
+
+
+async def test_a_chain_without_base_fees_is_asked_for_one_ever_more_rarely() -> None:
+    chain = Chain(LENGTH)
+    told = Told(chain)
+    async with following(told) as follower:
+        before = told.asked.total()
+        for _ in range(20):
+            chain.blocks.append(replace(chain.grow(), base_fee_wei=Wei(0)))
+            del chain.blocks[-2]
+            await follower.takes(chain.head)
+
+        assert told.asked.total() - before == 5  # of the 1st, 2nd, 4th, 8th and 16th
+
+
+async def test_a_base_fee_that_cannot_be_asked_for_now_is_asked_for_at_the_next_head() -> None:
+    chain = Chain(LENGTH)
+    told = Told(chain)
+    async with following(told) as follower:
+        fees: list[Wei] = []
+        for number in range(LENGTH, LENGTH + 5):
+            true = chain.grow()
+            if number == LENGTH + 1:
+                chain.blocks.pop()
+            follower.push(replace(true, base_fee_wei=Wei(0)))
+            await follower.until(lambda: len(follower.said) > len(fees))
+            if number == LENGTH + 1:
+                chain.blocks.append(true)
+            fees.append(follower.said[-1].adopted[-1].base_fee_wei)
+
+        assert fees == [7, 0, 7, 7, 7]

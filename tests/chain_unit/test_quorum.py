@@ -13,6 +13,7 @@ from keeper.chain.provider import NoAnswer
 from keeper.chain.quorum import Agreed, Answers, Doubted, Outvoted, judge
 from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef
+from keeper.units import Wei
 from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node
 from tests.chain_unit.test_heads import FREELY, Follower
@@ -59,6 +60,24 @@ def test_too_few_are_a_doubt_that_says_why(answers: Answers, follow: BlockRef, w
     assert isinstance(verdict, Doubted)
     assert verdict.block == follow
     assert re.match(words, verdict.reason)
+
+
+@pytest.mark.parametrize("announced", [0, 7, 10**15])
+@pytest.mark.parametrize(
+    ("stated", "fee"),
+    [([7, 7, 7], 7), ([10**15, 7, 7], 7), ([0, 7, 7], 7), ([0, 0, 7], 7), ([0, 0, 0], 0)],
+)
+def test_the_base_fee_is_what_most_of_those_say_who_say_one(
+    stated: list[int], fee: int, announced: int
+) -> None:
+    verdict = judge(
+        replace(OURS, base_fee_wei=Wei(announced)),
+        [replace(OURS, base_fee_wei=Wei(wei)) for wei in stated],
+        2,
+    )
+
+    assert isinstance(verdict, Agreed)
+    assert verdict.block.base_fee_wei == fee
 
 
 async def test_heads_go_on_with_a_doubt_while_one_of_two_nodes_is_gone() -> None:
