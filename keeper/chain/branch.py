@@ -25,8 +25,8 @@ GAP_LIMIT_BLOCKS: Final = 50_000
 """A wider gap is a matter for the log history, not for following heads."""
 
 
-Otherwise = Callable[[BlockRef], Awaitable[BlockRef | None]]
-"""Tells a header as others tell it: of the same hash, with another parent or time; None of none."""
+Otherwise = Callable[[BlockRef, int], Awaitable[BlockRef | None]]
+"""Tells a header as others tell it: of the same hash, with that number; None of none."""
 
 
 class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
@@ -106,8 +106,9 @@ class Branch:
         """Return what is orphaned (newest first) and adopted (oldest first) to get to `head`.
 
         Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
-        not be asked for.  `otherwise`: asked once about each header whose parent cannot be had or
-        does not fit, for somebody may have made it up.  Raises BranchLost for a reorg deeper than
+        not be asked for, unless they do not fit.  `otherwise`: asked about a parent that does not
+        fit, and once about each header whose parent cannot be had or does not fit, for somebody
+        may have made it up.  Raises BranchLost for a reorg deeper than
         the memory and for a gap that is too wide, ObservationError for headers that do not link or
         cannot be had now.
         """
@@ -122,14 +123,14 @@ class Branch:
         while True:
             child = adopted[-1]
             try:
-                parent = await self._parent(child, announced, fetched)
+                parent = await self._parent(child, announced, fetched, otherwise)
             except BranchLost as error:
                 error.walked = tuple(adopted)
                 raise
             except RpcError:
                 raise
             except ObservationError:
-                other = None if child.hash in asked else await otherwise(child)
+                other = None if child.hash in asked else await otherwise(child, child.number)
                 if other is None:
                     raise
                 asked.add(child.hash)
@@ -142,7 +143,11 @@ class Branch:
         return orphaned, tuple(reversed(adopted))
 
     async def _parent(
-        self, child: BlockRef, announced: Mapping[Hash, BlockRef], fetched: dict[Hash, BlockRef]
+        self,
+        child: BlockRef,
+        announced: Mapping[Hash, BlockRef],
+        fetched: dict[Hash, BlockRef],
+        otherwise: Otherwise,
     ) -> BlockRef:
         """Return what `child` is built on; what had to be asked for is in `fetched` then."""
         wanted = child.parent_hash
@@ -152,11 +157,20 @@ class Branch:
                 f"The chain at block {child.number:,} shares none of the last "
                 f"{len(self._blocks):,} blocks with ours: start again from its head."
             )
-        parent = parent or announced.get(wanted) or fetched.get(wanted)
         if parent is None:
-            fetched |= await self._below(child)
-            parent = fetched.get(wanted) or await self._rpc.block(wanted)
-        _fit(parent, child)
+            parent = announced.get(wanted) or fetched.get(wanted)
+            if parent is None:
+                fetched |= await self._below(child)
+                parent = fetched.get(wanted)
+            if parent is None or not _fits(parent, child):
+                parent = await self._rpc.block(wanted)
+            if not _fits(parent, child):
+                parent = await otherwise(parent, child.number - 1) or parent
+        if not _fits(parent, child):
+            raise ObservationError(
+                f"Block {child.number:,} names the parent {child.parent_hash}, which is block "
+                f"{parent.number:,} {parent.hash}."
+            )
         return parent
 
     def take(self, orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]) -> None:
@@ -195,10 +209,6 @@ class Branch:
         return {block.hash: block for block in blocks}
 
 
-def _fit(parent: BlockRef, child: BlockRef) -> None:
-    """Raise ObservationError unless `parent` is what `child` calls its parent, one block below."""
-    if parent.number != child.number - 1 or parent.hash != child.parent_hash:
-        raise ObservationError(
-            f"Block {child.number:,} names the parent {child.parent_hash}, which is block "
-            f"{parent.number:,} {parent.hash}."
-        )
+def _fits(parent: BlockRef, child: BlockRef) -> bool:
+    """Whether `parent` is what `child` calls its parent, one block below."""
+    return parent.number == child.number - 1 and parent.hash == child.parent_hash

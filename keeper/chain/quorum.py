@@ -204,20 +204,17 @@ class Quorum:
                     high, found = middle, None
         return found
 
-    async def told_otherwise(self, block: BlockRef) -> BlockRef | None:
+    async def told_otherwise(self, block: BlockRef, number: int) -> BlockRef | None:
         """Return what `needed` nodes, most of those who do not tell the same, tell of `block`.
 
-        None where fewer do.  For a header that cannot be joined to what its parent is known to be.
+        None where fewer do.  For a header that cannot be joined to the others, where a block of
+        that number would be.
         """
-        others = [other for other in await self._have(block) if not alike(other, block)]
-        most, count = _most(others, block)
-        return most if count >= self.needed else None
-
-    async def _have(self, block: BlockRef) -> list[BlockRef]:
-        """Return what each node tells of that hash and number."""
         answers = await self._rpc.each_header(block.hash)
         there = [answer for answer in answers if isinstance(answer, BlockRef)]
-        return [other for other in there if other.number == block.number]
+        others = [other for other in there if other.number == number and not alike(other, block)]
+        most, count = _most(others, block)
+        return most if count >= self.needed else None
 
     async def called(self, tag: str) -> BlockRef:
         """Return the block that is called ``safe`` or ``finalized``.

@@ -105,6 +105,34 @@ async def test_a_number_that_one_node_makes_up_holds_nothing_up() -> None:
         await takes_the_truth(follower, told)
 
 
+@pytest.mark.parametrize("off", [-1, 1, 1_000])
+@pytest.mark.parametrize("quorum", [1, 2])
+async def test_a_number_that_is_made_up_of_a_head_holds_up_none_of_those_after_it(
+    quorum: int, off: int
+) -> None:
+    told = Three()
+    async with following(told, quorum=quorum, poll_s=0.005) as follower:
+        told.grow(1)
+        true = told.true[-1]
+        follower.push(replace(true, number=true.number + off))
+        told.grow(2)
+
+        await takes_the_truth(follower, told)
+        assert follower.said[-1].adopted[0] == true
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+async def test_a_number_that_is_told_over_http_too_is_asked_of_the_others(quorum: int) -> None:
+    told = Three()
+    async with following(told, quorum=quorum, poll_s=0.005) as follower:
+        told.grow(2)
+        odd = replace(told.true[LENGTH], number=LENGTH + 1)
+        told.lie = lambda index, at: odd if index == 0 and at in (LENGTH, odd.hash) else True
+        follower.push(odd)
+
+        await takes_the_truth(follower, told)
+
+
 @pytest.mark.parametrize("first", [LENGTH, LENGTH - 20, LENGTH - 64])
 async def test_blocks_made_up_under_a_gap_are_not_taken(first: int) -> None:
     told = Three()
