@@ -24,7 +24,7 @@ from typing import Final
 
 import structlog
 
-from keeper.chain.branch import Advance, Branch, BranchLost
+from keeper.chain.branch import GAP_LIMIT_BLOCKS, Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, Doubted, Quorum, alike
@@ -101,9 +101,11 @@ class HeadFollower:
 
     @property
     def overtaken(self) -> bool:
-        """Whether another head has come since the last `Advance` was yielded."""
-        head = self._mailbox.waiting
-        return head is not None and self._branch is not None and not self._branch.holds(head)
+        """Whether a head above ours has come since the last `Advance` was yielded."""
+        head, branch = self._mailbox.waiting, self._branch
+        if head is None or branch is None:
+            return False
+        return 0 < head.number - branch.head.number <= GAP_LIMIT_BLOCKS
 
     @property
     def safe(self) -> BlockRef | None:

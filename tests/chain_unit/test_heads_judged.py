@@ -64,6 +64,18 @@ async def test_a_head_with_an_impossible_number_is_no_news(quorum: int) -> None:
         await goes_on(follower, Told(chain))
 
 
+@pytest.mark.parametrize(
+    ("number", "overtaken"),
+    [(1, False), (LENGTH - 1, False), (LENGTH, True), (LENGTH + 40_000, True), (2**64 - 1, False)],
+)
+async def test_only_a_head_that_can_come_next_overtakes_ours(number: int, overtaken: bool) -> None:
+    chain = Chain(LENGTH)
+    async with following(Told(chain)) as follower:
+        follower.push(replace(chain.head, number=number, hash=block_hash(number, "z")))
+
+        assert follower.heads.overtaken == overtaken
+
+
 async def test_a_gap_that_is_too_wide_is_lost_when_the_node_says_the_same() -> None:
     chain = Chain(LENGTH)
     async with following(Told(chain)) as follower:
