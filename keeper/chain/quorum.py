@@ -59,12 +59,12 @@ def judge(head: BlockRef, answers: Answers, needed: int) -> Verdict:
     """Judge `head` by every node's own block of its number, in the order of the configuration.
 
     Parent and time are voted on with number and hash, whatever came with `head`; the base fee is
-    what most of those who agree state.  Without a majority the first node that has any block of
-    that number is followed.
+    what most of those who agree state.  Without a majority, and where as many have another, the
+    first node that has any block of that number is followed.
     """
     there = [answer for answer in answers if isinstance(answer, BlockRef)]
     block, count = _most(there, head)
-    if count >= needed:
+    if count >= needed and not _tied(there):
         return Agreed(block=block) if block.hash == head.hash else Outvoted(block=block)
     votes = Counter(block.hash for block in there)
     silent = sum(isinstance(answer, RpcError) for answer in answers)
@@ -100,6 +100,12 @@ def _most(blocks: Sequence[BlockRef], otherwise: BlockRef) -> tuple[BlockRef, in
         same = [block for block in blocks if _told(block) == told]
         return replace(same[0], base_fee_wei=_base_fee_wei(same)), count
     return otherwise, 0
+
+
+def _tied(blocks: Sequence[BlockRef]) -> bool:
+    """Whether two things are told by as many, more than by anybody else."""
+    counts = [count for _, count in Counter(map(_told, blocks)).most_common(2)]
+    return len(counts) == 2 and counts[0] == counts[1]
 
 
 def _base_fee_wei(blocks: Sequence[BlockRef]) -> Wei:

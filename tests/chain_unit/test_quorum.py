@@ -80,6 +80,19 @@ def test_the_base_fee_is_what_most_of_those_say_who_say_one(
     assert verdict.block.base_fee_wei == fee
 
 
+@pytest.mark.parametrize("announced", [OURS, THEIRS])
+@pytest.mark.parametrize("first", [OURS, THEIRS])
+def test_two_against_two_decide_nothing(first: BlockRef, announced: BlockRef) -> None:
+    second = THEIRS if first is OURS else OURS
+
+    verdict = judge(announced, [first, first, second, second], 2)
+
+    assert isinstance(verdict, Doubted)
+    assert "2 of 4 nodes have block 4" in verdict.reason
+    assert verdict.reason.endswith("2 another one")
+    assert isinstance(judge(announced, [first, first, first, second, second], 2), Agreed | Outvoted)
+
+
 async def test_heads_go_on_with_a_doubt_while_one_of_two_nodes_is_gone() -> None:
     chain = Chain(4)
     async with Node(chain) as first, Node(chain) as second:
