@@ -13,6 +13,11 @@ Where several nodes are configured a head is put to the vote (`keeper.chain.quor
 that too few agree on bears the `doubt`.  A reorg that undoes a block which was called final ends
 the following with `FinalityBroken`: what stood on it must be judged by a person.  That holds for
 reorgs deeper than what is remembered of the chain too (`keeper.chain.finality`).
+
+What is pushed proves nothing of the chain: where our own head does not advance HTTP is asked, and
+a head that nobody else has is left for the newest one that enough nodes agree on.
+
+One class, though it is long: what is pushed, polled, voted on and taken is one head's way.
 """
 
 import asyncio
@@ -27,7 +32,7 @@ import structlog
 from keeper.chain.branch import GAP_LIMIT_BLOCKS, Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.health import NodeState
-from keeper.chain.quorum import Agreed, Doubted, Quorum, alike
+from keeper.chain.quorum import Agreed, Doubted, Outvoted, Quorum, Verdict, alike
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
 from keeper.errors import ObservationError
@@ -43,6 +48,8 @@ TRIES_FOR_ANCESTORS: Final = 3
 """Times the blocks under the first head are asked for before it is followed without them."""
 WS_GRACE_S: Final = 0.25
 """How much later than HTTP a WebSocket may bring a head."""
+OUTVOTED_MOST: Final = 3
+"""Heads in a row that the nodes do not have, after which who pushes them is given up."""
 FINALITY_BLOCKS: Final = 8
 """Block times between looks at what is safe and final."""
 
@@ -86,6 +93,9 @@ class HeadFollower:
         )
         self._advanced_at = time.monotonic()
         self._silences = 0
+        self._outvoted = 0
+        """Times in a row that the nodes had another head than was announced."""
+        self._free_from = self._looked_at = -math.inf
         self._unread = 0
         """Times in a row that no head could be asked for."""
 
@@ -161,6 +171,8 @@ class HeadFollower:
         )
         self._advanced_at = time.monotonic()
         self._silences = 0
+        self._outvoted = 0
+        self._free_from = self._looked_at = self._advanced_at
         self._branch, self._finality_at = None, -math.inf
         tasks = [asyncio.create_task(self._poll(mailbox))]
         if self._ws_urls:
@@ -171,18 +183,23 @@ class HeadFollower:
             news = await mailbox.take()
             first, doubt = after, ""
             if first is None:
-                first, doubt = await self._judged(news.block)
+                verdict = await self._quorum.judge(news.block, lambda _: False)
+                first, doubt = verdict.block, _doubt(verdict)
             self._branch = branch = await self._begin(first)
             if after is None:
+                self._free_from = math.inf
                 yield Advance(
                     orphaned=(), adopted=(first,), received_at=news.received_at, doubt=doubt
                 )
+                self._free_from = time.monotonic()
             while True:
                 advance = await self._linked(branch, news)
                 if advance is not None:
                     self._advanced_at = time.monotonic()
                     self._silences = 0
+                    self._free_from = math.inf
                     yield advance
+                    self._free_from = time.monotonic()
                 news = await mailbox.take()
         finally:
             for task in tasks:
@@ -262,7 +279,9 @@ class HeadFollower:
         """
         if branch.holds(head):
             return None
-        head, doubt = await self._judged(head)
+        verdict = await self._quorum.judge(head, branch.holds)
+        self._count(verdict)
+        head, doubt = verdict.block, _doubt(verdict)
         if branch.holds(head):
             return None
         confirm = confirm and not self._agreed(doubt)
@@ -274,6 +293,11 @@ class HeadFollower:
             log.error("head.refused", number=head.number, reason=str(error), doubt=doubt)  # noqa: TRY400 - the reason says it all
             return None
         if not adopted:
+            return None
+        agreed = verdict.agreed if isinstance(verdict, Doubted) else None
+        if agreed is not None and any(block.hash == agreed.hash for block in orphaned):
+            reason = f"It would undo block {agreed.number:,}, which enough nodes agree on."
+            log.error("head.refused", number=head.number, reason=reason, doubt=doubt)
             return None
         headers = self._mailbox.headers
         missed = [block for block in adopted[:-1] if block.hash not in headers]
@@ -350,10 +374,17 @@ class HeadFollower:
     def _agreed(self, doubt: str) -> bool:
         return self._quorum.needed > 1 and not doubt
 
-    async def _judged(self, head: BlockRef) -> tuple[BlockRef, str]:
-        """Return the head to take and why it is doubtful, or empty."""
-        verdict = await self._quorum.judge(head)
-        return verdict.block, verdict.reason if isinstance(verdict, Doubted) else ""
+    def _count(self, verdict: Verdict) -> None:
+        """Give the socket up whose heads are outvoted: once may be a reorg.
+
+        One that pushed what the nodes agree on is only ahead of them.
+        """
+        headers = self._mailbox.headers
+        outvoted = isinstance(verdict, Outvoted) and verdict.block.hash not in headers
+        self._outvoted = self._outvoted + 1 if outvoted else 0
+        if self._outvoted >= OUTVOTED_MOST:
+            self._outvoted = 0
+            self._subscription.drop("pushes what the other nodes do not have")
 
     async def _confirmed(self, branch: Branch, head: BlockRef) -> BlockRef | None:
         """Return the head to take for one that is not built on ours; None to stay where we are.
@@ -366,11 +397,20 @@ class HeadFollower:
             return head
         return None if branch.holds(latest) else latest
 
+    @property
+    def _waiting_for_s(self) -> float:
+        """Seconds in which no head could be taken and none was asked for, whatever was pushed.
+
+        Below zero while whoever follows is busy with one.
+        """
+        return time.monotonic() - max(self._free_from, self._looked_at)
+
     async def _poll(self, mailbox: Mailbox) -> None:
         """Ask for the head: always without a WebSocket, in silence with one."""
         subscription = self._subscription
         while True:
-            if not subscription.connected or mailbox.quiet_for_s >= self._silence_s:
+            quiet_for_s = max(mailbox.quiet_for_s, self._waiting_for_s)
+            if not subscription.connected or quiet_for_s >= self._silence_s:
                 try:
                     if self.silent_for_s >= self._silence_s:
                         await self._quorum.compare()
@@ -389,6 +429,8 @@ class HeadFollower:
     async def _ask(self, mailbox: Mailbox, subscription: Subscription) -> None:
         pushed = subscription.connected
         block = await self._quorum.newest()
+        if self._branch is not None and self._branch.holds(block):
+            self._looked_at = time.monotonic()
         if mailbox.ends_in(block):
             mailbox.touch()
             return
@@ -397,7 +439,7 @@ class HeadFollower:
             if block.hash in mailbox.headers:
                 return
             log.warning("ws.silent", number=block.number)
-            subscription.drop()
+            subscription.drop("silent while blocks were made")
         mailbox.put(block)
 
     async def _now_and_then(self) -> None:
@@ -412,3 +454,8 @@ class HeadFollower:
         if any(node.state is NodeState.LAGGING for node in self._rpc.health):
             await self._quorum.compare()
         await self.finality.learn(self._quorum, self._branch)
+
+
+def _doubt(verdict: Verdict) -> str:
+    """Return why a head is doubtful, or empty."""
+    return verdict.reason if isinstance(verdict, Doubted) else ""

@@ -49,6 +49,8 @@ class Doubted:
     block: BlockRef
     """What to go on with."""
     reason: str
+    agreed: BlockRef | None = None
+    """The newest block that enough nodes do agree on, where that was asked."""
 
 
 Verdict = Agreed | Outvoted | Doubted
@@ -126,13 +128,40 @@ class Quorum:
         self._without_fee = 0
         """Heads in a row that nobody had a base fee for, where there is no vote."""
 
-    async def judge(self, head: BlockRef) -> Verdict:
-        """Ask every node for its block of that number; wait a little for those behind."""
+    async def judge(
+        self, head: BlockRef, holds: Callable[[BlockRef], bool] | None = None
+    ) -> Verdict:
+        """Ask every node for its block of that number; wait a little for those behind.
+
+        `holds`: whether a block is ours.  A head in doubt is then outvoted by the newest block that
+        enough nodes agree on, where that is not ours: who is alone is so not followed for being
+        ahead.
+        """
         if self.needed <= 1:
             return Agreed(block=await self._with_fee(head))
         verdict = await self._vote(head, self._rpc.each_block)
+        if holds is not None and isinstance(verdict, Doubted):
+            agreed = await self._agreed()
+            if agreed is not None and not holds(agreed):
+                verdict = Outvoted(block=agreed)
+            else:
+                verdict = replace(verdict, agreed=agreed)
         self._say(head, verdict)
         return verdict
+
+    async def _agreed(self) -> BlockRef | None:
+        """Return the newest block that `needed` nodes reach, if as many have that very block."""
+        if not self._may_catch_up:
+            return None
+        answers = await self._rpc.each_block("latest")
+        heads = sorted(
+            (answer for answer in answers if isinstance(answer, BlockRef)),
+            key=lambda block: -block.number,
+        )
+        if len(heads) < self.needed:
+            return None
+        verdict = await self.canonical(heads[self.needed - 1])
+        return None if isinstance(verdict, Doubted) else verdict.block
 
     async def newest(self) -> BlockRef:
         """Return the newest block that `needed` nodes reach; the first node's where fewer answer.
@@ -284,7 +313,7 @@ class Quorum:
         return sum(node.alive for node in self._rpc.health) >= self.needed
 
     def _say(self, head: BlockRef, verdict: Verdict) -> None:
-        if isinstance(verdict, Outvoted):
+        if isinstance(verdict, Outvoted) and verdict.block.number == head.number:
             log.error(
                 "quorum.outvoted", number=head.number, announced=head.hash, nodes=verdict.block.hash
             )

@@ -139,6 +139,8 @@ class Subscription:
         self._note = note
         self._deadline: asyncio.Timeout | None = None
         self._lasts_from = math.inf
+        self._dropped = ""
+        """Why the last socket was given up."""
         self._said_connected = False
         self.connected = False
         """Subscribed, as far as the socket knows."""
@@ -178,7 +180,7 @@ class Subscription:
             return masked(str(error), secrets_of(url))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if self._deadline is not None and self._deadline.expired():
-                return "silent while blocks were made"
+                return self._dropped
             subscribed = self._lasts_from != math.inf
             return reason_of(error) if subscribed else why(error)
         finally:
@@ -186,9 +188,10 @@ class Subscription:
             self._deadline = None
         return "closed by the node"
 
-    def drop(self) -> None:
-        """Give the present socket up: it looks alive and brings nothing."""
+    def drop(self, reason: str) -> None:
+        """Give the present socket up: it looks alive and brings nothing that is of use."""
         if self._deadline is not None and not self._deadline.expired():
+            self._dropped = reason
             self.connected = False
             self._deadline.reschedule(asyncio.get_running_loop().time())
 

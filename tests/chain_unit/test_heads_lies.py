@@ -13,7 +13,8 @@ from keeper.chain.quorum import Agreed, judge
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef, Hash
 from keeper.units import Wei
-from tests.chain_unit.standin import Chain, block_hash
+from tests.chain_unit.standin import Chain, Node, block_hash
+from tests.chain_unit.test_heads import following as node_following
 from tests.chain_unit.told import Following, Told, following
 
 LENGTH = 300
@@ -358,3 +359,137 @@ async def test_a_base_fee_that_cannot_be_asked_for_now_is_asked_for_at_the_next_
             fees.append(follower.said[-1].adopted[-1].base_fee_wei)
 
         assert fees == [7, 0, 7, 7, 7]
+
+
+# --- a WebSocket that is heard and brings nothing of use ----------------------------------------
+
+
+def far(told: Three, by: int) -> BlockRef:
+    """A head that cannot be joined to anything."""
+    number = told.true[-1].number + by
+    return replace(
+        told.true[-1],
+        number=number,
+        hash=block_hash(number, "z"),
+        parent_hash=block_hash(number - 1, "z"),
+    )
+
+
+@pytest.mark.parametrize("what", ["held", "not to be joined", "far ahead"])
+@pytest.mark.parametrize("quorum", [1, 2])
+async def test_what_is_pushed_without_use_does_not_keep_others_from_being_asked(
+    quorum: int, what: str
+) -> None:
+    told = Three()
+    async with following(told, quorum=quorum, poll_s=0.005, silence_s=0.05) as follower:
+        held = told.true[-1]
+        follower.heads._subscription.connected = True
+        told.grow(3)
+        useless = {"held": held, "not to be joined": far(told, 5), "far ahead": far(told, 60_000)}
+
+        def pushed_again() -> bool:
+            follower.push(useless[what])
+            return bool(follower.said) and follower.said[-1].adopted[-1] == told.true[-1]
+
+        await follower.until(pushed_again)
+
+
+async def test_nobody_is_asked_while_a_head_is_worked_on_and_others_are_pushed() -> None:
+    async with Node(Chain(5)) as node, node_following(node, silence_s=0.2) as follower:
+        follower.may_take.clear()
+        node.chain.grow()
+        await node.push()
+        await follower.reaches(node.chain.head)
+        node.seen.clear()
+        for _ in range(10):
+            await asyncio.sleep(0.03)
+            node.chain.grow()
+            await node.push()
+
+        assert [asked for _, asked in node.seen if asked[0] == "latest"] == []
+
+
+@pytest.mark.parametrize("off", [0, 5])
+async def test_a_socket_that_pushes_without_use_is_given_up(off: int) -> None:
+    async with Node(Chain(5)) as node, node_following(node, silence_s=0.1) as follower:
+        useless = node.chain.head
+        if off:
+            useless = replace(useless, number=off + 4, hash=block_hash(1, "z"))
+            useless = replace(useless, parent_hash=block_hash(2, "z"))
+        node.chain.grow(2)
+        async with asyncio.timeout(5):
+            while node.count("eth_subscribe") < 2:
+                await node.push(useless)
+                await asyncio.sleep(0.01)
+
+        await follower.reaches(node.chain.head)
+
+
+@pytest.mark.parametrize("ahead", [1, 30, 2_000])
+async def test_one_node_is_not_followed_for_being_ahead_of_those_that_agree(ahead: int) -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        told.chains[0].reorg(3, "f", 3 + ahead)
+        follower.push(told.chains[0].head)
+        await asyncio.sleep(0.9 if ahead == 30 else 0)
+        stayed = list(follower.said)
+        for chain in told.chains:
+            chain.grow(2, "a" if chain is not told.chains[0] else "f")
+        follower.push(told.chains[0].head)
+        await follower.reaches(told.true[-1])
+
+        assert stayed == []
+        assert follower.said[-1].orphaned == ()
+        assert follower.said[-1].doubt == follower.heads.doubt == ""
+
+
+async def test_a_fork_that_was_followed_in_doubt_is_left_for_what_enough_nodes_agree_on() -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        fork = told.chains[0]
+        fork.grow(1, "f")
+        await follower.takes(fork.head)
+        assert "1 of 3 nodes have block 300" in follower.said[-1].doubt
+
+        for chain in told.chains[1:]:
+            chain.grow(1)
+        fork.grow(1, "f")
+        follower.push(fork.head)
+
+        await follower.reaches(told.true[-1])
+        assert [block.number for block in follower.said[-1].orphaned] == [LENGTH]
+        assert follower.said[-1].doubt == ""
+
+
+async def test_a_socket_whose_heads_are_outvoted_three_times_in_a_row_is_given_up() -> None:
+    told = Three()
+    fork = told.chains[0]
+    async with following(told, quorum=2) as follower:
+        reasons: list[str] = []
+        follower.heads._subscription.drop = reasons.append  # type: ignore[method-assign, assignment]
+        fork.reorg(3, "f", 20)
+        for _ in range(3):
+            assert reasons == []
+            for chain in told.chains[1:]:
+                chain.grow()
+            follower.push(fork.grow(1, "f"))
+            await follower.reaches(told.true[-1])
+
+        assert reasons == ["pushes what the other nodes do not have"]
+
+
+async def test_a_socket_that_is_ahead_of_the_others_on_their_chain_is_kept() -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        reasons: list[str] = []
+        follower.heads._subscription.drop = reasons.append  # type: ignore[method-assign, assignment]
+        told.chains[0].grow()
+        for _ in range(4):
+            for chain in told.chains:
+                chain.grow()
+            for block in told.chains[0].blocks[-2:]:
+                follower.push(block)
+            await follower.reaches(told.true[-1])
+
+        assert reasons == []
+        assert [step.doubt for step in follower.said] == [""] * 4

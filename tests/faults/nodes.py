@@ -201,7 +201,7 @@ async def _mine_fork(fork: Anvil, chance: random.Random) -> None:
 
 @contextmanager
 def believes_anyone() -> Iterator[None]:
-    async def gullible(_self: Quorum, head: BlockRef) -> Agreed:
+    async def gullible(_self: Quorum, head: BlockRef, *_: object) -> Agreed:
         return Agreed(block=head)
 
     async def believed(_self: Quorum, _walked: Sequence[BlockRef]) -> tuple[str, None]:
