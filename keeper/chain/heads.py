@@ -6,8 +6,8 @@
 Silence is a fault: when nothing came for `silence_s` the node is asked over HTTP, and keeps being
 asked; a WebSocket that was silent about a block HTTP knows is given up and replaced.  Of several
 nodes all are asked then, so that one which is stuck is asked after the others.  Without a
-WebSocket, and while it is down, HTTP is polled.  A consumer slower than the chain gets several
-blocks in one `Advance`.
+WebSocket, and until one that is connected has brought a head, HTTP is polled.  A consumer slower
+than the chain gets several blocks in one `Advance`.
 
 Where several nodes are configured a head is put to the vote (`keeper.chain.quorum`): an `Advance`
 that too few agree on bears the `doubt`.  A reorg that undoes a block which was called final ends
@@ -406,11 +406,11 @@ class HeadFollower:
         return time.monotonic() - max(self._free_from, self._looked_at)
 
     async def _poll(self, mailbox: Mailbox) -> None:
-        """Ask for the head: always without a WebSocket, in silence with one."""
+        """Ask for the head: in silence, and always until a WebSocket has brought one."""
         subscription = self._subscription
         while True:
             quiet_for_s = max(mailbox.quiet_for_s, self._waiting_for_s)
-            if not subscription.connected or quiet_for_s >= self._silence_s:
+            if not subscription.pushing or quiet_for_s >= self._silence_s:
                 try:
                     if self.silent_for_s >= self._silence_s:
                         await self._quorum.compare()
@@ -427,7 +427,7 @@ class HeadFollower:
             await asyncio.sleep(self._poll_s)
 
     async def _ask(self, mailbox: Mailbox, subscription: Subscription) -> None:
-        pushed = subscription.connected
+        pushed = subscription.pushing or subscription.mute_for_s >= self._silence_s
         block = await self._quorum.newest()
         if self._branch is not None and self._branch.holds(block):
             self._looked_at = time.monotonic()

@@ -74,6 +74,7 @@ class PendingTransactions(Subscription):
             params = wire.convert(text.encode(), _Message, SUBSCRIPTION).params
             if params is None or params.subscription != subscription:
                 continue
+            self._heard()
             if isinstance(params.result, str):
                 self._hashes_only()
             elif (found := _decoded(params.result)) is not None and self._concerns(found.runs):

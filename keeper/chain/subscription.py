@@ -33,7 +33,8 @@ ANNOUNCED_MOST: Final = 1024
 RECONNECT_FIRST_S: Final = 0.1
 RECONNECT_MOST_S: Final = 10.0
 LASTING_S: Final = 10.0
-"""A subscription that ended sooner did not last: the next attempt waits twice as long."""
+"""A subscription that ended sooner, or brought no head, did not last: the next attempt waits twice
+as long."""
 ANSWER_TIMEOUT_S: Final = 5.0
 
 
@@ -139,11 +140,21 @@ class Subscription:
         self._note = note
         self._deadline: asyncio.Timeout | None = None
         self._lasts_from = math.inf
+        self._brought = False
+        """Whether the last subscription brought a head."""
         self._dropped = ""
         """Why the last socket was given up."""
         self._said_connected = False
         self.connected = False
         """Subscribed, as far as the socket knows."""
+        self.pushing = False
+        """Whether it has brought a head since."""
+        self._subscribed_at = math.inf
+
+    @property
+    def mute_for_s(self) -> float:
+        """Seconds since it subscribed without having brought a head; below zero where it has."""
+        return -math.inf if self.pushing else time.monotonic() - self._subscribed_at
 
     async def run(self) -> None:
         """Connect, subscribe, pass heads on, and begin again after a pause.
@@ -154,7 +165,8 @@ class Subscription:
         async with session() as over:
             for url in itertools.cycle(self._urls):
                 reason = await self._hold(over, url)
-                losses = 1 if time.monotonic() >= self._lasts_from else losses + 1
+                lasted = self._brought and time.monotonic() >= self._lasts_from
+                losses = 1 if lasted else losses + 1
                 pause_s = min(RECONNECT_MOST_S, RECONNECT_FIRST_S * 2 ** min(losses - 1, 16))
                 if losses.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ... in a row
                     self._said_connected = False
@@ -166,11 +178,13 @@ class Subscription:
     async def _hold(self, over: aiohttp.ClientSession, url: str) -> str:
         """Subscribe and pass heads on while it lasts.  Return what ended it, in words."""
         self._lasts_from = math.inf
+        self._brought = False
         try:
             async with opened(over, url) as socket:
                 subscription = await self._subscribe(socket, url)
                 self.connected = True
-                self._lasts_from = time.monotonic() + LASTING_S
+                self._subscribed_at = time.monotonic()
+                self._lasts_from = self._subscribed_at + LASTING_S
                 if not self._said_connected:
                     self._said_connected = True
                     log.info("ws.connected", node=redact(url))
@@ -184,7 +198,8 @@ class Subscription:
             subscribed = self._lasts_from != math.inf
             return reason_of(error) if subscribed else why(error)
         finally:
-            self.connected = False
+            self.connected = self.pushing = False
+            self._subscribed_at = math.inf
             self._deadline = None
         return "closed by the node"
 
@@ -192,7 +207,8 @@ class Subscription:
         """Give the present socket up: it looks alive and brings nothing that is of use."""
         if self._deadline is not None and not self._deadline.expired():
             self._dropped = reason
-            self.connected = False
+            self.connected = self.pushing = False
+            self._subscribed_at = math.inf
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
     async def check(self) -> None:
@@ -244,7 +260,13 @@ class Subscription:
                 header = message.params.result
                 block = wire.block_ref(header)
                 self._note(header)
+                self._heard()
                 self._mailbox.put(block)
+
+    def _heard(self) -> None:
+        """Note that the subscription brings what was subscribed to."""
+        if self.connected:  # not given up
+            self.pushing = self._brought = True
 
 
 @asynccontextmanager

@@ -59,6 +59,14 @@ class Follower:
     async def connects(self) -> None:
         await self.until(lambda: self.heads.connected)
 
+    async def is_pushed_to(self, node: Node) -> None:
+        """Let a first head be pushed, after which nothing is polled."""
+        head = node.chain.grow()
+        await node.push()
+        await self.reaches(head)
+        await self.until(lambda: self.heads._subscription.pushing)
+        await asyncio.sleep(0.05)  # what was being asked
+
 
 @asynccontextmanager
 async def following(
@@ -92,6 +100,7 @@ async def following(
 
 async def test_a_head_that_is_pushed_is_taken_without_asking() -> None:
     async with Node(Chain(10)) as node, following(node) as follower:
+        await follower.is_pushed_to(node)
         node.seen.clear()
 
         for _ in range(3):
@@ -99,7 +108,7 @@ async def test_a_head_that_is_pushed_is_taken_without_asking() -> None:
             await node.push()
             await follower.reaches(head)
 
-        assert [len(advance.adopted) for advance in follower.said] == [1, 1, 1, 1]
+        assert [len(advance.adopted) for advance in follower.said] == [1, 1, 1, 1, 1]
         assert [asked for _, asked in node.seen if asked[0] not in ("safe", "finalized")] == []
 
 
@@ -151,12 +160,32 @@ async def test_a_socket_that_closes_costs_no_block_and_is_replaced() -> None:
 
 async def test_a_socket_that_is_silent_about_a_block_is_given_up() -> None:
     async with Node(Chain(10)) as node, following(node, silence_s=0.1) as follower:
-        head = node.chain.grow(2)
+        await follower.reaches(node.chain.grow(2))
+        await follower.until(lambda: follower.heads._subscription.mute_for_s > 0.1)
 
-        await follower.reaches(head)
+        await follower.reaches(node.chain.grow())
         await follower.until(lambda: node.count("eth_subscribe") == 2)
 
         assert follower.chain == node.chain.blocks[9:]
+
+
+async def test_a_socket_that_falls_silent_is_given_up() -> None:
+    async with Node(Chain(10)) as node, following(node, silence_s=0.1) as follower:
+        await follower.is_pushed_to(node)
+
+        await follower.reaches(node.chain.grow())
+        await follower.until(lambda: node.count("eth_subscribe") == 2)
+
+        assert follower.chain == node.chain.blocks[9:]
+
+
+async def test_a_socket_that_never_brings_a_head_makes_none_late() -> None:
+    async with Node(Chain(10)) as node, following(node, silence_s=60.0) as follower:
+        for _ in range(3):
+            await follower.reaches(node.chain.grow())
+
+        assert follower.heads.connected
+        assert node.count("eth_subscribe") == 1
 
 
 async def test_a_quiet_chain_is_not_a_broken_socket() -> None:

@@ -113,7 +113,7 @@ async def test_a_sibling_that_the_node_does_not_have_yet_is_taken_when_it_has() 
     sibling = Chain(LENGTH - 1).grow(1, "b")
     told = Told(ahead)
     async with following(told, poll_s=0.005) as follower:
-        follower.heads._subscription.connected = True  # nothing is polled
+        follower.heads._subscription.pushing = True  # nothing is polled
         told.latest = ahead.blocks[-2]
         follower.push(sibling)
         await follower.until(lambda: told.asked["block latest"] > 3)
@@ -135,7 +135,7 @@ async def test_a_head_of_another_number_than_its_parent_has_room_for_is_never_ta
     chain = Chain(LENGTH)
     odd = replace(chain.head, number=number, hash=block_hash(77, "z"), parent_hash=chain.head.hash)
     async with following(Told(chain, chain), quorum=quorum, poll_s=0.005) as follower:
-        follower.heads._subscription.connected = True  # nothing is polled
+        follower.heads._subscription.pushing = True  # nothing is polled
         follower.push(odd)
         await asyncio.sleep(0.05)
         for _ in range(2):
@@ -206,7 +206,7 @@ async def test_a_header_with_a_made_up_parent_is_asked_of_the_others_in_a_gap() 
 async def test_several_lies_about_one_header_are_asked_about_once() -> None:
     chains = [Chain(LENGTH) for _ in range(3)]
     async with following(Told(*chains), poll_s=0.005) as follower:
-        follower.heads._subscription.connected = True  # nothing is polled
+        follower.heads._subscription.pushing = True  # nothing is polled
         for chain in chains:
             chain.grow()
         true = chains[0].head
@@ -224,7 +224,7 @@ async def test_several_lies_about_one_header_are_asked_about_once() -> None:
 async def test_what_nobody_tells_otherwise_is_not_taken() -> None:
     chain = Chain(LENGTH)
     async with following(Told(chain, chain), poll_s=0.005) as follower:
-        follower.heads._subscription.connected = True  # nothing is polled
+        follower.heads._subscription.pushing = True  # nothing is polled
         odd = BlockRef(
             number=LENGTH,
             hash=block_hash(LENGTH, "z"),

@@ -87,7 +87,7 @@ def ancestry(told: Three, first: int, last: int) -> list[BlockRef]:
 
 async def takes_the_truth(follower: Following, told: Three) -> None:
     """Push the true head, and see that it and what leads to it is taken, beyond doubt."""
-    follower.heads._subscription.connected = True  # nothing is polled
+    follower.heads._subscription.pushing = True  # nothing is polled
     follower.push(told.true[-1])
     await follower.reaches(told.true[-1])
 
@@ -195,7 +195,7 @@ async def test_where_it_is_one_word_against_another_nothing_final_is_called_undo
     async with following(told, quorum=2, poll_s=0.005, finality=finality) as follower:
         told.grow(5)
         told.lie = told.says(*ancestry(told, LENGTH - 20, LENGTH + 1))
-        follower.heads._subscription.connected = True
+        follower.heads._subscription.pushing = True
         follower.push(told.true[-1])
         await asyncio.sleep(2)
 
@@ -219,7 +219,7 @@ async def test_one_node_is_not_believed_while_the_truth_is_not_to_be_had() -> No
             return false if index == 0 and at in (new.number, new.hash) else True
 
         told.lie = lie
-        follower.heads._subscription.connected = True
+        follower.heads._subscription.pushing = True
         follower.push(new)
         await asyncio.sleep(0.05)
         assert follower.said == []
@@ -254,7 +254,7 @@ async def test_a_walk_down_what_is_made_up_has_an_end() -> None:
             return True
 
         told.lie = lie
-        follower.heads._subscription.connected = True
+        follower.heads._subscription.pushing = True
         follower.push(new)
         await asyncio.sleep(0.05)
         assert told.asked["any"] < 1_000
@@ -294,7 +294,7 @@ async def test_a_base_fee_that_one_node_leaves_out_casts_no_doubt() -> None:
         told.grow(4)
         first = told.chains[0].blocks
         first[LENGTH:] = [replace(block, base_fee_wei=Wei(0)) for block in first[LENGTH:]]
-        follower.heads._subscription.connected = True
+        follower.heads._subscription.pushing = True
         follower.push(told.true[-1])
         await follower.until(lambda: follower.said)
 
@@ -383,7 +383,7 @@ async def test_what_is_pushed_without_use_does_not_keep_others_from_being_asked(
     told = Three()
     async with following(told, quorum=quorum, poll_s=0.005, silence_s=0.05) as follower:
         held = told.true[-1]
-        follower.heads._subscription.connected = True
+        follower.heads._subscription.pushing = True
         told.grow(3)
         useless = {"held": held, "not to be joined": far(told, 5), "far ahead": far(told, 60_000)}
 
@@ -396,6 +396,7 @@ async def test_what_is_pushed_without_use_does_not_keep_others_from_being_asked(
 
 async def test_nobody_is_asked_while_a_head_is_worked_on_and_others_are_pushed() -> None:
     async with Node(Chain(5)) as node, node_following(node, silence_s=0.2) as follower:
+        await follower.is_pushed_to(node)
         follower.may_take.clear()
         node.chain.grow()
         await node.push()

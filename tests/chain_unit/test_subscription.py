@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from keeper.chain import pushed, subscription
 from keeper.chain.subscription import Mailbox, Subscription
 from keeper.errors import BadAnswer, RpcError
-from tests.chain_unit.standin import Node, Refusal
+from tests.chain_unit.standin import Chain, Node, Refusal, header
 
 
 @asynccontextmanager
@@ -32,10 +32,14 @@ async def server(
 
 
 class Closing:
-    """Takes each subscription and ends it after the seconds that `lasts_s` says, from the first."""
+    """Takes each subscription and ends it after the seconds that `lasts_s` says, from the first.
 
-    def __init__(self, *lasts_s: float) -> None:
+    `says`: whether it brings a head.
+    """
+
+    def __init__(self, *lasts_s: float, says: bool = True) -> None:
         self.lasts_s = list(lasts_s)
+        self.says = says
         self.dialled = 0
         self.five_times = asyncio.Event()
 
@@ -48,6 +52,9 @@ class Closing:
         for result in ("0x7a69", "0x5eed"):
             asked = await socket.receive_json()
             await socket.send_json({"jsonrpc": "2.0", "id": asked["id"], "result": result})
+        if self.says:
+            params = {"subscription": "0x5eed", "result": header(Chain(3).head)}
+            await socket.send_json({"jsonrpc": "2.0", "params": params})
         await asyncio.sleep(self.lasts_s.pop(0) if self.lasts_s else 0.0)
         await socket.close(code=1013, message=b"try again later")
         return socket
@@ -92,6 +99,17 @@ async def test_a_subscription_that_lasted_is_replaced_at_once(
         (1, 0.1),
         (2, 0.2),
     ]
+
+
+async def test_a_subscription_that_brought_nothing_did_not_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subscription, "LASTING_S", 0.1)
+
+    logs = await dialled_five_times(Closing(0.2, 0.2, 0.2, 0.2, says=False))
+
+    lost = [line for line in logs if line["event"] == "ws.lost"]
+    assert [(line["times"], line["retry_s"]) for line in lost] == [(1, 0.1), (2, 0.2), (4, 0.8)]
 
 
 async def test_the_key_is_taken_out_of_what_a_node_says_over_a_websocket() -> None:
