@@ -135,7 +135,8 @@ class HeadFollower:
     async def newest(self) -> tuple[BlockRef, str]:
         """Return the newest block that the nodes agree on, and why it is doubtful, or empty."""
         await self._quorum.compare()
-        return await self._judged(await self._quorum.newest())
+        verdict = await self._quorum.judge(await self._quorum.newest())
+        return verdict.block, _doubt(verdict)
 
     async def doubt_about(self, block: BlockRef) -> str:
         """Return why `block` is not agreed on by enough nodes, or empty."""
