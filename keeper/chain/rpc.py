@@ -34,6 +34,7 @@ from keeper.chain.compare import compare_branches, compare_heads
 from keeper.chain.health import NodeHealth
 from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider
 from keeper.chain.race import is_final
+from keeper.chain.roll import Roll
 from keeper.chain.shapes import shaped
 from keeper.chain.state import StateReads
 from keeper.chain.turns import Turns
@@ -52,8 +53,6 @@ _BEHIND_PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8)
 """How long a node may be behind the head that another backend announced."""
 LAG_BLOCKS: Final = 3
 """A node so far behind the others is asked after them."""
-ASKED_S: Final = 1.0
-"""How long all nodes are waited for when each is asked for its head."""
 ASIDE: Final = frozenset({"eth_getBlockReceipts", "eth_simulateV1"})
 """What some nodes cannot say in a usable way: no reason not to ask them for heads right after."""
 ASIDE_REST_S: Final = 0.001
@@ -85,6 +84,7 @@ class Rpc(StateReads):
         self._providers = tuple(providers)
         self._session = session
         self._turns = Turns(providers, attempts=attempts, hedge_s=hedge_s)
+        self._roll = Roll(providers)
         self._lag_blocks = lag_blocks
         self.blooms: Final = Blooms()
         """What recent headers say of their logs."""
@@ -137,6 +137,7 @@ class Rpc(StateReads):
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._roll.close()
         for provider in self._providers:
             await provider.close()
         await self._session.close()
@@ -248,27 +249,16 @@ class Rpc(StateReads):
     ) -> list[T | RpcError]:
         """Return every node's own answer, in the order of `names`: to compare, not to rely on.
 
-        A node that rests, or takes longer than `ASKED_S`, has an error in its place.
+        One that asked for a pause, or does not say in time, has an error in its place.
         """
 
-        async def ask(provider: Provider) -> T | RpcError:
-            if provider.resting:
-                return NoAnswer(f"{provider.name} is not asked: {provider.health.reason}.")
+        async def ask(provider: Provider) -> T:
             try:
-                async with asyncio.timeout(ASKED_S):
-                    await provider.verify()
-                    if provider.limited:  # it said so to somebody else meanwhile
-                        return NoAnswer(f"{provider.name} asked for a pause.")
-                    return decode(await provider.ask(method, params, urgent=True))
-            except TimeoutError:
-                provider.outrun()
-                return NoAnswer(f"{provider.name} did not say within {ASKED_S:g} s.")
+                return decode(await provider.ask(method, params, urgent=True))
             except BadAnswer as error:
-                return malformed(provider, method, error)
-            except RpcError as error:
-                return error
+                raise malformed(provider, method, error) from error
 
-        return list(await asyncio.gather(*map(ask, self._providers)))
+        return await self._roll.call(ask)
 
     async def each_block(self, at: str | int) -> list[BlockRef | RpcError | None]:
         """Return every node's own block of that tag or number; None where it has none.
