@@ -20,7 +20,8 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from bench.decode import TRANSFER_ABI
 from bench.line import RUNS, Line, median, say, spread
-from keeper.chain.history import AHEAD, Distinct, backfill
+from keeper.chain.history import Distinct, backfill
+from keeper.chain.pace import AHEAD
 from keeper.chain.provider import Limits
 from keeper.chain.rpc import Rpc
 from keeper.model import Address, LogFilter

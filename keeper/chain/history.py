@@ -28,6 +28,7 @@ import structlog
 from keeper.chain import wire
 from keeper.chain.complete import Check, Completeness
 from keeper.chain.logs import criteria, merged, once
+from keeper.chain.pace import Pace, Silences
 from keeper.chain.provider import NoAnswer, Provider
 from keeper.chain.rpc import HISTORY_HEDGE_S, Rpc, malformed
 from keeper.chain.scan import LogPage, scan
@@ -37,17 +38,6 @@ from keeper.model import Address, Hash, Log, LogFilter
 log = structlog.get_logger(__name__)
 
 FIRST_RANGE_BLOCKS: Final = 2_000
-MOST_RANGE_BLOCKS: Final = 500_000
-MANY_LOGS: Final = 2_000
-"""A range with so many is not grown, and one with more than twice as many is shortened to them.
-
-Greater answers cost more for each log, at the node and here: they leave the processor's caches.
-Several of this size on their way at once fill any line.
-"""
-SLOW_S: Final = 3.0
-"""Nor one that took so long."""
-AHEAD: Final = 3
-"""Ranges on their way at once, as long as none is refused."""
 REMEMBERED: Final = 200_000
 """Of whom `Distinct` knows that they were handed on: 30 MB."""
 REFUSALS_MOST: Final = 3
@@ -169,7 +159,7 @@ async def backfill(
     Caveat: blocks near the head may still be orphaned; the caller checks that `to_block` is
     canonical afterwards, or follows heads from a block before it.
     """
-    pace = _Pace(first_range_blocks)
+    pace = Pace(first_range_blocks)
     whole = Completeness(rpc, wanted, check)
     asker = _Asker(rpc, wanted, whole, compare=nodes > 1)
     ahead: deque[_Range] = deque()
@@ -214,43 +204,6 @@ async def _give_up(ahead: "deque[_Range]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Pace:
-    """How many blocks a range has, and how many ranges are on their way."""
-
-    def __init__(self, blocks: int) -> None:
-        self.blocks = blocks
-        self.ahead = 1
-        self._good = 0
-        self._needed = 1
-        """Successes in a row before ranges are lengthened; more after each refusal."""
-
-    async def refused(self, error: ObservationError, blocks: int) -> None:
-        """Ask for less, one at a time; wait where the node wishes it."""
-        self.ahead = 1
-        if isinstance(error, NoAnswer) and error.retry_after_s is not None:
-            await asyncio.sleep(error.retry_after_s)  # asked too often, not for too much
-            return
-        self.blocks = blocks // 2
-        self._good, self._needed = 0, min(self._needed * 2, 16)
-        log.info("backfill.halved", range_blocks=self.blocks, reason=str(error))
-        if isinstance(error, NoAnswer):
-            await asyncio.sleep(0.1)
-
-    def went(self, blocks: int, logs: int, took_s: float) -> None:
-        """Ask for more after enough successes that were neither large nor slow.
-
-        `blocks`: how many that range had; of one with too many logs the next ones are shorter.
-        """
-        self.ahead = AHEAD
-        if logs > 2 * MANY_LOGS:
-            self.blocks, self._good = min(self.blocks, max(1, blocks * MANY_LOGS // logs)), 0
-            return
-        self._good += 1
-        if self._good >= self._needed and logs < MANY_LOGS and took_s < SLOW_S:
-            self.blocks, self._good = min(self.blocks * 2, MOST_RANGE_BLOCKS), 0
-            self._needed = max(1, self._needed // 2)
-
-
 class _Asker:
     """Asks for single ranges, of one node or of two."""
 
@@ -260,6 +213,7 @@ class _Asker:
         self._criteria = criteria(wanted)
         self._compare = compare
         self._refusals = 0
+        self._silences = Silences()
         self._said = False
 
     async def timed(self, start: int, end: int) -> tuple[Answer, float]:
@@ -276,21 +230,22 @@ class _Asker:
         async def ask(node: Provider) -> Answer:
             if node in asked:
                 raise NoAnswer(f"{node.name} was asked already.")
-            raw = await node.ask("eth_getLogs", params)
-            try:
-                answer = read_answer(raw)
-                _held_to(start, end, answer)
-            except BadAnswer as error:
-                raise malformed(node, "eth_getLogs", error) from error
+            with self._silences.noted(node, among=len(self._rpc.names)):
+                raw = await node.ask("eth_getLogs", params, aside=True)
+                try:
+                    answer = read_answer(raw)
+                    _held_to(start, end, answer)
+                except BadAnswer as error:
+                    raise malformed(node, "eth_getLogs", error) from error
             asked.append(node)
             return answer
 
         attempts = None if start == end else 1
-        answer = await self._rpc.ask(ask, attempts=attempts, hedge_s=HISTORY_HEDGE_S)
+        answer = await self._rpc.ask(ask, attempts=attempts, hedge_s=HISTORY_HEDGE_S, aside=True)
         if not self._compare:
             return await self._completed(start, end, answer)
         try:
-            other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S)
+            other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S, aside=True)
         except NoAnswer as error:
             self._say(start, end, error)
             return await self._completed(start, end, answer)

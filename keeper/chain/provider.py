@@ -7,6 +7,9 @@ Two kinds of failure are told apart by type and never by the wording of a messag
 * `RpcError` with a `code`: the node answered and said no.
 
 Caveat: a `NoAnswer` to a send says nothing about whether the transaction went out.
+
+One class, though it is long: what an answer is worth and what that says of the node are told in the
+same breath, whichever way it came.
 """
 
 import asyncio
@@ -54,6 +57,15 @@ class NoAnswer(RpcError):  # noqa: N818 - it reads as what it is
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         """`retry_after_s`: the node's own wish, capped."""
         super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class _Unusable(Exception):  # noqa: N818 - it reads as what it is
+    """What came back is no answer; what that says of the node depends on what it was asked."""
+
+    def __init__(self, what: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(what)
+        self.what = what
         self.retry_after_s = retry_after_s
 
 
@@ -160,13 +172,21 @@ class Provider:
         if self._outrun >= OUTRUN_MOST:
             self.failed(f"was outrun by other nodes {self._outrun} times in a row")
 
-    async def ask(self, method: str, params: Sequence[Any], *, urgent: bool = False) -> msgspec.Raw:
+    async def ask(
+        self, method: str, params: Sequence[Any], *, urgent: bool = False, aside: bool = False
+    ) -> msgspec.Raw:
         """Return the raw JSON result of one call.  `urgent` does not queue behind reads.
 
+        `aside`: it may be too much for a node that is well, so that its failure is not noted.
         Raises NoAnswer, or RpcError with the node's code.
         """
         await self.verify()
-        envelope = await self._one(method, params, urgent=urgent)
+        try:
+            envelope = await self._one(method, params, urgent=urgent)
+        except _Unusable as error:
+            if aside and error.retry_after_s is None:
+                raise NoAnswer(f"{self.name} {error.what}.") from error
+            raise self._unusable(error) from error
         self._answered()
         if envelope.error is not None:
             raise self._refusal(method, envelope.error)
@@ -182,16 +202,17 @@ class Provider:
         await self.verify()
         first = next(self._ids)
         ids = [first, *(next(self._ids) for _ in requests[1:])]
-        body = await self._post(
-            msgspec.json.encode(
-                [
-                    {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
-                    for id_, (method, params) in zip(ids, requests, strict=True)
-                ]
-            ),
-            [method for method, _ in requests],
+        payload = msgspec.json.encode(
+            [
+                {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+                for id_, (method, params) in zip(ids, requests, strict=True)
+            ]
         )
-        by_id = self._batch_answers(body)
+        try:
+            body = await self._post(payload, [method for method, _ in requests])
+            by_id = self._batch_answers(body)
+        except _Unusable as error:
+            raise self._unusable(error) from error
         results: list[msgspec.Raw | RpcError] = []
         for id_, (method, _) in zip(ids, requests, strict=True):
             envelope = by_id.get(id_)
@@ -221,7 +242,10 @@ class Provider:
 
     async def chain_id(self) -> int:
         """Return eth_chainId as the node says it now."""
-        envelope = await self._one("eth_chainId", (), urgent=True)
+        try:
+            envelope = await self._one("eth_chainId", (), urgent=True)
+        except _Unusable as error:
+            raise self._unusable(error) from error
         if envelope.error is not None:
             raise self._refusal("eth_chainId", envelope.error)
         try:
@@ -251,6 +275,9 @@ class Provider:
         if self._failures == 1:
             log.warning("rpc.failed", node=self.name, reason=what, rest_s=rest)
         return NoAnswer(f"{self.name} {what}.", retry_after_s=retry_after_s)
+
+    def _unusable(self, error: _Unusable) -> NoAnswer:
+        return self.failed(error.what, retry_after_s=error.retry_after_s)
 
     def _answered(self) -> None:
         if self._failures:
@@ -286,22 +313,22 @@ class Provider:
         try:
             envelope = msgspec.json.decode(body, type=Envelope)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.failed(f"answered {method} with {kind(body)}") from error
+            raise _Unusable(f"answered {method} with {kind(body)}") from error
         if envelope.id != id_ and not (envelope.id is None and envelope.error is not None):
-            raise self.failed(f"answered {method} with the id of another request")
+            raise _Unusable(f"answered {method} with the id of another request")
         return envelope
 
     def _batch_answers(self, body: bytes) -> dict[int, Envelope]:
         try:
             answers = msgspec.json.decode(body, type=list[Envelope] | Envelope)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.failed(f"answered a batch with {kind(body)}") from error
+            raise _Unusable(f"answered a batch with {kind(body)}") from error
         if isinstance(answers, Envelope):
             raise self._refusal("a batch", answers.error or RpcFault())
         by_id: dict[int, Envelope] = {}
         for envelope in answers:
             if not isinstance(envelope.id, int) or envelope.id in by_id:
-                raise self.failed("answered a batch with ids that are not those asked for")
+                raise _Unusable("answered a batch with ids that are not those asked for")
             by_id[envelope.id] = envelope
         return by_id
 
@@ -324,12 +351,13 @@ class Provider:
             else:
                 body = await self._over_ipc(self._ipc, payload, what)
         except TimeoutError as error:
-            raise self.failed(
-                f"did not answer {what} within {self._limits.timeout_s:g} s"
-            ) from error
+            raise _Unusable(f"did not answer {what} within {self._limits.timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise self.failed(f"cannot be reached ({self._scrub(str(reason))})") from error
+            what = f"cannot be reached ({self._scrub(str(reason))})"
+            if isinstance(error, aiohttp.ClientConnectorError):  # whatever it would be asked
+                raise self.failed(what) from error
+            raise _Unusable(what) from error
         self._latency_s = time.monotonic() - asked_at
         return body
 
@@ -339,7 +367,7 @@ class Provider:
                 return await ipc.exchange(payload)
         except TooLong as error:
             cap = self._limits.body_cap_bytes
-            raise self.failed(f"answered {what} with more than {cap:,} bytes") from error
+            raise _Unusable(f"answered {what} with more than {cap:,} bytes") from error
 
     async def _over_http(self, payload: bytes, what: str) -> bytes:
         async with self._session.post(
@@ -367,15 +395,17 @@ class Provider:
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > cap:
-                raise self.failed(f"answered {what} with more than {cap:,} bytes")
+                raise _Unusable(f"answered {what} with more than {cap:,} bytes")
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _http_failure(self, response: aiohttp.ClientResponse, body: bytes, what: str) -> RpcError:
+    def _http_failure(
+        self, response: aiohttp.ClientResponse, body: bytes, what: str
+    ) -> RpcError | _Unusable:
         """Return what an HTTP status other than 200 means."""
         wait_s = retry_after_s(response.headers.get("Retry-After"))
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return self.failed(
+            return _Unusable(
                 "asks to be called less often (429)",
                 retry_after_s=1.0 if wait_s is None else wait_s,
             )
@@ -383,6 +413,6 @@ class Provider:
             envelope = msgspec.json.decode(body, type=Envelope)
             if envelope.error is not None:  # some nodes say no with a status as well
                 return self._refusal(what, envelope.error)
-        return self.failed(
+        return _Unusable(
             f"answered {what} with HTTP status {response.status}", retry_after_s=wait_s
         )

@@ -55,10 +55,10 @@ class Race(Generic[T]):
         assert failure is not None
         return failure
 
-    async def end(self) -> None:
-        """Give up what still runs; whoever was slower than the winner is told so."""
+    async def end(self, *, aside: bool = False) -> None:
+        """Give up what still runs; but `aside`, whoever was slower than the winner is told so."""
         for task, provider in self.running.items():
-            if self._won and not task.done():
+            if self._won and not aside and not task.done():
                 provider.outrun()
             task.cancel()
         await asyncio.gather(*self.running, return_exceptions=True)

@@ -446,9 +446,14 @@ class Rpc(StateReads):
         *,
         attempts: int | None = None,
         hedge_s: float | None = None,
+        aside: bool = False,
     ) -> T:
-        """Return what `ask` has of one node: the others are asked as for any read."""
-        return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
+        """Return what `ask` has of one node: the others are asked as for any read.
+
+        `aside`: it may be too much for a node that is well, so that to be slow is not held against
+        it.
+        """
+        return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s, aside=aside)
 
 
 def _block_method(at: str | int) -> str:

@@ -47,16 +47,23 @@ class Turns:
         )
 
     async def ask(
-        self, ask: Ask[T], *, attempts: int | None = None, hedge_s: float | None = None
+        self,
+        ask: Ask[T],
+        *,
+        attempts: int | None = None,
+        hedge_s: float | None = None,
+        aside: bool = False,
     ) -> T:
         """Go round the nodes; go round again, after a pause, as long as none answered.
 
+        `aside`: it may be too much for a node that is well, so that to be slow is not held against
+        it.
         Raises RpcError: with a `code` when a node refused, without when none answered.
         """
         patience_s = hedge_s or self._hedge_s
         rounds = attempts or self._attempts
         try:  # nearly every question is answered the first time
-            return await self._round(ask, patience_s)
+            return await self._round(ask, patience_s, aside=aside)
         except NoAnswer as error:
             if rounds == 1:
                 raise
@@ -66,10 +73,10 @@ class Turns:
             wait_max=2.0, wait_jitter=FIRST_S,
         ):  # fmt: skip
             with attempt:
-                return await self._round(ask, patience_s)
+                return await self._round(ask, patience_s, aside=aside)
         raise AssertionError("stamina returns or raises")
 
-    async def _round(self, ask: Ask[T], hedge_s: float) -> T:
+    async def _round(self, ask: Ask[T], hedge_s: float, *, aside: bool) -> T:
         """Return the first answer, the next node being asked when one fails or is slow."""
         left = self.ordered()
         if len(left) == 1:
@@ -92,7 +99,7 @@ class Turns:
                         return task.result()
             raise race.failure()
         finally:
-            await race.end()
+            await race.end(aside=aside)
 
     async def _patient(self, provider: Provider, ask: Ask[T]) -> T:
         """Ask a node; one that asked for a pause gets the rest of it first."""

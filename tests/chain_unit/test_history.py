@@ -12,8 +12,10 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from keeper.chain.bloom import bits
-from keeper.chain.history import AHEAD, backfill
+from keeper.chain.history import backfill
+from keeper.chain.pace import AHEAD
 from keeper.chain.rpc import Rpc
+from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header, sealed_header
 from tests.chain_unit.test_logs import PATIENT, QUICK, TOKEN, TOPIC, WANTED, Archive, wire
 
@@ -145,6 +147,35 @@ async def test_a_second_node_of_lower_limits_is_asked_for_less_and_not_left_out(
         _, logs = await found_by(rpc, 2)
 
     assert logs == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "too_much",
+    [standin.drip(9.0), standin.flood(3_000_000), standin.status(504, "<html>"), standin.cut_off()],
+    ids=["too long", "too large", "given up by a proxy", "cut off"],
+)
+async def test_a_range_that_is_too_much_for_a_node_is_not_held_against_it(too_much: Any) -> None:
+    whole = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
+    async with two(whole, whole) as (rpc, *nodes):
+        for node in nodes:
+            node.next_answers += [too_much] * 2
+        with capture_logs() as said:
+            _, logs = await found_by(rpc, 2)
+
+        assert logs == EXPECTED
+        assert "backfill.halved" in [line["event"] for line in said]
+        assert "rpc.failed" not in [line["event"] for line in said]
+        assert not any(provider.resting for provider in rpc._providers)
+
+
+async def test_a_node_that_wants_a_pause_from_ranges_gets_it_for_everything() -> None:
+    whole = Archive(ALL, most_logs=ENDLESS, most_blocks=ENDLESS)
+    async with two(whole, whole) as (rpc, first, _):
+        first.next_answers.append(standin.status(429, "", **{"Retry-After": "9"}))
+        _, logs = await found_by(rpc, 1)
+
+        assert logs == EXPECTED
+        assert [provider.limited for provider in rpc._providers] == [True, False]
 
 
 async def test_the_next_ranges_are_on_their_way_while_one_is_worked_on() -> None:
