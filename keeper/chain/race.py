@@ -9,12 +9,13 @@ from keeper.errors import RpcError
 T = TypeVar("T")
 
 _REVERTED: Final = 3
-_INVALID_PARAMS: Final = -32602
+INVALID_PARAMS: Final = -32602
+"""What nodes say that do not know a block by its hash, or a field: others may."""
 
 
 def is_final(error: RpcError) -> bool:
-    """Tell whether another node would say the same: a revert, or parameters nobody takes."""
-    return error.code in (_REVERTED, _INVALID_PARAMS) or error.data is not None
+    """Tell whether another node would say the same: a revert."""
+    return error.code == _REVERTED or error.data is not None
 
 
 def pause_after(error: Exception) -> bool | float:
@@ -44,13 +45,17 @@ class Race(Generic[T]):
         except RpcError as error:
             if is_final(error):
                 raise
-            self._refusal = self._refusal or error
+            if self._refusal is None or self._refusal.code == INVALID_PARAMS:
+                self._refusal = error
             return False
         self._won = True
         return True
 
     def failure(self) -> RpcError:
-        """Return why nobody brought it: a refusal says more than silence."""
+        """Return why nobody brought it: a refusal says more than silence.
+
+        That parameters are invalid is said only where nobody refuses otherwise.
+        """
         failure = self._refusal or self._silence
         assert failure is not None
         return failure

@@ -33,7 +33,7 @@ from keeper.chain.bloom import Blooms
 from keeper.chain.compare import compare_branches, compare_heads
 from keeper.chain.health import NodeHealth
 from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider
-from keeper.chain.race import is_final
+from keeper.chain.race import INVALID_PARAMS, is_final
 from keeper.chain.roll import Roll
 from keeper.chain.shapes import shaped
 from keeper.chain.state import StateReads
@@ -230,7 +230,7 @@ class Rpc(StateReads):
     ) -> T:
         """`read` of a block just announced, which a node may not have yet.
 
-        A refusal is asked again for about 1.5 s, but a revert is not.
+        A refusal is asked again for about 1.5 s, but a revert is not, nor what nobody understands.
         """
         for pause_s in _BEHIND_PAUSES_S:
             try:
@@ -238,7 +238,7 @@ class Rpc(StateReads):
             except NoAnswer:
                 raise
             except RpcError as error:
-                if is_final(error):
+                if is_final(error) or error.code == INVALID_PARAMS:
                     raise
                 log.debug("rpc.behind", method=method, pause_s=pause_s)
             await asyncio.sleep(pause_s)

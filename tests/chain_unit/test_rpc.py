@@ -458,6 +458,75 @@ async def test_nodes_behind_or_on_another_branch_are_asked_last_until_they_are_n
         assert all(node.alive for node in rpc.health)
 
 
+PINNED: list[tuple[str, str, Read, Any]] = [
+    ("nonce", "eth_getTransactionCount", lambda rpc, c: rpc.nonce(SOMEONE, c.head), 5),
+    ("balance", "eth_getBalance", lambda rpc, c: rpc.balance(SOMEONE, c.head), 6),
+    ("code", "eth_getCode", lambda rpc, c: rpc.code(SOMEONE, c.head), b"\x60"),
+    ("eth_call", "eth_call", lambda rpc, c: rpc.eth_call(SOMEONE, b"", c.head), b"\x07"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "read", "expected"), [case[1:] for case in PINNED], ids=[case[0] for case in PINNED]
+)
+async def test_parameters_that_one_node_does_not_know_are_put_to_the_next(
+    method: str, read: Read, expected: Any
+) -> None:
+    chain = Chain(5)
+    answers = {
+        "eth_getTransactionCount": "0x5",
+        "eth_getBalance": "0x6",
+        "eth_getCode": "0x60",
+        "eth_call": "0x07",
+    }
+    async with Node(chain) as old, Node(chain) as new, opened(old, new) as rpc:
+        old.answers[method] = lambda _: _refuse(-32602, "invalid argument 1: cannot unmarshal")
+        new.answers[method] = lambda _: answers[method]
+
+        assert await read(rpc, chain) == expected
+
+
+async def test_what_is_signed_upon_is_read_though_one_node_knows_no_block_by_its_hash() -> None:
+    chain = Chain(5)
+
+    def old_nonce(params: list[Any]) -> str:
+        if isinstance(params[-1], dict):
+            _refuse(-32602, "invalid argument 1: cannot unmarshal")
+        return "0x5"
+
+    async with Node(chain) as old, Node(chain) as new, opened(old, new) as rpc:
+        for node in (old, new):
+            node.answers |= {
+                "eth_getTransactionCount": lambda _: "0x5",
+                "eth_getBalance": lambda _: "0x6",
+                "eth_maxPriorityFeePerGas": lambda _: "0x2",
+            }
+        old.answers["eth_getTransactionCount"] = old_nonce
+
+        assert (await footing(rpc, SOMEONE, chain.head)).nonce == 5
+
+
+async def test_parameters_that_nobody_knows_are_refused_at_once() -> None:
+    async with Node() as first, Node() as second, opened(first, second) as rpc:
+        for node in (first, second):
+            node.answers["eth_call"] = lambda _: _refuse(-32602, "invalid params")
+        with pytest.raises(RpcError) as caught:
+            await rpc.eth_call(SOMEONE, b"", first.chain.head)
+
+        assert caught.value.code == -32602
+        assert (first.count("eth_call"), second.count("eth_call")) == (1, 1)
+
+
+async def test_where_one_node_knows_no_such_parameters_the_other_is_waited_for() -> None:
+    async with Node() as old, Node() as behind, opened(old, behind) as rpc:
+        old.answers["eth_call"] = lambda _: _refuse(-32602, "invalid params")
+        behind.answers["eth_call"] = lambda _: (
+            "0x07" if behind.count("eth_call") > 1 else _refuse(-32000, "header not found")
+        )
+
+        assert await rpc.eth_call(SOMEONE, b"", old.chain.head) == b"\x07"
+
+
 async def test_a_revert_is_final_and_carries_its_data() -> None:
     async with Node() as first, Node() as second, opened(first, second, attempts=3) as rpc:
         first.answers["eth_call"] = lambda _: _refuse(3, "execution reverted", "0x08c379a0")
