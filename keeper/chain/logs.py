@@ -21,8 +21,8 @@ import structlog
 
 from keeper.chain import wire
 from keeper.chain.bloom import contradiction, suspicion
-from keeper.chain.provider import NoAnswer
-from keeper.chain.rpc import Rpc
+from keeper.chain.provider import NoAnswer, Provider
+from keeper.chain.rpc import Rpc, malformed
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import BlockRef, Hash, Log, LogFilter
 
@@ -55,13 +55,14 @@ class LogReader:
         self._nodes = nodes
         self.wanted = wanted
         """May be replaced between blocks, when a market lists a reserve."""
-        self._by_hash = True
+        self._by_number: set[Provider] = set()
+        """The nodes that take no hash."""
 
     async def at(self, block: BlockRef) -> tuple[Log, ...]:
         """Return the wanted logs of `block`, asked for by its hash.
 
-        A node that takes no hash is asked by number, and every log and the block itself must then
-        bear the hash.  Raises RpcError.
+        A node that takes no hash is asked by number, and every log and that node's own block must
+        then bear the hash.  Raises RpcError.
         """
         found, few = await self._from_nodes(block)
         why = self._suspected(block, found)
@@ -129,49 +130,64 @@ class LogReader:
 
     async def _of_all_nodes(self, block: BlockRef) -> list[tuple[Log, ...]]:
         """Return the answer of each node that has one."""
-        request = {"blockHash": block.hash} | criteria(self.wanted)
 
-        def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
-            return self._decoded(block, raw)
+        async def ask(node: Provider) -> tuple[Log, ...]:
+            return await self._of_node(node, block, urgent=True)
 
-        answers = await self._rpc.each("eth_getLogs", [request], decode)
+        answers = await self._rpc.each_of(ask)
         return [answer for answer in answers if not isinstance(answer, RpcError)]
 
     async def _answered(self, block: BlockRef) -> tuple[Log, ...]:
-        if self._by_hash:
-            try:
-                return await self._ask({"blockHash": block.hash}, block)
-            except NoAnswer:
-                raise
-            except RpcError as error:
-                if error.code not in _NO_SUCH_PARAMETER:
-                    raise
-                refusal = error
-            found = await self._by_number(block)
-            self._by_hash = False
-            log.warning("logs.by_number", reason=str(refusal))
-            return found
-        return await self._by_number(block)
+        async def ask(node: Provider) -> tuple[Log, ...]:
+            return await self._of_node(node, block)
 
-    async def _by_number(self, block: BlockRef) -> tuple[Log, ...]:
-        number = hex(block.number)
-        found = await self._ask({"fromBlock": number, "toBlock": number}, block)
-        there = await self._rpc.block(block.number)
-        if there.hash != block.hash:
-            raise ObservationError(f"Block {block.number:,} {block.hash} is no longer canonical.")
+        return await self._rpc.ask_pinned(ask)
+
+    async def _of_node(
+        self, node: Provider, block: BlockRef, *, urgent: bool = False
+    ) -> tuple[Log, ...]:
+        """Return one node's logs of `block`, by its hash or, where it takes none, by number."""
+        if node in self._by_number:
+            return await self._numbered(node, block, urgent=urgent)
+        try:
+            return await self._ask(node, {"blockHash": block.hash}, block, urgent=urgent)
+        except NoAnswer:
+            raise
+        except RpcError as error:
+            if error.code not in _NO_SUCH_PARAMETER:
+                raise
+            refusal = error
+        found = await self._numbered(node, block, urgent=urgent)
+        self._by_number.add(node)
+        log.warning("logs.by_number", node=node.name, reason=str(refusal))
         return found
 
-    async def _ask(self, where: dict[str, str], block: BlockRef) -> tuple[Log, ...]:
-        by_hash = "blockHash" in where
+    async def _numbered(self, node: Provider, block: BlockRef, *, urgent: bool) -> tuple[Log, ...]:
+        """The same by number.  Raises RpcError where the node has not that very block.
 
-        def decode(raw: msgspec.Raw) -> tuple[Log, ...]:
-            return self._decoded(block, raw, by_hash=by_hash)
+        It is asked for its block after the logs: one that was behind when it said that there are
+        none, is passed over.
+        """
+        number = hex(block.number)
+        where = {"fromBlock": number, "toBlock": number}
+        found = await self._ask(node, where, block, urgent=urgent)
+        there = await self._rpc.block_of(node, block.number, urgent=urgent)
+        if there is None:
+            raise RpcError(f"{node.name} has no block {block.number:,} yet.")
+        if there.hash != block.hash:
+            raise RpcError(f"Block {block.number:,} {block.hash} is no longer canonical.")
+        return found
 
-        return await self._rpc.read_pinned("eth_getLogs", [where | criteria(self.wanted)], decode)
-
-    def _decoded(
-        self, block: BlockRef, raw: msgspec.Raw, *, by_hash: bool = True
+    async def _ask(
+        self, node: Provider, where: dict[str, str], block: BlockRef, *, urgent: bool
     ) -> tuple[Log, ...]:
+        raw = await node.ask("eth_getLogs", [where | criteria(self.wanted)], urgent=urgent)
+        try:
+            return self._decoded(block, raw, by_hash="blockHash" in where)
+        except BadAnswer as error:
+            raise malformed(node, "eth_getLogs", error) from error
+
+    def _decoded(self, block: BlockRef, raw: msgspec.Raw, *, by_hash: bool) -> tuple[Log, ...]:
         """Return the logs in one node's answer.  Raises BadAnswer."""
         found = logs_of(block, raw, by_hash=by_hash)
         if wrong := self._rpc.blooms.refuses(block.hash, found):

@@ -228,21 +228,25 @@ class Rpc(StateReads):
     async def read_pinned(
         self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
     ) -> T:
-        """`read` of a block just announced, which a node may not have yet.
+        """`read` of a block just announced, which a node may not have yet."""
+        return await self.ask_pinned(_reading(method, params, decode))
+
+    async def ask_pinned(self, ask: Callable[[Provider], Awaitable[T]]) -> T:
+        """`ask` about a block just announced, which a node may not have yet.
 
         A refusal is asked again for about 1.5 s, but a revert is not, nor what nobody understands.
         """
         for pause_s in _BEHIND_PAUSES_S:
             try:
-                return await self.read(method, params, decode)
+                return await self.ask(ask)
             except NoAnswer:
                 raise
             except RpcError as error:
                 if is_final(error) or error.code == INVALID_PARAMS:
                     raise
-                log.debug("rpc.behind", method=method, pause_s=pause_s)
+                log.debug("rpc.behind", reason=str(error), pause_s=pause_s)
             await asyncio.sleep(pause_s)
-        return await self.read(method, params, decode)
+        return await self.ask(ask)
 
     async def each(
         self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
@@ -251,14 +255,22 @@ class Rpc(StateReads):
 
         One that asked for a pause, or does not say in time, has an error in its place.
         """
+        return await self.each_of(_reading(method, params, decode, urgent=True))
 
-        async def ask(provider: Provider) -> T:
-            try:
-                return decode(await provider.ask(method, params, urgent=True))
-            except BadAnswer as error:
-                raise malformed(provider, method, error) from error
-
+    async def each_of(self, ask: Callable[[Provider], Awaitable[T]]) -> list[T | RpcError]:
+        """The same of what `ask` has of each node."""
         return await self._roll.call(ask)
+
+    async def block_of(
+        self, node: Provider, number: int, *, urgent: bool = False
+    ) -> BlockRef | None:
+        """Return one node's own block of that number, None where it has none."""
+
+        def decode(raw: msgspec.Raw) -> BlockRef | None:
+            return self._block(raw, number)
+
+        params = [hex(number), False]
+        return await _reading(_block_method(number), params, decode, urgent=urgent)(node)
 
     async def each_block(self, at: str | int) -> list[BlockRef | RpcError | None]:
         """Return every node's own block of that tag or number; None where it has none.
@@ -430,14 +442,7 @@ class Rpc(StateReads):
         hedge_s: float | None = None,
     ) -> T:
         """Return what `decode` makes of the answer; its `BadAnswer` counts as no answer."""
-
-        async def ask(provider: Provider) -> T:
-            raw = await provider.ask(method, params)
-            try:
-                return decode(raw)
-            except BadAnswer as error:
-                raise malformed(provider, method, error) from error
-
+        ask = _reading(method, params, decode)
         return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s)
 
     async def ask(
@@ -454,6 +459,21 @@ class Rpc(StateReads):
         it.
         """
         return await self._turns.ask(ask, attempts=attempts, hedge_s=hedge_s, aside=aside)
+
+
+def _reading(
+    method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T], *, urgent: bool = False
+) -> Callable[[Provider], Awaitable[T]]:
+    """Return what asks one node and decodes its answer: a `BadAnswer` is that node's failure."""
+
+    async def ask(node: Provider) -> T:
+        raw = await node.ask(method, params, urgent=urgent)
+        try:
+            return decode(raw)
+        except BadAnswer as error:
+            raise malformed(node, method, error) from error
+
+    return ask
 
 
 def _block_method(at: str | int) -> str:

@@ -294,6 +294,52 @@ async def test_a_node_that_takes_no_hash_is_asked_by_number() -> None:
             await reader.at(orphan)
 
 
+@pytest.mark.parametrize("needed", [1, 2])
+async def test_asked_by_number_a_node_that_lags_is_passed_over_though_it_says_there_are_none(
+    needed: int,
+) -> None:
+    chain, lagging = Chain(4), Chain(3)
+
+    def by_number_only(node: Node) -> Any:
+        def answer(params: list[Any]) -> list[Any]:
+            if "blockHash" in params[0]:
+                raise Refusal(-32602, "unknown field blockHash")
+            number = int(params[0]["fromBlock"], 16)
+            return [wire(number)] if number < len(node.chain.blocks) else []
+
+        return answer
+
+    async with Node(lagging) as behind, Node(chain) as there:
+        for node in (behind, there):
+            node.answers["eth_getLogs"] = by_number_only(node)
+        async with await Rpc.open([behind.url, there.url], 31337, limits=QUICK) as rpc:
+            reader = LogReader(rpc, WANTED, nodes=needed)
+
+            assert len(await reader.at(chain.head)) == 1
+            lagging.grow()
+            assert len(await reader.at(chain.head)) == 1
+            assert rpc.healthy == (True, True)
+
+
+async def test_where_no_node_takes_a_hash_all_are_asked_by_number_and_what_any_has_counts() -> None:
+    def by_number_only(*logs: dict[str, Any]) -> Any:
+        def answer(params: list[Any]) -> list[Any]:
+            if "blockHash" in params[0]:
+                raise Refusal(-32602, "unknown field blockHash")
+            return list(logs)
+
+        return answer
+
+    chain = Chain(4)
+    async with Node(chain) as first, Node(chain) as second:
+        first.answers["eth_getLogs"] = by_number_only(wire(3, 0))
+        second.answers["eth_getLogs"] = by_number_only(wire(3, 0), wire(3, 1))
+        async with await Rpc.open([first.url, second.url], 31337, limits=QUICK) as rpc:
+            found = await LogReader(rpc, WANTED, nodes=2).at(chain.head)
+
+            assert [one.log_index for one in found] == [0, 1]
+
+
 async def test_a_node_that_is_a_little_behind_is_asked_again() -> None:
     tries: list[Any] = []
 
