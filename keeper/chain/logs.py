@@ -13,7 +13,7 @@ makes up for what one of them leaves out.
 Caveat: in a bloom that is nearly full nothing can be missed; reads and sweeps cover for that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +21,7 @@ import structlog
 
 from keeper.chain import wire
 from keeper.chain.bloom import contradiction, suspicion
-from keeper.chain.provider import NoAnswer, Provider
+from keeper.chain.provider import HEDGE_S, NoAnswer, Provider
 from keeper.chain.rpc import Rpc, malformed
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import BlockRef, Hash, Log, LogFilter
@@ -129,12 +129,18 @@ class LogReader:
         return together, few
 
     async def _of_all_nodes(self, block: BlockRef) -> list[tuple[Log, ...]]:
-        """Return the answer of each node that has one."""
+        """Return the answer of each node that has one.
+
+        Who is slower than others, when as many as must agree have said theirs, is left out.
+        """
 
         async def ask(node: Provider) -> tuple[Log, ...]:
             return await self._of_node(node, block, urgent=True)
 
-        answers = await self._rpc.each_of(ask)
+        def enough(said: Sequence[tuple[Log, ...]], _: int) -> bool:
+            return len(said) >= max(self._nodes, 2)
+
+        answers = await self._rpc.each_of(ask, enough=enough, beyond_s=HEDGE_S)
         return [answer for answer in answers if not isinstance(answer, RpcError)]
 
     async def _answered(self, block: BlockRef) -> tuple[Log, ...]:

@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import structlog
@@ -139,7 +140,7 @@ class Quorum:
         """
         if self.needed <= 1:
             return Agreed(block=await self._with_fee(head))
-        verdict = await self._vote(head, self._rpc.each_block)
+        verdict = await self._vote(head, partial(self._rpc.each_block, enough=self._enough))
         if holds is not None and isinstance(verdict, Doubted):
             agreed = await self._agreed()
             if agreed is not None and not holds(agreed):
@@ -171,7 +172,7 @@ class Quorum:
         """
         if self.needed <= 1:
             return await self._rpc.block("latest")
-        answers = await self._rpc.each_block("latest")
+        answers = await self._rpc.each_block("latest", enough=self._enough)
         heads = sorted(
             (answer for answer in answers if isinstance(answer, BlockRef)),
             key=lambda block: -block.number,
@@ -210,7 +211,7 @@ class Quorum:
         if self.needed <= 1 or not walked:
             return "", None
         lowest = walked[-1]
-        match await self._vote(lowest, self._rpc.each_header):
+        match await self._vote(lowest, partial(self._rpc.each_header, enough=self._enough)):
             case Agreed(block=block) if alike(block, lowest):
                 return "", None
             case Doubted(reason=reason):
@@ -250,6 +251,15 @@ class Quorum:
         others = [other for other in there if other.number == number and not alike(other, block)]
         most, count = _most(others, block)
         return most if count >= self.needed else None
+
+    def _enough(self, said: Sequence[BlockRef | None], open_: int) -> bool:
+        """Whether so many tell the same that those who did not say yet cannot outvote them.
+
+        The same base fee too: of those who agree on the block it is what most of them state.
+        """
+        votes = Counter((_told(block), block.base_fee_wei) for block in said if block is not None)
+        [most, second, *_] = [*sorted(votes.values(), reverse=True), 0, 0]
+        return most >= self.needed and most > second + open_
 
     async def called(self, tag: str) -> BlockRef:
         """Return the block that is called ``safe`` or ``finalized``.

@@ -4,12 +4,16 @@ A node that rests is asked too: it may be well again, and that is how it is foun
 for a pause gets it, and one of another chain is left out until its rest is over.
 
 A node that did not say within `ASKED_S` hangs until it answers again: it is asked, but waited for
-no more than `HUNG_S` longer than the others.  What is left of such a question goes on beside.
+no more than `HUNG_S` longer than the others.
+
+Where the caller says when it has heard enough, nobody else is waited for.  What is left of a
+question goes on beside; who is slower by the hedge than those who were enough, was outrun.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from keeper.chain.health import NodeState
 from keeper.chain.provider import NoAnswer, Provider
@@ -22,12 +26,17 @@ ASKED_S: Final = 1.0
 HUNG_S: Final = 0.1
 """How much longer than the others one is waited for that hung the last time."""
 
+Enough = Callable[[Sequence[T], int], bool]
+"""Whether these answers will do; so many have not come yet."""
+
 
 class Roll:
     """The nodes of one chain, in the order of the configuration."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
+    def __init__(self, providers: Sequence[Provider], *, hedge_s: float) -> None:
+        """`hedge_s`: by how much a node may be slower than those who were enough."""
         self._providers = tuple(providers)
+        self._hedge_s = hedge_s
         self._hung: set[Provider] = set()
         """Those that did not say in time when they were asked last."""
         self._owing: set[Provider] = set()
@@ -38,36 +47,59 @@ class Roll:
         """Give up what goes on beside."""
         await _give_up(self._beside)
 
-    async def call(self, ask: Callable[[Provider], Awaitable[T]]) -> list[T | RpcError]:
-        """Return what `ask` has of each node, or the error in its place."""
-        answers: list[T | RpcError] = []
-        running: dict[asyncio.Future[T | RpcError], int] = {}
-        for index, provider in enumerate(self._providers):
-            why = self._left_out(provider) or f"{provider.name} did not say yet."
-            answers.append(NoAnswer(why))
-            if not self._left_out(provider):
-                running[asyncio.ensure_future(self._of(provider, ask))] = index
-        hung = {task for task, index in running.items() if self._providers[index] in self._hung}
-        left = set(running)
+    async def call(
+        self,
+        ask: Callable[[Provider], Awaitable[T]],
+        *,
+        enough: Enough[T] | None = None,
+        beyond_s: float = 0.0,
+        late: Callable[[list[T | RpcError]], None] | None = None,
+    ) -> list[T | RpcError]:
+        """Return what `ask` has of each node, or the error in its place.
+
+        `enough`: more is not waited for, but `beyond_s`, counted from the start, for those who are
+        relied on.  `late` gets all answers when the last that was not waited for is there.
+        """
+        call = _Call(enough, beyond_s)
+        for provider in self._providers:
+            if why := self._left_out(provider):
+                call.leave_out(why)
+                continue
+            task = asyncio.ensure_future(self._of(provider, ask))
+            call.put(task, provider, hung=provider in self._hung)
         try:
-            while left:
-                only_hung = left <= hung < running.keys()
-                done, left = await asyncio.wait(
-                    left,
-                    timeout=HUNG_S if only_hung else None,
-                    return_when=asyncio.ALL_COMPLETED if only_hung else asyncio.FIRST_COMPLETED,
-                )
-                for task in done:
-                    answers[running[task]] = task.result()
-                if only_hung:
+            while call.left:
+                awaited, wait_s = call.awaited()
+                if not awaited or (wait_s is not None and wait_s <= 0):
                     break
+                done, _ = await asyncio.wait(
+                    awaited, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                call.take(done)
         except BaseException:  # given up, then raised on
-            await _give_up(running)
+            await _give_up(call.left)
             raise
-        for task in left:
-            self._beside.add(task)
-            task.add_done_callback(self._beside.discard)
+        answers = list(call.answers)
+        self._leave(call, late)
         return answers
+
+    def _leave(self, call: "_Call[T]", late: Callable[[list[T | RpcError]], None] | None) -> None:
+        """Let who did not say yet do so beside, those who are too slow not for long."""
+
+        def finished(task: "asyncio.Future[T | RpcError]") -> None:
+            self._beside.discard(task)
+            call.take([task])
+            if late is not None and not call.left:
+                late(call.answers)
+
+        overdue = call.is_enough
+        for task in call.left:
+            self._beside.add(task)
+            task.add_done_callback(finished)
+            if overdue and task not in call.hung:
+                asyncio.get_running_loop().call_later(
+                    self._hedge_s, _outrun, task, call.provider(task)
+                )
 
     def _left_out(self, provider: Provider) -> str:
         """Return why a node is not asked, or empty."""
@@ -101,6 +133,66 @@ class Roll:
             self._owing.discard(provider)
         self._hung.discard(provider)
         return answer
+
+
+class _Call(Generic[T]):
+    """One question on its way."""
+
+    def __init__(self, enough: Enough[T] | None, beyond_s: float) -> None:
+        self.answers: list[T | RpcError] = []
+        self.left: set[asyncio.Future[T | RpcError]] = set()
+        """Those who did not say yet."""
+        self.hung: set[asyncio.Future[T | RpcError]] = set()
+        self._enough = enough
+        self._beyond_at = time.monotonic() + beyond_s
+        self._grace_until: float | None = None
+        self._asked: dict[asyncio.Future[T | RpcError], tuple[int, Provider]] = {}
+        self._relied: set[asyncio.Future[T | RpcError]] = set()
+        self._said: list[T] = []
+
+    def leave_out(self, why: str) -> None:
+        self.answers.append(NoAnswer(why))
+
+    def put(self, task: "asyncio.Future[T | RpcError]", provider: Provider, *, hung: bool) -> None:
+        self._asked[task] = len(self.answers), provider
+        self.answers.append(NoAnswer(f"{provider.name} did not say yet."))
+        self.left.add(task)
+        if hung:
+            self.hung.add(task)
+        elif not provider.resting:
+            self._relied.add(task)
+
+    def provider(self, task: "asyncio.Future[T | RpcError]") -> Provider:
+        return self._asked[task][1]
+
+    @property
+    def is_enough(self) -> bool:
+        return self._enough is not None and self._enough(self._said, len(self.left))
+
+    def awaited(self) -> tuple[set["asyncio.Future[T | RpcError]"], float | None]:
+        """Return who is waited for now, and how long, None for as long as it takes."""
+        now = time.monotonic()
+        if self.is_enough:
+            return self.left & self._relied, self._beyond_at - now
+        if self.left <= self.hung < self._asked.keys():
+            self._grace_until = self._grace_until or now + HUNG_S
+            return self.left, self._grace_until - now
+        return self.left, None
+
+    def take(self, done: Iterable["asyncio.Future[T | RpcError]"]) -> None:
+        for task in done:
+            self.left.discard(task)
+            if task.cancelled():
+                continue
+            answer = self.answers[self._asked[task][0]] = task.result()
+            if not isinstance(answer, RpcError):
+                self._said.append(answer)
+
+
+def _outrun(task: "asyncio.Future[T | RpcError]", provider: Provider) -> None:
+    if not task.done():
+        provider.outrun()
+        task.cancel()
 
 
 async def _give_up(tasks: Iterable["asyncio.Future[Any]"]) -> None:

@@ -34,7 +34,7 @@ from keeper.chain.compare import compare_branches, compare_heads
 from keeper.chain.health import NodeHealth
 from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider
 from keeper.chain.race import INVALID_PARAMS, is_final
-from keeper.chain.roll import Roll
+from keeper.chain.roll import Enough, Roll
 from keeper.chain.shapes import shaped
 from keeper.chain.state import StateReads
 from keeper.chain.turns import Turns
@@ -84,7 +84,7 @@ class Rpc(StateReads):
         self._providers = tuple(providers)
         self._session = session
         self._turns = Turns(providers, attempts=attempts, hedge_s=hedge_s)
-        self._roll = Roll(providers)
+        self._roll = Roll(providers, hedge_s=hedge_s)
         self._lag_blocks = lag_blocks
         self.blooms: Final = Blooms()
         """What recent headers say of their logs."""
@@ -249,17 +249,34 @@ class Rpc(StateReads):
         return await self.ask(ask)
 
     async def each(
-        self, method: str, params: Sequence[Any], decode: Callable[[msgspec.Raw], T]
+        self,
+        method: str,
+        params: Sequence[Any],
+        decode: Callable[[msgspec.Raw], T],
+        *,
+        enough: Enough[T] | None = None,
+        late: Callable[[list[T | RpcError]], None] | None = None,
     ) -> list[T | RpcError]:
         """Return every node's own answer, in the order of `names`: to compare, not to rely on.
 
-        One that asked for a pause, or does not say in time, has an error in its place.
+        One that asked for a pause, or does not say in time, has an error in its place.  `enough`:
+        with what nobody else is waited for; `late` gets all answers when those have come too.
         """
-        return await self.each_of(_reading(method, params, decode, urgent=True))
+        ask = _reading(method, params, decode, urgent=True)
+        return await self._roll.call(ask, enough=enough, late=late)
 
-    async def each_of(self, ask: Callable[[Provider], Awaitable[T]]) -> list[T | RpcError]:
-        """The same of what `ask` has of each node."""
-        return await self._roll.call(ask)
+    async def each_of(
+        self,
+        ask: Callable[[Provider], Awaitable[T]],
+        *,
+        enough: Enough[T] | None = None,
+        beyond_s: float = 0.0,
+    ) -> list[T | RpcError]:
+        """The same of what `ask` has of each node.
+
+        `beyond_s`: so long those who are relied on are waited for all the same.
+        """
+        return await self._roll.call(ask, enough=enough, beyond_s=beyond_s)
 
     async def block_of(
         self, node: Provider, number: int, *, urgent: bool = False
@@ -272,12 +289,23 @@ class Rpc(StateReads):
         params = [hex(number), False]
         return await _reading(_block_method(number), params, decode, urgent=urgent)(node)
 
-    async def each_block(self, at: str | int) -> list[BlockRef | RpcError | None]:
+    async def each_block(
+        self, at: str | int, *, enough: Enough[BlockRef | None] | None = None
+    ) -> list[BlockRef | RpcError | None]:
         """Return every node's own block of that tag or number; None where it has none.
 
-        Who lags or is on another branch is told by it: ask for what is near the head.
+        Who lags or is on another branch is told by it: ask for what is near the head.  `enough`:
+        with what nobody else is waited for.
         """
-        answers = await self.each_header(at)
+
+        def compare(answers: Sequence[BlockRef | RpcError | None]) -> None:
+            self._compare(at, answers)
+
+        answers = await self.each_header(at, enough=enough, late=compare)
+        compare(answers)
+        return answers
+
+    def _compare(self, at: str | int, answers: Sequence[BlockRef | RpcError | None]) -> None:
         for provider, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BlockRef):
                 known = 0 if at == "latest" else provider.head or 0
@@ -287,16 +315,21 @@ class Rpc(StateReads):
         compare_heads(self._providers, self._lag_blocks)
         if isinstance(at, int):
             compare_branches(self._providers, answers)
-        return answers
 
-    async def each_header(self, at: str | int) -> list[BlockRef | RpcError | None]:
+    async def each_header(
+        self,
+        at: str | int,
+        *,
+        enough: Enough[BlockRef | None] | None = None,
+        late: Callable[[list[BlockRef | RpcError | None]], None] | None = None,
+    ) -> list[BlockRef | RpcError | None]:
         """The same for any block: nothing is concluded of the nodes."""
 
         def decode(raw: msgspec.Raw) -> BlockRef | None:
             return self._block(raw, at)
 
         params = [at if isinstance(at, str) else hex(at), False]
-        return await self.each(_block_method(at), params, decode)
+        return await self.each(_block_method(at), params, decode, enough=enough, late=late)
 
     async def send_raw(self, raw: bytes) -> Hash:
         """Send a signed transaction once, to the first node that is up; return the node's hash.

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -10,7 +11,7 @@ from keeper.app.own_faults import last_node
 from keeper.chain.heads import HeadFollower
 from keeper.chain.health import NodeHealth, NodeState
 from keeper.chain.provider import NoAnswer
-from keeper.chain.quorum import Agreed, Answers, Doubted, Outvoted, judge
+from keeper.chain.quorum import Agreed, Answers, Doubted, Outvoted, Quorum, judge
 from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef
 from keeper.units import Wei
@@ -91,6 +92,29 @@ def test_two_against_two_decide_nothing(first: BlockRef, announced: BlockRef) ->
     assert "2 of 4 nodes have block 4" in verdict.reason
     assert verdict.reason.endswith("2 another one")
     assert isinstance(judge(announced, [first, first, first, second, second], 2), Agreed | Outvoted)
+
+
+@pytest.mark.parametrize(
+    ("said", "open_", "enough"),
+    [
+        ([OURS, OURS], 0, True),
+        ([OURS, OURS], 1, True),
+        ([OURS, OURS], 2, False),  # who have another block together
+        ([OURS, OURS, OURS], 2, True),
+        ([THEIRS, OURS, OURS], 1, False),
+        ([THEIRS, OURS, OURS], 0, True),
+        ([OURS, None], 1, False),
+        ([FALSE, OURS], 1, False),
+        ([replace(OURS, base_fee_wei=Wei(9)), OURS], 1, False),  # of the fee a third decides
+        ([replace(OURS, base_fee_wei=Wei(9)), OURS, OURS], 0, True),
+        ([None, None], 1, False),
+        ([], 3, False),
+    ],
+)
+def test_nobody_is_waited_for_who_cannot_outvote_those_who_agree(
+    said: list[BlockRef | None], open_: int, enough: bool
+) -> None:
+    assert Quorum(cast("Rpc", None), 2)._enough(said, open_) is enough
 
 
 async def test_heads_go_on_with_a_doubt_while_one_of_two_nodes_is_gone() -> None:

@@ -9,10 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from keeper.chain.heads import HeadFollower
+from keeper.chain.health import NodeState
+from keeper.chain.logs import LogReader
 from keeper.chain.provider import Limits, NoAnswer
+from keeper.chain.quorum import Agreed, Quorum
 from keeper.chain.rpc import Rpc
 from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node
+from tests.chain_unit.test_logs import WANTED, wire
 
 PATIENT = Limits(calls_per_second=10_000, timeout_s=4.0)
 
@@ -124,3 +128,98 @@ async def test_who_was_not_waited_for_is_given_up_on_closing() -> None:
 
             assert _asking()
         assert not _asking()
+
+
+class Slowly(list[Any]):
+    """`Node.next_answers` of a node that says everything rightly, but late."""
+
+    def __init__(self, node: Node, seconds: float) -> None:
+        super().__init__([None])
+        self.answer = late(node, seconds)
+
+    def pop(self, _: Any = -1) -> Any:
+        return self.answer
+
+
+async def test_what_enough_nodes_tell_is_not_held_up_by_one_that_is_slow() -> None:
+    chain = Chain(4)
+    async with (
+        Node(chain) as first,
+        Node(chain) as second,
+        Node(chain) as slow,
+        opened(first, second, slow) as rpc,
+    ):
+        for node in (first, second, slow):
+            node.answers["eth_getLogs"] = lambda _: []
+        slow.next_answers = Slowly(slow, 0.9)
+        quorum, logs = Quorum(rpc, 2), LogReader(rpc, WANTED, nodes=2)
+        heads_s, logs_s = [], []
+        for _ in range(5):
+            began_at = time.monotonic()
+            assert await quorum.judge(chain.head) == Agreed(block=chain.head)
+            assert await quorum.newest() == chain.head
+            assert await quorum.untold([chain.head]) == ("", None)
+            heads_s.append(time.monotonic() - began_at)
+            assert await logs.at(chain.head) == ()
+            logs_s.append(time.monotonic() - began_at - heads_s[-1])
+            await asyncio.sleep(0.5)
+
+        assert max(heads_s) < 0.3
+        assert max(logs_s) < 0.6
+        assert logs_s[-1] < 0.3  # it was outrun so often that it rests
+        assert [node.state for node in rpc.health] == [
+            NodeState.ALIVE,
+            NodeState.ALIVE,
+            NodeState.UNREACHABLE,
+        ]
+        slow.next_answers = []
+        assert await rpc.each_block(3) == [chain.head] * 3
+        assert all(node.alive for node in rpc.health)
+    assert not _asking()
+
+
+async def test_what_a_node_says_that_was_not_waited_for_is_noted_all_the_same() -> None:
+    chain, forked = Chain(9), Chain(9)
+    forked.reorg(2, "b")
+    async with (
+        Node(chain) as first,
+        Node(chain) as second,
+        Node(forked) as third,
+        opened(first, second, third) as rpc,
+    ):
+        third.next_answers.append(late(third, 0.2))
+        await Quorum(rpc, 2).judge(chain.head)
+        before = rpc.health[2].state
+        await asyncio.sleep(0.3)
+
+        assert (before, rpc.health[2].state) == (NodeState.ALIVE, NodeState.APART)
+
+
+async def test_logs_of_a_node_that_is_a_little_slower_still_count() -> None:
+    chain = Chain(4)
+    async with (
+        Node(chain) as first,
+        Node(chain) as second,
+        Node(chain) as third,
+        opened(first, second, third) as rpc,
+    ):
+        for node in (first, second):
+            node.answers["eth_getLogs"] = lambda _: []
+        third.answers["eth_getLogs"] = lambda _: [wire(3)]
+        third.next_answers.append(late(third, 0.2))
+
+        assert len(await LogReader(rpc, WANTED, nodes=2).at(chain.head)) == 1
+
+
+async def test_one_that_is_gone_does_not_make_a_slow_one_doubted() -> None:
+    chain = Chain(4)
+    async with (
+        Node(chain) as first,
+        Node(chain) as gone,
+        Node(chain) as slow,
+        opened(first, gone, slow) as rpc,
+    ):
+        gone.next_answers += [standin.status(503)] * 99
+        slow.next_answers = Slowly(slow, 0.7)
+        for _ in range(3):
+            assert await Quorum(rpc, 2).judge(chain.head) == Agreed(block=chain.head)

@@ -55,7 +55,7 @@ class Told:
     async def blocks(self, numbers: Iterable[int]) -> list[BlockRef]:
         return [await self.block(number) for number in numbers]
 
-    async def each_header(self, at: str | int) -> list[BlockRef | RpcError | None]:
+    async def each_header(self, at: str | int, **_: Any) -> list[BlockRef | RpcError | None]:
         self.asked[f"each {at}"] += 1
         return [self._of(index, at) for index in range(len(self.chains))]
 
