@@ -245,7 +245,7 @@ class _Asker:
         if not self._compare:
             return await self._completed(start, end, answer)
         try:
-            other = await self._rpc.ask(ask, hedge_s=HISTORY_HEDGE_S, aside=True)
+            other = await self._rpc.ask(ask, attempts=1, hedge_s=HISTORY_HEDGE_S, aside=True)
         except NoAnswer as error:
             self._say(start, end, error)
             return await self._completed(start, end, answer)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from keeper.chain.bloom import bits
 from keeper.chain.history import backfill
-from keeper.chain.pace import AHEAD
+from keeper.chain.pace import AHEAD, SILENCES_MOST
 from keeper.chain.rpc import Rpc
 from tests.chain_unit import standin
 from tests.chain_unit.standin import Chain, Node, Refusal, block_hash, header, sealed_header
@@ -24,13 +25,17 @@ ENDLESS = 10**9
 
 
 @asynccontextmanager
-async def two(first: Any, second: Any) -> AsyncIterator[tuple[Rpc, Node, Node]]:
+async def two(
+    first: Any, second: Any, *, attempts: int = 1
+) -> AsyncIterator[tuple[Rpc, Node, Node]]:
     chain = Chain(100)
     async with Node(chain) as one, Node(chain) as other:
         for node, answer in ((one, first), (other, second)):
             node.answers["eth_getLogs"] = answer
             node.answers["eth_getBlockByNumber"] = lambda params: with_bloom(chain, params)
-        async with await Rpc.open([one.url, other.url], 31337, limits=QUICK, attempts=1) as rpc:
+        async with await Rpc.open(
+            [one.url, other.url], 31337, limits=QUICK, attempts=attempts
+        ) as rpc:
             yield rpc, one, other
 
 
@@ -135,6 +140,22 @@ async def test_a_second_node_that_refuses_history_does_not_hold_it_up() -> None:
     assert len(ranges) < 30
     assert other.count("eth_getLogs") < 15
     assert [line["event"] for line in said].count("history.not_compared") == 1
+
+
+async def test_a_second_node_that_hangs_does_not_hold_history_up() -> None:
+    whole = Archive(ALL, most_logs=ENDLESS, most_blocks=8)
+    async with two(whole, whole, attempts=4) as (rpc, _, hung):
+        hung.next_answers += [standin.drip(9.0)] * 99
+        began_at = time.monotonic()
+        with capture_logs() as said:
+            _, logs = await found_by(rpc, 2)
+        took_s = time.monotonic() - began_at
+        asked = hung.count("eth_getLogs")
+
+        assert logs == EXPECTED
+        assert took_s < 4.0  # a time-out takes 0.8, and it is silent three times
+        assert asked <= SILENCES_MOST + AHEAD
+        assert [line["event"] for line in said].count("history.not_compared") == 1
 
 
 async def test_a_second_node_of_lower_limits_is_asked_for_less_and_not_left_out() -> None:
