@@ -26,6 +26,12 @@ SLOW_S: Final = 3.0
 """Nor one that took so long."""
 AHEAD: Final = 3
 """Ranges on their way at once, as long as none is refused."""
+CEILING_FIRST: Final = 8
+CEILING_MOST: Final = 512
+"""For so many ranges none is asked for as long as one that was refused; more each time it is again.
+
+Nodes limit blocks, which stays, or logs, which are fewer elsewhere.
+"""
 SILENCES_MOST: Final = 3
 SILENT_REST_S: Final = 30.0
 """So long a node is not asked for ranges that did not answer so often in a row."""
@@ -40,6 +46,11 @@ class Pace:
         self._good = 0
         self._needed = 1
         """Successes in a row before ranges are lengthened; more after each refusal."""
+        self._ceiling: int | None = None
+        """The shortest range that was refused: ranges stay below it for a while."""
+        self._stands = CEILING_FIRST
+        self._left = 0
+        """How many ranges the ceiling stands for, and for how many more."""
 
     async def refused(self, error: ObservationError, blocks: int) -> None:
         """Ask for less, one at a time; wait where the node wishes it."""
@@ -47,6 +58,11 @@ class Pace:
         if isinstance(error, NoAnswer) and error.retry_after_s is not None:
             await asyncio.sleep(error.retry_after_s)  # asked too often, not for too much
             return
+        if self._ceiling is not None and blocks >= self._ceiling:  # it was tried again
+            self._stands = min(self._stands * 4, CEILING_MOST)
+        else:
+            self._ceiling, self._stands = blocks, CEILING_FIRST
+        self._left = self._stands
         self.blocks = blocks // 2
         self._good, self._needed = 0, min(self._needed * 2, 16)
         log.info("backfill.halved", range_blocks=self.blocks, reason=str(error))
@@ -59,12 +75,18 @@ class Pace:
         `blocks`: how many that range had; of one with too many logs the next ones are shorter.
         """
         self.ahead = AHEAD
+        self._left = max(0, self._left - 1)
+        if self._ceiling is not None and blocks >= self._ceiling:
+            self._ceiling = None
         if logs > 2 * MANY_LOGS:
             self.blocks, self._good = min(self.blocks, max(1, blocks * MANY_LOGS // logs)), 0
             return
         self._good += 1
+        longer = min(self.blocks * 2, MOST_RANGE_BLOCKS)
+        if self._ceiling is not None and self._left and longer >= self._ceiling:
+            return
         if self._good >= self._needed and logs < MANY_LOGS and took_s < SLOW_S:
-            self.blocks, self._good = min(self.blocks * 2, MOST_RANGE_BLOCKS), 0
+            self.blocks, self._good = longer, 0
             self._needed = max(1, self._needed // 2)
 
 

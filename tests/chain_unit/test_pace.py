@@ -8,7 +8,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from keeper.chain.pace import SILENCES_MOST, Silences
+from keeper.chain.pace import SILENCES_MOST, Pace, Silences
 from keeper.chain.provider import Limits, NoAnswer, Provider
 from keeper.errors import RpcError
 
@@ -94,3 +94,34 @@ async def test_who_is_slower_than_another_again_and_again_is_not_asked_for_range
     for _ in range(SILENCES_MOST):
         await outrun(after_s=0.02)
     assert not asked(silences, slow)
+
+
+async def paced(pace: Pace, most: int, ranges: int) -> int:
+    """How many of so many answered ranges were refused before, where `most` blocks are allowed."""
+    refused = 0
+    for _ in range(ranges):
+        while pace.blocks > most:
+            await pace.refused(RpcError("range too large", code=-32000), pace.blocks)
+            refused += 1
+        pace.went(pace.blocks, 0, 0.1)
+    return refused
+
+
+@pytest.mark.parametrize("most", [1_000, 999, 10_000, 1])
+async def test_where_so_many_blocks_are_allowed_hardly_any_range_is_refused(most: int) -> None:
+    pace = Pace(2_000)
+
+    first = await paced(pace, most, 100)
+    later = await paced(pace, most, 1_000)
+
+    assert first <= 14  # down to one block alone takes eleven
+    assert later <= 4
+    assert pace.blocks > most // 2 - 1
+
+
+async def test_ranges_are_long_again_where_nothing_is_refused_any_more() -> None:
+    pace = Pace(2_000)
+    await paced(pace, 100, 40)
+
+    assert await paced(pace, 10**9, 100) == 0
+    assert pace.blocks > 100_000
