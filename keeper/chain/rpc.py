@@ -21,6 +21,7 @@ turns, so that what one question finds out about a node holds for the next.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -34,7 +35,7 @@ from keeper.chain.compare import compare_branches, compare_heads
 from keeper.chain.health import NodeHealth
 from keeper.chain.provider import HEDGE_S, Limits, NoAnswer, Provider
 from keeper.chain.race import INVALID_PARAMS, is_final
-from keeper.chain.roll import Enough, Roll
+from keeper.chain.roll import ASKED_S, Enough, Roll
 from keeper.chain.shapes import shaped
 from keeper.chain.state import StateReads
 from keeper.chain.turns import Turns
@@ -302,16 +303,35 @@ class Rpc(StateReads):
             self._compare(at, answers)
 
         answers = await self.each_header(at, enough=enough, late=compare)
+        unheard = [
+            provider
+            for provider, answer in zip(self._providers, answers, strict=True)
+            if answer is None and provider.head is None
+        ]
+        await asyncio.gather(*map(self._learn_head, unheard))
         compare(answers)
         return answers
+
+    async def _learn_head(self, provider: Provider) -> None:
+        """Ask a node for its head that never said one: to lack a block is not to have none."""
+
+        def decode(raw: msgspec.Raw) -> BlockRef | None:
+            return self._block(raw, "latest")
+
+        with suppress(RpcError, TimeoutError):
+            async with asyncio.timeout(ASKED_S):
+                params = ["latest", False]
+                ask = _reading(_block_method("latest"), params, decode, urgent=True)
+                if (head := await ask(provider)) is not None:
+                    provider.head = head.number
 
     def _compare(self, at: str | int, answers: Sequence[BlockRef | RpcError | None]) -> None:
         for provider, answer in zip(self._providers, answers, strict=True):
             if isinstance(answer, BlockRef):
                 known = 0 if at == "latest" else provider.head or 0
                 provider.head = max(answer.number, known)
-            elif answer is None and isinstance(at, int):
-                provider.head = min(provider.head or 0, at - 1)
+            elif answer is None and isinstance(at, int) and provider.head is not None:
+                provider.head = min(provider.head, at - 1)
         compare_heads(self._providers, self._lag_blocks)
         if isinstance(at, int):
             compare_branches(self._providers, answers)

@@ -458,6 +458,25 @@ async def test_nodes_behind_or_on_another_branch_are_asked_last_until_they_are_n
         assert all(node.alive for node in rpc.health)
 
 
+async def test_a_node_that_is_one_block_late_when_it_is_first_asked_does_not_lag() -> None:
+    async with Node(Chain(201)) as ahead, Node(Chain(200)) as late, opened(ahead, late) as rpc:
+        assert await rpc.each_block(200) == [ahead.chain.head, None]
+
+        assert [(node.state, node.head) for node in rpc.health] == [
+            (NodeState.ALIVE, 200),
+            (NodeState.ALIVE, 199),
+        ]
+
+
+async def test_of_a_node_that_does_not_say_its_head_none_is_told() -> None:
+    async with Node(Chain(201)) as ahead, Node(Chain(200)) as dumb, opened(ahead, dumb) as rpc:
+        dumb.answers["eth_getBlockByNumber"] = lambda _: None
+        await rpc.each_block(200)
+
+        assert [node.head for node in rpc.health] == [200, None]
+        assert not rpc._providers[1].lagging
+
+
 PINNED: list[tuple[str, str, Read, Any]] = [
     ("nonce", "eth_getTransactionCount", lambda rpc, c: rpc.nonce(SOMEONE, c.head), 5),
     ("balance", "eth_getBalance", lambda rpc, c: rpc.balance(SOMEONE, c.head), 6),
