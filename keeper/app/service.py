@@ -355,6 +355,13 @@ class Service:
         self.wake()
         self._told_pass(name, done)
 
+    def _heed_kill_switch(self) -> None:
+        """Look at the kill switch and say what may be sent, also while no head comes."""
+        for watcher in self.watchers:
+            watcher.heed_kill_switch()
+            if watcher.executor is not None:
+                self.metrics.armed(watcher.name, armed=watcher.executor.armed)
+
     async def _watch_ourselves(self, database: Database, store: SqlOutbox) -> None:
         """Silence is a fault: say when a chain is not watched, or sending was disarmed."""
         records = SqlRecords(database)
@@ -362,6 +369,7 @@ class Service:
         gas_read_at = -GAS_EVERY_S
         while True:
             await asyncio.sleep(FAULTS_EVERY_S)
+            self._heed_kill_switch()
             if time.monotonic() - gas_read_at >= GAS_EVERY_S:
                 gas_read_at = time.monotonic()
                 for watcher in self.watchers:

@@ -141,13 +141,6 @@ class Watcher:
                     raise
                 self.lost = str(error)
                 log.warning("chain.lost", chain=self.name, reason=self.lost)
-            if self.executor is not None:
-                # A pause is its own: it ends with /resume, also on a chain that is opened again.
-                reasons = [one.disarmed_reason or "" for one in self.executor.parts]
-                self._disarmed = tuple(
-                    ("" if why.startswith(PAUSED) else why) or self.broken or kept
-                    for why, kept in zip_longest(reasons, self._disarmed, fillvalue="")
-                )
             await asyncio.sleep(REOPEN_S)
 
     def _break(self, error: FinalityBroken) -> None:
@@ -158,6 +151,26 @@ class Watcher:
             self.executor.disarm(self.broken)
         if self.chain is not None:
             self.chain.heads.finality.forget()
+
+    def heed_kill_switch(self) -> None:
+        """Disarm if the kill switch is on, be the chain open or lost."""
+        if self.executor is not None:
+            self.executor.heed_kill_switch()
+
+    def _disarm_as_before(self, executor: TxExecutor | PairedExecutor) -> None:
+        """Disarm what a chain that is opened again acts with, for the reasons there were.
+
+        A pause is its own: it ends with /resume, also on a chain that is opened again.
+        """
+        if self.executor is not None:
+            reasons = [one.disarmed_reason or "" for one in self.executor.parts]
+            self._disarmed = tuple(
+                ("" if why.startswith(PAUSED) else why) or self.broken or kept
+                for why, kept in zip_longest(reasons, self._disarmed, fillvalue="")
+            )
+        for one, why in zip(executor.parts, self._disarmed, strict=False):
+            if why:
+                one.disarm(why)
 
     async def _watch(self) -> None:
         signer = await signer_for(self.settings, self.config)
@@ -173,9 +186,7 @@ class Watcher:
                 liquidating=liquidating,
                 permits=SqlPermits(self._database),
             )
-            for one, why in zip(executor.parts, self._disarmed, strict=False):
-                if why:  # a chain that is opened again is not armed again
-                    one.disarm(why)
+            self._disarm_as_before(executor)
             self._owner = owner = owner_of(self.settings, signer)
             self._payers = tuple(one.address for one in (signer, liquidating) if one is not None)
             telling = Telling(
@@ -274,6 +285,7 @@ class Watcher:
 
     async def _take(self, engine: Engine, advance: Advance) -> None:
         self._taking_since = self._clock()
+        self.heed_kill_switch()
         try:
             done = await engine.take(advance)
         finally:

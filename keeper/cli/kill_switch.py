@@ -33,8 +33,8 @@ def kill_switch(
 ) -> None:
     """Throw the kill switch, take it back, or show it.
 
-    On: a running keeper signs and sends nothing from its next look on, and goes on watching and
-    alerting.  Off: nothing is armed again by that alone; restart the keeper to arm it.
+    On: a running keeper signs and sends nothing from now on, says so at the next block, and goes on
+    watching and alerting.  Off: nothing is armed again by that alone; restart the keeper to arm it.
     """
     invocation, settings = asking(context)
     path = settings.signing.kill_switch_file.absolute()

@@ -1,8 +1,9 @@
 """Whether the key may be used at this moment, and if not, why.
 
 Watch-only until `arm` is called with the chain's id echoed.  A fault or the kill switch disarms
-for good: only a person arms again.  Reverts in a row are counted from the journal after a restart,
-so that a process that dies and is started again does not forgive them.
+for good: only a person arms again.  The switch is looked at on every head, so that one which is
+taken back before anything was due is not overlooked.  Reverts in a row are counted from the journal
+after a restart, so that a process that dies and is started again does not forgive them.
 """
 
 import os
@@ -70,6 +71,8 @@ class Arming:
         self.armed = False
         self.disarmed_reason: str | None = None
         """Why it was disarmed after having been armed; None otherwise."""
+        self._thrown = False
+        """Whether the kill switch was seen on: for good, as long as the process lives."""
 
     def arm(self, chain_id: int) -> None:
         """Allow signatures, unless the kill switch is on.  `chain_id` is the operator's echo.
@@ -85,7 +88,7 @@ class Arming:
                 f"The signing policy allows nothing on chain {chain_id}: list actions and caps."
             )
         if reason := self._killed():  # it watches and alerts all the same
-            self.armed, self.disarmed_reason = False, reason
+            self.armed, self.disarmed_reason, self._thrown = False, reason, True
             log.error("executor.disarmed", chain_id=chain_id, reason=reason)
             return
         self.armed, self.disarmed_reason = True, None
@@ -97,10 +100,25 @@ class Arming:
             self.armed, self.disarmed_reason = False, reason
             log.error("executor.disarmed", chain_id=self._chain_id, reason=reason)
 
+    def heed_kill_switch(self) -> None:
+        """Disarm if the kill switch is on: to take it back arms nothing.
+
+        Over a pause too, which would else be taken back and forget it.
+        """
+        if self._thrown or not (self.armed or self.disarmed_reason):
+            return
+        if not (reason := self._killed()):
+            return
+        self._thrown = True
+        if self.armed:
+            self.disarm(reason)
+            return
+        self.disarmed_reason = f"{reason}; {self.disarmed_reason}"
+        log.error("executor.disarmed", chain_id=self._chain_id, reason=self.disarmed_reason)
+
     def refusal(self) -> str:
         """Return why nothing may be signed or sent now, or an empty string.  Looks at the file."""
-        if self.armed and (reason := self._killed()):
-            self.disarm(reason)
+        self.heed_kill_switch()
         if self.armed:
             return ""
         return f"sending is disarmed: {self.disarmed_reason or 'it was never armed'}"
@@ -115,4 +133,4 @@ class Arming:
             return ""
         except OSError as error:
             return f"the kill switch {self._kill_switch} cannot be checked ({error.strerror})"
-        return f"the kill switch {self._kill_switch} is there"
+        return f"the kill switch {self._kill_switch} was thrown"

@@ -176,6 +176,10 @@ class TxExecutor:
         """Forbid signatures and sends until a person arms again."""
         self._arming.disarm(reason)
 
+    def heed_kill_switch(self) -> None:
+        """Disarm if the kill switch is on, whether or not there is anything to sign."""
+        self._arming.heed_kill_switch()
+
     # --- open plans ---------------------------------------------------------------------------
 
     async def recover(self, block: BlockRef) -> tuple[Outcome, ...]:

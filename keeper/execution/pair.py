@@ -62,6 +62,11 @@ class PairedExecutor:
         self.protecting.disarm(reason)
         self.liquidating.disarm(reason)
 
+    def heed_kill_switch(self) -> None:
+        """Disarm both if the kill switch is on."""
+        self.protecting.heed_kill_switch()
+        self.liquidating.heed_kill_switch()
+
     async def recover(self, block: BlockRef) -> tuple[Outcome, ...]:
         """Recover both."""
         first = await self.protecting.recover(block)

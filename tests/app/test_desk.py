@@ -1,6 +1,7 @@
 """Pausing and resuming where two keys act: each is armed and disarmed by itself."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +69,24 @@ async def test_resume_arms_the_key_that_was_paused_and_not_the_one_that_tripped(
     assert both.protecting.armed
     assert not both.liquidating.armed
     assert both.liquidating.disarmed_reason == "5 transactions in a row reverted"
+
+
+async def test_resume_arms_nothing_that_the_kill_switch_stopped_meanwhile(tmp_path: Path) -> None:
+    switch = tmp_path / "stop"
+    wiring = {"kill_switch": switch}
+    both = PairedExecutor(
+        protecting=Rig(wiring=wiring).executor, liquidating=Rig(wiring=wiring).executor
+    )
+    people = People()
+
+    await desk(both, people).pause("ann")
+    switch.touch()
+    both.heed_kill_switch()
+    switch.unlink()
+    await desk(both, people).resume("ann")
+
+    assert not both.armed
+    assert both.disarmed_reason == f"the kill switch {switch} was thrown; paused by ann"
 
 
 async def test_resume_arms_the_key_that_was_paused_beside_one_that_was_never_armed() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from keeper.app import watcher as watcher_module
 from keeper.app.own_faults import faults_of
+from keeper.app.service import Service
 from keeper.app.watcher import Watcher, _until
 from keeper.chain.branch import Advance
 from keeper.chain.finality import FinalityBroken
@@ -18,6 +19,8 @@ from keeper.errors import ConfigError, JournalError
 from keeper.model import BlockRef, Hash
 from keeper.settings import load
 from keeper.store.database import Database
+from keeper.web.metrics import Metrics
+from tests.execution.rig import Rig
 
 BLOCK = BlockRef(
     number=7,
@@ -129,6 +132,64 @@ async def test_history_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
         ("history", "borrowers are not all known: The node refuses ranges.")
     ]
+
+
+class Unread:
+    """An engine that can observe no block."""
+
+    async def take(self, _: Advance) -> None:
+        return
+
+
+async def test_a_kill_switch_is_seen_on_every_head_and_is_a_fault_until_a_restart(
+    tmp_path: Path,
+) -> None:
+    switch = tmp_path / "stop"
+    watcher = watcher_of(tmp_path, lambda: 0.0)
+    watcher.executor = Rig(wiring={"kill_switch": switch}).executor
+    switch.touch()
+
+    await watcher._take(cast("Engine", Unread()), HEAD)
+    switch.unlink()
+    await watcher._take(cast("Engine", Unread()), HEAD)
+
+    assert not watcher.executor.armed
+    assert [(f.part, f.sentence) for f in faults_of(watcher)] == [
+        ("signer", f"the kill switch {switch} was thrown")
+    ]
+
+
+async def test_a_kill_switch_is_seen_while_no_head_comes_and_the_gauge_says_so(
+    tmp_path: Path,
+) -> None:
+    switch = tmp_path / "stop"
+    watcher = watcher_of(tmp_path, lambda: 0.0)
+    watcher.executor = Rig(wiring={"kill_switch": switch}).executor
+    service: Any = SimpleNamespace(watchers=(watcher,), metrics=Metrics())
+
+    Service._heed_kill_switch(service)
+    armed = service.metrics.registry.get_sample_value("keeper_armed", {"chain": "ethereum"})
+    switch.touch()
+    Service._heed_kill_switch(service)
+    then = service.metrics.registry.get_sample_value("keeper_armed", {"chain": "ethereum"})
+
+    assert (armed, then) == (1, 0)
+
+
+def test_a_kill_switch_taken_back_while_the_chain_was_lost_is_kept_over_the_reopening(
+    tmp_path: Path,
+) -> None:
+    switch = tmp_path / "stop"
+    watcher = watcher_of(tmp_path, lambda: 0.0)
+    watcher.executor = Rig(wiring={"kill_switch": switch}).executor
+    switch.touch()
+    watcher.heed_kill_switch()
+    switch.unlink()
+    reopened = Rig(wiring={"kill_switch": switch}).executor
+
+    watcher._disarm_as_before(reopened)
+
+    assert reopened.disarmed_reason == f"the kill switch {switch} was thrown"
 
 
 class Told:

@@ -99,7 +99,7 @@ def test_with_the_kill_switch_on_it_starts_disarmed_and_goes_on_watching(tmp_pat
     executor.arm(CHAIN)
 
     assert not executor.armed
-    assert executor.disarmed_reason == f"the kill switch {tmp_path} is there"
+    assert executor.disarmed_reason == f"the kill switch {tmp_path} was thrown"
 
 
 # --- the plain path ---------------------------------------------------------------------------
@@ -321,6 +321,32 @@ async def test_the_kill_switch_stops_signatures_and_sends(tmp_path: Path) -> Non
     assert [type(o) for o in outcomes] == [Unknown]
     switch.unlink()
     assert "kill switch" in declined(await rig.submit(3))  # a person arms again, not a file
+
+
+async def test_a_kill_switch_taken_back_before_anything_was_due_has_disarmed(
+    tmp_path: Path,
+) -> None:
+    rig = Rig()
+    switch = tmp_path / "stop"
+    rig.restart(kill_switch=switch)
+    switch.touch()
+
+    rig.executor.heed_kill_switch()
+    switch.unlink()
+    rig.executor.heed_kill_switch()
+
+    assert not rig.executor.armed
+    assert rig.executor.disarmed_reason == f"the kill switch {switch} was thrown"
+    assert "kill switch" in declined(await rig.submit())
+    assert not rig.chain.sent
+
+
+def test_a_kill_switch_disarms_nobody_who_was_never_armed(tmp_path: Path) -> None:
+    executor = Rig().build(kill_switch=tmp_path)
+
+    executor.heed_kill_switch()
+
+    assert executor.disarmed_reason is None
 
 
 async def test_a_kill_switch_thrown_between_claim_and_signature_is_obeyed(tmp_path: Path) -> None:
