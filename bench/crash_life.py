@@ -35,7 +35,7 @@ from keeper.notify.outbox import Outbox
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.outbox import SqlOutbox
-from keeper.units import Base, Wei
+from keeper.units import Base, Wad, Wei
 from tests.execution.fakes import CHAIN, MARKET, SIGNER, FakeView, policy
 from tests.execution.local import LOCAL, action, count, executor
 
@@ -257,7 +257,9 @@ async def _submit(
     await hands.submit(named, FakeView(block=head))
 
 
-def _told(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
+def _told(
+    outcome: Outcome, _health: Wad | None
+) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
     intent = outcome.plan.intent
     what = type(outcome).__name__.lower()
     number = int(intent.position.account, 16)

@@ -471,11 +471,12 @@ class Journal(Protocol):
         audit: Sequence[AuditEvent],
         *,
         further: Sequence[Ended] = (),
+        health_after: Wad | None = None,
     ) -> None:
         """End the intent; its messages and audit rows are in the same transaction.
 
         `further`: what became of each other intent of the same transaction, each of which ends
-        with it; abandoned ones need not be named.
+        with it; abandoned ones need not be named.  `health_after`: see `Ended`.
         """
         ...
 

@@ -266,11 +266,17 @@ async def carry_out(
     voices = Voices(settings.telegram.language)
     voices.learn(await SqlPeople(database).languages())
 
-    def settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
-        messages = outcome_messages(outcome, (), operators, Done(), voices)
+    def settled(
+        outcome: Outcome, health: Wad | None
+    ) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
+        messages = outcome_messages(outcome, (), operators, Done(health_after=health), voices)
         event = AuditEvent(
             event=f"intent.{type(outcome).__name__.lower()}",
-            fields={"intent": outcome.plan.intent.intent_id, "by": "command"},
+            fields={
+                "intent": outcome.plan.intent.intent_id,
+                "by": "command",
+                "health_after_wad": None if health is None else str(health),
+            },
         )
         return messages, (event,)
 

@@ -255,10 +255,10 @@ def pricing_of(chain: Chain, markets: Markets) -> Pricing:
                 return view.price_of(asset.address)
         return None
 
-    def health_call(intent: Intent, view: MarketView) -> Call | None:
+    def health_call(intent: Intent) -> Call | None:
         if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
             return None
-        market = markets[view.market.name]
+        market = markets[intent.position.market.name]
         return market.adapter.health_call(market.market, intent.position.account)
 
     adapter = next(iter(markets.values())).adapter

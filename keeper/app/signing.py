@@ -1,6 +1,6 @@
 """The configured key, and the executor that may use it as far as the settings arm its chain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +19,8 @@ from keeper.execution.progress import ProgressRules
 from keeper.execution.remote import RemoteSigner
 from keeper.execution.sending import Failpoint, PrivateRoute, no_failpoint
 from keeper.execution.signer import KeystoreSigner, Signer
-from keeper.model import Address, AuditEvent, IntentKind, Message, Outcome
+from keeper.execution.tracking import OnSettled
+from keeper.model import Address, IntentKind
 from keeper.settings import Chain, Settings
 from keeper.store.journal import SqlJournal
 from keeper.units import Bps
@@ -88,7 +89,7 @@ def executor_for(
     *,
     journal: SqlJournal,
     signer: Signer | None,
-    on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+    on_settled: OnSettled,
     liquidating: Signer | None = None,
     needs: Sequence[tuple[Permission, Target]] = (),
     failpoint: Failpoint = no_failpoint,
@@ -133,7 +134,7 @@ def _executor(
     *,
     journal: SqlJournal,
     signer: Signer | None,
-    on_settled: Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]],
+    on_settled: OnSettled,
     needs: Sequence[tuple[Permission, Target]],
     kinds: frozenset[IntentKind],
     failpoint: Failpoint,

@@ -25,7 +25,6 @@ from keeper.app.chain import OpenChain, behind_limit_s, bind, open_chain, outsid
 from keeper.app.configured import ConfiguredRules
 from keeper.app.hands import hand_of
 from keeper.app.lookahead import LookAhead
-from keeper.app.recovered import healths_of_open
 from keeper.app.running_out import look
 from keeper.app.signing import executor_for, liquidating_signer_for, owner_of, signer_for
 from keeper.app.standing import Standing
@@ -46,7 +45,6 @@ from keeper.model import (
     BlockRef,
     Message,
     Outcome,
-    PositionId,
     Submission,
     Watch,
 )
@@ -116,7 +114,6 @@ class Watcher:
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
         self._owner: Address | None = None
         self._payers: tuple[Address, ...] = ()
-        self._recovered: dict[PositionId, Wad] = {}
         self._on_pass = on_pass
         self._on_progress = on_progress
         self._rules = rules or ConfiguredRules(settings)
@@ -220,7 +217,6 @@ class Watcher:
             if pause := await SqlPeople(self._database).paused():  # now that /pause finds this one
                 executor.disarm(pause)
             watched_to = await self._records.watched_to(self.config.chain_id)
-            self._recovered = await healths_of_open(chain, self._journal, self._payers)
             await engine.start(chain.head)
             log.info(
                 "chain.opened",
@@ -320,13 +316,12 @@ class Watcher:
         self.progress[progress.market.name] = progress
         self._on_progress(progress)
 
-    def _on_settled(self, outcome: Outcome) -> tuple[Sequence[Message], Sequence[AuditEvent]]:
-        """Return what is said and kept of an outcome, with the health it led to."""
+    def _on_settled(
+        self, outcome: Outcome, health: Wad | None
+    ) -> tuple[Sequence[Message], Sequence[AuditEvent]]:
+        """Return what is said and kept of an outcome, with the health that it led to."""
         engine = self.engine
         intent = outcome.plan.intent
-        health = None if engine is None else engine.health_of(intent.position)
-        if health is None and (engine is None or engine.last is None):  # no block was taken yet
-            health = self._recovered.get(intent.position)
         watches = () if engine is None else self._shown(engine.watches)
         messages = outcome_messages(
             outcome,

@@ -145,6 +145,7 @@ class TxExecutor:
                 sender=self._sender,
                 arming=self._arming,
                 rules=self._settings.progress,
+                pricing=pricing,
                 on_settled=on_settled,
                 failpoint=failpoint,
             )
@@ -472,7 +473,7 @@ class TxExecutor:
         audit = [
             event
             for part in claim.plan.parts
-            for event in self._on_settled(Abandoned(plan=part, reason=reason))[1]
+            for event in self._on_settled(Abandoned(plan=part, reason=reason), None)[1]
         ]
         try:
             await self._journal.settle(intent_id, TxState.ABANDONED, None, (), audit)

@@ -115,7 +115,7 @@ class JointPreparation(Preparation):
                 None,
                 block,
                 self._in_flight(start.pending),
-                further=self._health_calls(funded, view),
+                further=self._health_calls(funded),
             ),
             data_fee(self._node, self._settings.data_fee, asked, self._chain_id, block),
         )
@@ -188,9 +188,9 @@ class JointPreparation(Preparation):
         one.judge(0, Wei(0), part.wei)
         return self._spare(one.intent, part)
 
-    def _health_calls(self, funded: Sequence[Funded], view: MarketView) -> tuple[Call, ...]:
+    def _health_calls(self, funded: Sequence[Funded]) -> tuple[Call, ...]:
         """Return the reads of every one's health; nothing where the market has none."""
-        calls = [self._pricing.health_call(one.intent, view) for one in funded]
+        calls = [self._pricing.health_call(one.intent) for one in funded]
         return tuple(call for call in calls if call is not None)
 
     def _healths(self, answers: Sequence[bytes | None]) -> tuple[Wad | None, ...]:

@@ -71,7 +71,12 @@ def parse_bytes(value: object, what: str) -> bytes:
 
 def pinned(block: BlockRef) -> dict[str, Any]:
     """Return the EIP-1898 block parameter: this very block, or an error if it is orphaned."""
-    return {"blockHash": block.hash, "requireCanonical": True}
+    return pinned_to(block.hash)
+
+
+def pinned_to(block_hash: Hash) -> dict[str, Any]:
+    """Return the same for a block of which only the hash is known."""
+    return {"blockHash": block_hash, "requireCanonical": True}
 
 
 async def nonce_at(node: Node, address: Address, block: BlockRef) -> int:

@@ -274,7 +274,7 @@ class Preparation:
         if intent.funding is not Funding.OWN:
             return False
         to, data = view.encode(intent)
-        probe = self._pricing.health_call(intent, view)
+        probe = self._pricing.health_call(intent)
         call = Call(to=to, data=data)
         await self._simulator.prepare(
             sender,

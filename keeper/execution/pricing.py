@@ -17,7 +17,7 @@ class Pricing:
     which is a refusal.  Not asked for approvals, which spend nothing."""
     native: Callable[[MarketView], Base | None]
     """Base units per whole native token, or None: gas is then capped absolutely only."""
-    health_call: Callable[[Intent, MarketView], Call | None]
+    health_call: Callable[[Intent], Call | None]
     """The read of the position's health, such as ``getUserAccountData``; None: not read."""
     health: Callable[[bytes], Wad]
     """Decodes its answer.  Raises `BadAnswer`."""

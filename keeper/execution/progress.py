@@ -158,6 +158,11 @@ def next_step(plan: OpenPlan, now: Situation, rules: ProgressRules) -> Step:
     return _in_the_pool(plan, now, rules)
 
 
+def deep_enough(receipt: Receipt, head: BlockRef, rules: ProgressRules) -> bool:
+    """Whether what `receipt` says is believed at `head`."""
+    return head.number - receipt.block_number + 1 >= rules.confirmations
+
+
 def instead_of(plan: OpenPlan, now: Situation) -> Cancel | Stuck:
     """Return what to do instead of sending an action again that would revert."""
     suggestion = suggested(now.block.base_fee_wei, now.tip_wei)
@@ -184,7 +189,7 @@ def _nonce_used(plan: OpenPlan, now: Situation, rules: ProgressRules) -> Step:
     known = plan.receipt if plan.state is TxState.MINED else None
     if known is None or (known.tx_hash, known.block_hash) != (receipt.tx_hash, receipt.block_hash):
         return MarkMined(receipt)
-    if now.block.number - receipt.block_number + 1 < rules.confirmations:
+    if not deep_enough(receipt, now.block, rules):
         return Wait()
     if receipt.tx_hash in now.cancelling:
         why = "its deadline had passed, or it would have reverted"

@@ -1,10 +1,12 @@
 """Carries out what `progress` says for every open plan, at one head.
 
 At start this is recovery: the same steps, with claims of the dead process given up.
+
+One class, though it is long: what a plan's end is, says and leaves behind is decided by one look.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +17,8 @@ import structlog
 from keeper.errors import KeeperError, ObservationError, SimulationReverted
 from keeper.execution.arming import Arming
 from keeper.execution.liquidator import decode_results
-from keeper.execution.node import Footing, Node, nonce_at_height
+from keeper.execution.node import Footing, Node, nonce_at_height, parse_bytes, pinned_to
+from keeper.execution.pricing import Pricing
 from keeper.execution.progress import (
     Bump,
     Cancel,
@@ -29,6 +32,7 @@ from keeper.execution.progress import (
     Stuck,
     Unmine,
     Wait,
+    deep_enough,
     instead_of,
     next_step,
 )
@@ -42,6 +46,7 @@ from keeper.model import (
     Call,
     Confirmed,
     Ended,
+    Intent,
     IntentKind,
     Message,
     OpenPlan,
@@ -53,17 +58,20 @@ from keeper.model import (
     Unknown,
 )
 from keeper.ports import Journal
-from keeper.units import Rounding, mul_div
+from keeper.units import Rounding, Wad, mul_div
 
 log = structlog.get_logger()
 
-OnSettled = Callable[[Outcome], tuple[Sequence[Message], Sequence[AuditEvent]]]
-"""Pure: the messages and audit rows that are written with the end of an intent."""
+OnSettled = Callable[[Outcome, Wad | None], tuple[Sequence[Message], Sequence[AuditEvent]]]
+"""Pure: the messages and audit rows that are written with the end of an intent, and with the health
+at the end of the block that it was mined in: None where nothing was done or it was not read."""
 
 SELLING: Final = frozenset({IntentKind.LIQUIDATE, IntentKind.DELEVERAGE})
 """What is outdated when somebody else was faster or an exchange moved."""
 AT_ONCE: Final = 32
 """Plans that the node is asked about side by side."""
+HEALTH_PATIENCE_S: Final = 2.0
+"""How long a settlement waits for a health that is only said."""
 MOST_STEPS: Final = 6
 """Per plan and head: unmine, mark, settle and one send; more would be a loop."""
 
@@ -94,6 +102,8 @@ class Seen:
     receipts: tuple[Receipt, ...]
     deep_nonce: int | None
     """Of the signer some blocks ago, where the nonce is used and nothing of ours used it."""
+    healths: Mapping[str, Wad]
+    """By intent, at the end of the block that it was mined in, once that is deep enough."""
 
 
 class Tracker:
@@ -107,6 +117,7 @@ class Tracker:
         sender: Sender,
         arming: Arming,
         rules: ProgressRules,
+        pricing: Pricing,
         on_settled: OnSettled,
         failpoint: Failpoint,
     ) -> None:
@@ -115,6 +126,7 @@ class Tracker:
         self._sender = sender
         self._arming = arming
         self._rules = rules
+        self._pricing = pricing
         self._on_settled = on_settled
         self._failpoint = failpoint
         self._simulator = Simulator(node)
@@ -159,7 +171,8 @@ class Tracker:
         try:
             if isinstance(seen, BaseException):
                 raise seen
-            outcome = await self._steps(plan, self._situation(plan, seen, shared), shared)
+            situation = self._situation(plan, seen, shared)
+            outcome = await self._steps(plan, situation, shared, seen.healths)
         except KeeperError as error:
             log.warning("plan.unfollowed", intent=intent_id, nonce=plan.nonce, reason=str(error))
             outcome = Unknown(plan=plan.plan, reason=str(error))
@@ -172,7 +185,7 @@ class Tracker:
         return (outcome,)
 
     async def _steps(  # noqa: C901, PLR0911, PLR0912 - one arm per step
-        self, plan: OpenPlan, situation: Situation, shared: Pass
+        self, plan: OpenPlan, situation: Situation, shared: Pass, healths: Mapping[str, Wad]
     ) -> tuple[Outcome, ...] | Unknown:
         """Apply steps until there is nothing more to do at this head."""
         intent_id, block = plan.plan.intent.intent_id, shared.footing.block
@@ -189,7 +202,7 @@ class Tracker:
                     self._failpoint("plan.unmined")
                     plan = replace(plan, state=TxState.SENT, receipt=None)
                 case Settle(state, receipt, reason):
-                    return await self._settle(plan, state, receipt, reason)
+                    return await self._settle(plan, state, receipt, reason, healths)
                 case NonceStolen(reason, final):
                     return await self._doubt(plan, shared, reason, final=final)
                 case NonceHole(reason):
@@ -253,7 +266,40 @@ class Tracker:
             if not receipts:
                 depth = footing.block.number - self._rules.confirmations + 1
                 deep = await nonce_at_height(self._node, plan.signer, depth)
-        return Seen(receipts=receipts, deep_nonce=deep)
+        healths = await self._healths(plan, receipts, shared)
+        return Seen(receipts=receipts, deep_nonce=deep, healths=healths)
+
+    async def _healths(
+        self, plan: OpenPlan, receipts: Sequence[Receipt], shared: Pass
+    ) -> dict[str, Wad]:
+        """Read what became of each position, by the market's own contract in the very block.
+
+        Without an answer nothing is said of it: the health of another block may be of other prices.
+        """
+        deep = (r for r in receipts if deep_enough(r, shared.footing.block, self._rules))
+        mined = next(deep, None)
+        if mined is None or not mined.succeeded or mined.tx_hash in cancelling(plan):
+            return {}
+        intents = plan.plan.intents
+        found = await asyncio.gather(*(self._health(intent, mined) for intent in intents))
+        return {
+            intent.intent_id: health
+            for intent, health in zip(intents, found, strict=True)
+            if health is not None
+        }
+
+    async def _health(self, intent: Intent, mined: Receipt) -> Wad | None:
+        call = self._pricing.health_call(intent)
+        if call is None:
+            return None
+        asked = [{"to": call.to, "data": "0x" + call.data.hex()}, pinned_to(mined.block_hash)]
+        try:
+            async with asyncio.timeout(HEALTH_PATIENCE_S):
+                answer = await self._node.call("eth_call", asked)
+            return self._pricing.health(parse_bytes(answer, f"health of {intent.position}"))
+        except (KeeperError, TimeoutError) as error:
+            log.info("health.unread", intent=intent.intent_id, reason=str(error) or "no answer")
+            return None
 
     def _situation(self, plan: OpenPlan, seen: Seen, shared: Pass) -> Situation:
         footing, intent_id = shared.footing, plan.plan.intent.intent_id
@@ -290,7 +336,12 @@ class Tracker:
         return replace(plan, state=TxState.MINED, receipt=receipt)
 
     async def _settle(
-        self, plan: OpenPlan, state: TxState, receipt: Receipt | None, reason: str
+        self,
+        plan: OpenPlan,
+        state: TxState,
+        receipt: Receipt | None,
+        reason: str,
+        healths: Mapping[str, Wad],
     ) -> tuple[Outcome, ...]:
         """End a plan, each of the intents that it carries by itself, all in one transaction."""
         intent_id = plan.plan.intent.intent_id
@@ -299,15 +350,22 @@ class Tracker:
         audit: list[AuditEvent] = []
         for part, end, why in _ends(plan.plan, state, receipt):
             outcome = _outcome(part, end, why or reason)
-            told, facts = self._on_settled(outcome)
+            health = healths.get(end.intent_id) if isinstance(outcome, Confirmed) else None
+            told, facts = self._on_settled(outcome, health)
             messages += told
             audit += facts
             outcomes.append(outcome)
-            further.append(end)
+            further.append(replace(end, health_after=health))
         first, *others = further
         self._failpoint("plan.settling")
         await self._journal.settle(
-            intent_id, first.state, first.receipt, messages, audit, further=others
+            intent_id,
+            first.state,
+            first.receipt,
+            messages,
+            audit,
+            further=others,
+            health_after=first.health_after,
         )
         self._failpoint("plan.settled")
         self.dead_claims.discard(intent_id)
@@ -336,7 +394,7 @@ class Tracker:
             )
         if final:
             del self._doubts[intent_id]
-            return await self._settle(plan, TxState.ABANDONED, None, reason)
+            return await self._settle(plan, TxState.ABANDONED, None, reason, {})
         return Unknown(plan=plan.plan, reason=f"Not known: {reason}.", stuck=True)
 
     async def _send(self, plan: OpenPlan, step: Rebroadcast | Bump | Cancel, shared: Pass) -> None:

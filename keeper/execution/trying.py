@@ -116,7 +116,7 @@ class Trial:
             self._simulator.run(
                 case.sender,
                 call,
-                self._pricing.health_call(intent, view),
+                self._pricing.health_call(intent),
                 view.block,
                 case.in_flight,
                 state=assumed(intent, view),

@@ -168,6 +168,8 @@ class Ended:
     state: TxState
     receipt: Receipt | None
     """The transaction's, with this intent's part of its gas."""
+    health_after: Wad | None = None
+    """Of the position at the end of the receipt's block; None where it was not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

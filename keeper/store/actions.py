@@ -7,9 +7,8 @@ from typing import Final
 from sqlalchemy import Select, select
 from sqlmodel import col
 
-from keeper.model import Attempt, Cost, Hash, Intent, IntentKind, Receipt, TxState
+from keeper.model import Attempt, Cost, Hash, Intent, IntentKind, Receipt
 from keeper.store.database import Database
-from keeper.store.history import first_since
 from keeper.store.rows import attempt, plan_of, receipt_of, rehearsed_cost, rehearsed_intent, wad
 from keeper.store.tables import AttemptRow, IntentRow, RehearsalRow
 from keeper.store.whole import whole_class
@@ -33,7 +32,7 @@ class Action:
     simulated_health: Wad | None
     """After the action, as simulated at the block of the decision."""
     observed_health: Wad | None
-    """After the action, as first recorded at or after its block; None until it is."""
+    """At the end of the block that it was mined in; None until it is settled, or if not read."""
     cost: Cost | None = None
     """Rehearsed only: what it would have paid."""
 
@@ -133,14 +132,7 @@ class SqlActions:
                     .order_by(col(AttemptRow.ordinal))
                 )
             ).all()
-            done = []
-            for row in intents:
-                receipt = receipt_of(row)
-                position = plan_of(row).intent.position
-                seen = None
-                if receipt is not None and row.state == TxState.CONFIRMED:
-                    seen = await first_since(session, position, receipt.block_number)
-                done.append(_action(row, attempts, receipt, seen.health_factor if seen else None))
+        done = [_action(row, attempts) for row in intents]
         both = [*done, *map(_rehearsal, rehearsals)]
         return tuple(sorted(both, key=lambda item: item.intent.block.timestamp, reverse=True))
 
@@ -168,9 +160,7 @@ def _counted(so_far: WouldHave, intent: Intent, cost: Cost | None) -> WouldHave:
             return so_far
 
 
-def _action(
-    row: IntentRow, attempts: Sequence[AttemptRow], receipt: Receipt | None, observed: Wad | None
-) -> Action:
+def _action(row: IntentRow, attempts: Sequence[AttemptRow]) -> Action:
     intent = plan_of(row).intent
     return Action(
         intent=intent,
@@ -180,9 +170,9 @@ def _action(
         attempts=tuple(
             attempt(item) for item in attempts if item.intent_id == (row.leader or row.intent_id)
         ),
-        receipt=receipt,
+        receipt=receipt_of(row),
         simulated_health=wad(row.health_after),
-        observed_health=observed,
+        observed_health=wad(row.health_mined),
     )
 
 

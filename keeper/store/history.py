@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, delete, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from keeper.model import Address, Hash, MarketId, PositionId
@@ -306,20 +305,6 @@ class SqlHistory:
                 if edge is None:
                     break
         return removed
-
-
-async def first_since(
-    session: AsyncSession, position: PositionId, block_number: int
-) -> HealthPoint | None:
-    """The first point at or after a block: what an action really did."""
-    statement = (
-        select(HistoryRow)
-        .where(*_of(position), col(HistoryRow.block_number) >= block_number)
-        .order_by(col(HistoryRow.block_number))
-        .limit(1)
-    )
-    row = (await session.scalars(statement)).first()
-    return _point(row) if row else None
 
 
 def _of(position: PositionId) -> tuple[ColumnElement[bool], ...]:

@@ -157,7 +157,12 @@ _CARRIED: Final = select(
 _END: Final = (
     update(table_of(IntentRow))
     .where(col(IntentRow.intent_id) == bindparam("intent"))
-    .values(state=bindparam("as_state"), receipt=bindparam("found"), ended_at=bindparam("at"))
+    .values(
+        state=bindparam("as_state"),
+        receipt=bindparam("found"),
+        health_mined=bindparam("health"),
+        ended_at=bindparam("at"),
+    )
 )
 _FREE: Final = (
     update(table_of(IntentRow))
@@ -275,6 +280,7 @@ class SqlJournal:
         audit: Sequence[AuditEvent],
         *,
         further: Sequence[Ended] = (),
+        health_after: Wad | None = None,
     ) -> None:
         """End the intent; its messages and audit rows are in the same transaction.
 
@@ -302,7 +308,10 @@ class SqlJournal:
                 further=further,
             )
             now = self._database.now()
-            all_ends = (Ended(intent_id=intent_id, state=state, receipt=receipt), *ends)
+            own = Ended(
+                intent_id=intent_id, state=state, receipt=receipt, health_after=health_after
+            )
+            all_ends = (own, *ends)
             for end in all_ends:
                 await at_once(session, _END, _end(end, now))
             if state is TxState.ABANDONED and not attempts:
@@ -434,6 +443,7 @@ def _end(end: Ended, at: float) -> dict[str, Any]:
         "intent": end.intent_id,
         "as_state": str(end.state),
         "found": receipt_document(end.receipt),
+        "health": end.health_after,
         "at": at,
     }
 

@@ -84,6 +84,8 @@ class IntentRow(Table, table=True):
     health_before: int = _column(Uint256("intents.health_before"))
     health_after: int | None = _column(Uint256("intents.health_after"), nullable=True)
     """As simulated before sending."""
+    health_mined: int | None = _column(Uint256("intents.health_mined"), nullable=True)
+    """At the end of the block that it was mined in; null where nothing was done or not read."""
     sent_at_block: int | None = _column(Uint63("intents.sent_at_block"), nullable=True)
     receipt: Any = _column(Document("intents.receipt"), nullable=True)
     plan: Any = _column(Document("intents.plan"))

@@ -16,11 +16,13 @@ from keeper.chain.branch import Advance
 from keeper.chain.finality import FinalityBroken
 from keeper.engine.engine import Engine
 from keeper.errors import ConfigError, JournalError
-from keeper.model import BlockRef, Hash
+from keeper.model import BlockRef, Confirmed, Hash, Receipt
 from keeper.settings import load
 from keeper.store.database import Database
+from keeper.units import Wad, Wei
 from keeper.web.metrics import Metrics
 from tests.execution.rig import Rig
+from tests.execution.test_progress import PLAN
 
 BLOCK = BlockRef(
     number=7,
@@ -190,6 +192,29 @@ def test_a_kill_switch_taken_back_while_the_chain_was_lost_is_kept_over_the_reop
     watcher._disarm_as_before(reopened)
 
     assert reopened.disarmed_reason == f"the kill switch {switch} was thrown"
+
+
+def test_what_is_said_and_kept_of_an_outcome_is_the_health_that_was_read_of_it(
+    tmp_path: Path,
+) -> None:
+    watcher = watcher_of(tmp_path, lambda: 0.0)
+    receipt = Receipt(
+        tx_hash=Hash("0x" + "99" * 32),
+        block_number=7,
+        block_hash=BLOCK.hash,
+        succeeded=True,
+        gas_used=200_001,
+        effective_gas_price_wei=Wei(7),
+    )
+    outcome = Confirmed(plan=PLAN, receipt=receipt)
+
+    [known], [row] = watcher._on_settled(outcome, Wad(1_250_000_000_000_000_001))
+    [unknown], [none] = watcher._on_settled(outcome, None)
+
+    assert "→ 1.250" in known.text
+    assert row.fields["health_after_wad"] == "1250000000000000001"
+    assert "→ unknown" in unknown.text
+    assert none.fields["health_after_wad"] is None
 
 
 class Told:

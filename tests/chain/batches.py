@@ -84,7 +84,7 @@ async def deployed(devnet: Devnet, folder: Path) -> Address:
         journal = SqlJournal(database, chain_id=31337)
         signer = await signer_for(settings, chain.config)
         executor = executor_for(
-            settings, chain, journal=journal, signer=signer, on_settled=lambda _: ((), ())
+            settings, chain, journal=journal, signer=signer, on_settled=lambda *_: ((), ())
         )
         await executor.settle(await chain.rpc.block("latest"))
     return made.contract
@@ -117,7 +117,7 @@ class Bench:
             self.chain,
             journal=self.journal,
             signer=signer,
-            on_settled=lambda _: ((), ()),
+            on_settled=lambda *_: ((), ()),
             failpoint=failpoint,
         )
         assert isinstance(built, TxExecutor)

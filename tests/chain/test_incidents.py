@@ -218,7 +218,7 @@ async def _engine(settings: Settings, chain: OpenChain, database: Database) -> E
         chain,
         journal=SqlJournal(database, chain_id=chain.config.chain_id),
         signer=signer,
-        on_settled=lambda _: ((), ()),
+        on_settled=lambda *_: ((), ()),
     )
     engine = Engine(
         markets=tuple(chain.markets.values()),

@@ -124,5 +124,5 @@ async def test_a_key_of_its_own_needs_borrowed_money_and_another_key(
                     journal=journal,
                     signer=signer,
                     liquidating=second,
-                    on_settled=lambda _: ((), ()),
+                    on_settled=lambda *_: ((), ()),
                 )

@@ -81,6 +81,8 @@ class MemoryJournal:
         self.audit: list[AuditEvent] = []
         self.further: list[Ended] = []
         """Ends of what else transactions carried."""
+        self.healths: dict[str, Wad | None] = {}
+        """By intent, as it ended."""
         self.fail: dict[str, Exception] = {}
         """Raised once by the method of that name, before it does anything."""
 
@@ -146,8 +148,10 @@ class MemoryJournal:
         audit: Sequence[AuditEvent],
         *,
         further: Sequence[Ended] = (),
+        health_after: Wad | None = None,
     ) -> None:
         self._maybe_fail("settle")
+        self.healths[intent_id] = health_after
         plan = self._advance(intent_id, state)
         self.plans[intent_id] = replace(plan, receipt=receipt)
         self.further += further
@@ -228,6 +232,8 @@ class FakeChain:
     send_faults: list[str] = field(default_factory=list)
     """For the next sends: ``ok``, ``lost reply``, ``refused``, ``black hole``."""
     read_fault: Exception | None = None
+    healths: dict[str, int] = field(default_factory=dict)
+    """What the market's contract says of anybody, by block hash; no answer for another one."""
     hide_receipts: bool = False
     blocks: list[tuple[BlockRef, tuple[SignedTx, ...]]] = field(default_factory=list)
     pool: dict[int, SignedTx] = field(default_factory=dict)
@@ -380,10 +386,17 @@ class FakeChain:
             )
         return [{"calls": answers, "gasLimit": hex(30_000_000)}]
 
-    def _eth_call(self, _params: list[Any]) -> Any:
+    def _eth_call(self, params: list[Any]) -> Any:
+        if params[0]["to"] == TARGET and params[0]["data"].startswith("0xbf92857c"):
+            return self._health_at(params[1]["blockHash"])
         if self.revert_data is not None:
             raise RpcError("execution reverted", code=3, data="0x" + self.revert_data.hex())
         return "0x"
+
+    def _health_at(self, block_hash: str) -> str:
+        if block_hash not in self.healths:
+            raise RpcError(f"missing trie node {block_hash}", code=-32000)
+        return f"0x{self.healths[block_hash]:064x}"
 
     def _foreign(self, nonce: int) -> SignedTx:
         tx = UnsignedTx(
@@ -477,12 +490,13 @@ def policy(**changes: Any) -> SigningPolicy:
     return replace(plain, **changes)
 
 
-def health_call(of: Intent, _view: object) -> Call:
+def health_call(of: Intent) -> Call:
     return Call(to=TARGET, data=bytes.fromhex("bf92857c") + bytes.fromhex(of.position.account[2:]))
 
 
-def on_settled(outcome: Outcome) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
+def on_settled(
+    outcome: Outcome, health: Wad | None
+) -> tuple[tuple[Message, ...], tuple[AuditEvent, ...]]:
     name = type(outcome).__name__.lower()
-    return (), (
-        AuditEvent(event=f"intent.{name}", fields={"intent": outcome.plan.intent.intent_id}),
-    )
+    fields = {"intent": outcome.plan.intent.intent_id, "health_after_wad": health}
+    return (), (AuditEvent(event=f"intent.{name}", fields=fields),)

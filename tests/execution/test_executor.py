@@ -121,6 +121,67 @@ async def test_an_intent_is_sent_once_and_confirmed_at_depth() -> None:
     assert [event.event for event in rig.journal.audit] == ["intent.confirmed"]
 
 
+async def test_the_health_that_is_said_is_of_the_block_in_which_it_was_mined() -> None:
+    rig = Rig()
+    sent(await rig.submit())
+    await rig.block()
+    mined = rig.chain.head
+    await rig.block()
+    rig.chain.healths[mined.hash] = 1_250_000_000_000_000_001
+    later = rig.chain.mine()
+    rig.chain.healths[later.hash] = 940_000_000_000_000_003  # prices fell meanwhile
+
+    [outcome] = await rig.executor.settle(later)
+
+    assert isinstance(outcome, Confirmed)
+    assert outcome.receipt.block_hash == mined.hash
+    [event] = rig.journal.audit
+    assert event.fields["health_after_wad"] == 1_250_000_000_000_000_001
+    assert rig.journal.healths == {"intent-1": 1_250_000_000_000_000_001}
+
+
+async def test_no_health_is_said_where_no_node_has_the_block_any_more() -> None:
+    rig = Rig()
+    sent(await rig.submit())
+    await rig.blocks(2)
+    later = rig.chain.mine()
+    rig.chain.healths[later.hash] = 940_000_000_000_000_003
+
+    [outcome] = await rig.executor.settle(later)
+
+    assert isinstance(outcome, Confirmed)
+    assert [event.fields["health_after_wad"] for event in rig.journal.audit] == [None]
+    assert rig.journal.healths == {"intent-1": None}
+
+
+async def test_no_health_is_said_of_a_transaction_that_reverted() -> None:
+    rig = Rig()
+    await rig.submit()
+    rig.chain.mined_ok = False
+    await rig.block()
+    rig.chain.healths[rig.chain.head.hash] = 1_250_000_000_000_000_001
+
+    [outcome] = await rig.blocks(2)
+
+    assert isinstance(outcome, Reverted)
+    assert rig.journal.healths == {"intent-1": None}
+
+
+async def test_after_a_restart_the_health_is_of_the_block_in_which_it_was_mined_too() -> None:
+    rig = Rig()
+    sent(await rig.submit())
+    mined = rig.chain.mine()
+    rig.chain.healths[mined.hash] = 1_250_000_000_000_000_001
+    for _ in range(7):
+        rig.chain.healths[rig.chain.mine().hash] = 940_000_000_000_000_003
+    rig.restart()
+
+    [outcome] = await rig.executor.recover(rig.chain.head)
+
+    assert isinstance(outcome, Confirmed)
+    assert rig.journal.healths == {"intent-1": 1_250_000_000_000_000_001}
+
+
 async def test_a_transaction_that_fails_on_chain_is_reverted() -> None:
     rig = Rig()
     await rig.submit()

@@ -14,7 +14,7 @@ CALL = Call(to=TARGET, data=SELECTOR + bytes(32))
 
 
 async def run(chain: FakeChain, simulator: Simulator | None = None) -> Simulated:
-    probe = health_call(intent(7, chain.head), None)
+    probe = health_call(intent(7, chain.head))
     return await (simulator or Simulator(chain)).run(
         SIGNER.address, CALL, probe, chain.head, in_flight=(CALL,)
     )
@@ -40,7 +40,7 @@ async def test_further_reads_are_answered_in_the_same_request_and_in_their_order
             return answer
 
     chain = Counts()
-    reads = [health_call(intent(n, chain.head), None) for n in (7, 8, 9)]
+    reads = [health_call(intent(n, chain.head)) for n in (7, 8, 9)]
 
     simulator = Simulator(chain)
     both = await simulator.run(SIGNER.address, CALL, reads[0], chain.head, (CALL,), further=reads)
@@ -54,7 +54,7 @@ async def test_further_reads_are_answered_in_the_same_request_and_in_their_order
 
 async def test_without_simulate_v1_further_reads_say_nothing() -> None:
     chain = FakeChain(has_simulate_v1=False)
-    reads = [health_call(intent(n, chain.head), None) for n in (7, 8)]
+    reads = [health_call(intent(n, chain.head)) for n in (7, 8)]
 
     simulated = await Simulator(chain).run(SIGNER.address, CALL, None, chain.head, further=reads)
 
@@ -126,7 +126,7 @@ ORACLE = Supposed(sender=SIGNER.address, to=TARGET, data=b"\x20\x2e\xe0\xed")
 async def prepared(chain: FakeChain, simulator: Simulator) -> Call:
     """Simulate for the next block, 12 s after the head; return its health read."""
     head = chain.head
-    probe = health_call(intent(7, head), None)
+    probe = health_call(intent(7, head))
     await simulator.prepare(
         SIGNER.address,
         CALL,
@@ -185,5 +185,5 @@ async def test_what_would_revert_behind_the_update_is_not_kept() -> None:
     with pytest.raises(SimulationReverted):
         await prepared(chain, simulator)
 
-    probe = health_call(intent(7, chain.head), None)
+    probe = health_call(intent(7, chain.head))
     assert simulator.prepared(SIGNER.address, CALL, probe, chain.mine(), AFTER_IT) is None

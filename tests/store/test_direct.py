@@ -379,7 +379,7 @@ async def test_no_statement_on_the_way_reads_what_is_long_over(file: Database) -
     given = {"intent_id": "i", "intent": "i", "of": "i", "chain_id": 1, "market": "m"}
     given |= {"account": SIGNER, "signer": SIGNER, "nonce": 7, "since": 5, "found": None}
     given |= {"signer_0": SIGNER, "signer_1": SIGNER, "name_0": "i", "at_block": 9}
-    given |= {"as_state": "confirmed", "at": 1.5, "param_1": 1, "param_2": 0}
+    given |= {"as_state": "confirmed", "at": 1.5, "health": None, "param_1": 1, "param_2": 0}
     statements: list[Any] = [v for k, v in vars(journal).items() if k.startswith("_")]
     statements = [v for v in statements if getattr(v, "is_select", False) or is_update(v)]
     statements += [spending._those(2), spending._amounts_of(1), audit._LAST]

@@ -13,6 +13,7 @@ REVISIONS: Final = (
     "people0002",
     "batch0005",
     "permit0001",
+    "executor0005",
 )
 """Oldest first; the last one is what this code works on.  A test compares it with `versions`."""
 VERSION_TABLE: Final = "keeper_schema"
