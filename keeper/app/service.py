@@ -342,6 +342,8 @@ class Service:
         if watcher.engine is not None:
             for watched in watcher.engine.markets:
                 metrics.borrowers(watched.id.name, len(watched.book))
+        for market_name, spread in watcher.spreads.items():
+            metrics.spread(market_name, spread, thresholds)
         for message in done.messages:
             metrics.alert(message.kind, message.severity)
         for submission in done.submissions:

@@ -105,6 +105,7 @@ class HouseStatus:
             watched=len(labels),
             borrowers=0 if engine is None else sum(len(m.book) for m in engine.markets),
             positions=tuple(shown),
+            spreads=tuple(watcher.spreads.items()),
             oracles=tuple(
                 OracleStatus(market=reading.view.market.name, price=price)
                 for reading in (() if done is None else done.readings)

@@ -36,6 +36,7 @@ from keeper.engine.chronicle import Telling
 from keeper.engine.coverage import Progress
 from keeper.engine.engine import Engine
 from keeper.engine.passes import Pass
+from keeper.engine.spread import spread_of
 from keeper.errors import ConfigError, ObservationError
 from keeper.execution.executor import TxExecutor
 from keeper.execution.pair import PairedExecutor
@@ -48,13 +49,14 @@ from keeper.model import (
     Submission,
     Watch,
 )
+from keeper.risk.spread import Spread
 from keeper.settings import Chain, Settings
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.store.people import SqlPeople
 from keeper.store.permits import SqlPermits
 from keeper.store.records import SqlRecords
-from keeper.units import Wad, Wei
+from keeper.units import WAD, Wad, Wei
 
 log = structlog.get_logger()
 
@@ -62,6 +64,9 @@ REOPEN_S = 5.0
 STANDING_SHARE = 8
 """Of a block time, what those who were below 1 before may take: writing down what was found of them
 takes half as long again, and the next head must not wait for it."""
+SPREAD_EVERY_S = 15.0
+SPREAD_SHARE = 500
+"""A count of all borrowers takes no more than one part in so many of the time."""
 PAUSED = "paused"
 """How the reason begins by which people stopped it."""
 
@@ -109,6 +114,9 @@ class Watcher:
         """What the key has for gas, as last read, the poorer of two; None without a key."""
         self.standings: tuple[Standing, ...] = ()
         """How it stands with the permits that are kept, as last looked at."""
+        self.spreads: dict[str, Spread] = {}
+        """How all borrowers of each market stand, as last counted."""
+        self._spread_due_at = -math.inf
         self._database = database
         self._records = SqlRecords(database)
         self._journal = SqlJournal(database, chain_id=chain.chain_id)
@@ -290,7 +298,21 @@ class Watcher:
             return
         await self._journal.record_submission(*done.submissions)
         self.last_pass_at = self._clock()
+        self._look_at_all(engine)
         self._on_pass(self.name, done)
+
+    def _look_at_all(self, engine: Engine) -> None:
+        """Count how all borrowers stand: now and then, between two passes."""
+        began = self._clock()
+        if began < self._spread_due_at:
+            return
+        limits = self.settings.thresholds.as_model()
+        bounds = sorted({Wad(WAD), limits.critical, limits.warning, limits.info})
+        for market in engine.markets:
+            if (reading := engine.readings.get(market.id.name)) is not None:
+                self.spreads[market.id.name] = spread_of(market, reading, bounds)
+        ended = self._clock()
+        self._spread_due_at = ended + max(SPREAD_EVERY_S, (ended - began) * SPREAD_SHARE)
 
     async def note(self, submission: Submission) -> None:
         """Keep what was rehearsed or declined, and what a simulation said."""

@@ -1,7 +1,10 @@
 """The status as JSON: integers of the chain as decimal strings, null where nothing is known."""
 
+import math
+
 from keeper.alerts.numbers import plain
 from keeper.model import Assessed, FeedVerdict, OpenPlan, Reckoned, Reference
+from keeper.risk.spread import Spread
 from keeper.web.status import (
     ActionStatus,
     ChainStatus,
@@ -47,8 +50,20 @@ def _chain(chain: ChainStatus) -> Json:
         "watched": chain.watched,
         "borrowers": chain.borrowers,
         "positions": [_position(position) for position in worst_first(chain.positions)],
+        "spreads": [_spread(market, spread) for market, spread in chain.spreads],
         "oracles": [_oracle(oracle) for oracle in chain.oracles],
         "plans": [_plan(plan) for plan in chain.plans],
+    }
+
+
+def _spread(market: str, spread: Spread) -> Json:
+    return {
+        "market": plain(market, LONGEST),
+        "block": spread.block_number,
+        "accounts": spread.accounts,
+        "below": [{"bound_wad": str(bound), "accounts": n} for bound, n in spread.below],
+        "unknown": spread.unknown,
+        "lowest": spread.lowest if math.isfinite(spread.lowest) else None,
     }
 
 

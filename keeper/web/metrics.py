@@ -28,7 +28,8 @@ from keeper.model import (
     PriceVerdict,
     Thresholds,
 )
-from keeper.units import UINT256_MAX, WAD
+from keeper.risk.spread import Spread
+from keeper.units import WAD, Wad
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 12.0)
@@ -72,10 +73,23 @@ class Metrics:
         self._armed = Gauge("keeper_armed", "1 where transactions are sent.", chain, registry=r)
         self._borrowers = Gauge("keeper_borrowers", "Accounts in the book.", market, registry=r)
         self._positions = Gauge(
-            "keeper_positions", "Assessed positions by state.", ("market", "state"), registry=r
+            "keeper_positions",
+            "All accounts of the book by state, counted in floats every 15 s or more.",
+            ("market", "state"),
+            registry=r,
         )
         self._lowest = Gauge(
-            "keeper_lowest_health_factor", "NaN where none is known.", market, registry=r
+            "keeper_lowest_health_factor",
+            "Of all accounts of the book, in floats, every 15 s or more; NaN where none is known.",
+            market,
+            registry=r,
+        )
+        self._assessed = Gauge(
+            "keeper_assessed_positions",
+            "Watched, protected, unknown or below 1, by state, exactly at the last block;"
+            " others are in no state.",
+            ("market", "state"),
+            registry=r,
         )
         self._doubts = Gauge(
             "keeper_price_doubts", "Prices doubted, by cause.", ("market", "cause"), registry=r
@@ -138,22 +152,29 @@ class Metrics:
     def assessed(
         self, market: str, assessments: Iterable[Assessment], thresholds: Thresholds
     ) -> None:
-        """Take one pass's assessments of `market`: counts by state, and the lowest health.
+        """Take one pass's assessments of `market`, which are not of everybody: counts by state.
 
         Unknown ones are counted as unknown and in no other state.
         """
         counts = dict.fromkeys(STATES, 0)
-        lowest = math.inf
-        known = False
         for found in assessments:
             counts[_state(found, thresholds)] += 1
-            if isinstance(found, Assessed):
-                known = True
-                if found.health_factor < UINT256_MAX:
-                    lowest = min(lowest, found.health_factor / WAD)
+        for state, count in counts.items():
+            self._assessed.labels(market, state).set(count)
+
+    def spread(self, market: str, spread: Spread, thresholds: Thresholds) -> None:
+        """Take how all accounts of `market` stand: counts by state, and the lowest health."""
+        below = dict(spread.below)
+        counts = dict.fromkeys(STATES, 0)
+        before = 0
+        for bound, state in _bounds(thresholds):
+            counts[state] = max(0, below[bound] - before)
+            before = max(before, below[bound])
+        counts["unknown"] = spread.unknown
+        counts["healthy"] = spread.accounts - before - spread.unknown
         for state, count in counts.items():
             self._positions.labels(market, state).set(count)
-        self._lowest.labels(market).set(lowest if known else math.nan)
+        self._lowest.labels(market).set(spread.lowest)
 
     def feeds(self, market: str, verdicts: Iterable[FeedVerdict]) -> None:
         """Take one pass's feed verdicts of `market`."""
@@ -199,10 +220,15 @@ class Metrics:
 def _state(found: Assessment, thresholds: Thresholds) -> str:
     if not isinstance(found, Assessed):
         return "unknown"
-    bounds = (
-        (WAD, "liquidatable"),
+    return next(
+        (state for bound, state in _bounds(thresholds) if found.health_factor < bound), "healthy"
+    )
+
+
+def _bounds(thresholds: Thresholds) -> tuple[tuple[Wad, str], ...]:
+    return (
+        (Wad(WAD), "liquidatable"),
         (thresholds.critical, "critical"),
         (thresholds.warning, "warning"),
         (thresholds.info, "info"),
     )
-    return next((state for bound, state in bounds if found.health_factor < bound), "healthy")

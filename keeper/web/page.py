@@ -6,6 +6,7 @@ plain (no control or direction characters, capped) and then escaped.
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
@@ -21,9 +22,10 @@ from keeper.model import (
     Reckoned,
     Taken,
 )
+from keeper.risk.spread import Spread
 from keeper.strategies.text import have, health, usd
 from keeper.strategies.text import price as dollars
-from keeper.units import UINT256_MAX, Wad
+from keeper.units import UINT256_MAX, WAD, Wad
 from keeper.web.status import (
     ActionStatus,
     ChainStatus,
@@ -145,17 +147,35 @@ def _chain(chain: ChainStatus, now: int) -> str:
             f"<h2>{text(chain.name)}</h2>",
             f"<p>{text(f'Chain {chain.chain_id}, {head}. {people}; {mode}.')}</p>",
             *_section(
-                "Positions below a threshold",
+                "Watched or liquidatable positions below a threshold",
                 _positions(below),
                 "None: every watched position is above its thresholds."
                 if watching(chain)
                 else "Not known: there is no fresh block.",
             ),
             *(_section("Other watched positions", _positions(others), "") if others else ()),
+            *_section(
+                "All accounts, counted in floats",
+                _spreads(chain.spreads),
+                "They were not counted yet.",
+            ),
             *_section("Open plans", _plans(chain.plans, now), "No transaction is on its way."),
             *_section("Oracles", _oracles(chain.oracles), "No price source is known yet."),
         )
     )
+
+
+def _spreads(spreads: Iterable[tuple[str, Spread]]) -> str:
+    rows = []
+    titles: tuple[str, ...] = ()
+    for market, spread in spreads:
+        bounds = tuple(f"Below {bound / WAD:g}" for bound, _ in spread.below)
+        titles = ("Market", "Accounts", *bounds, "Unknown", "Lowest", "Block")
+        lowest = math.floor(spread.lowest * 1_000) / 1_000 if math.isfinite(spread.lowest) else None
+        cells = [f"{n:,}" for n in (spread.accounts, *(n for _, n in spread.below), spread.unknown)]
+        last = ("-" if lowest is None else f"{lowest:,.3f}", f"{spread.block_number:,}")
+        rows.append(((market, ""), *((cell, "n") for cell in (*cells, *last))))
+    return _table(titles, rows)
 
 
 def _known(position: PositionStatus) -> bool:

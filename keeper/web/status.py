@@ -17,6 +17,7 @@ from keeper.model import (
     PriceVerdict,
     Reckoned,
 )
+from keeper.risk.spread import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,9 @@ class ChainStatus:
     borrowers: int = 0
     """Accounts in the books."""
     positions: tuple[PositionStatus, ...] = ()
-    """Below a threshold, of unknown health, or watched."""
+    """Watched; of others who can be liquidated or are of unknown health."""
+    spreads: tuple[tuple[str, Spread], ...] = ()
+    """How all accounts of each market stand, as last counted; none before the first time."""
     oracles: tuple[OracleStatus, ...] = ()
     plans: tuple[OpenPlan, ...] = ()
     """Transactions on their way."""

@@ -23,6 +23,9 @@ from keeper.units import Wad, Wei
 from keeper.web.metrics import Metrics
 from tests.execution.rig import Rig
 from tests.execution.test_progress import PLAN
+from tests.protocols.aave_v3 import builders as b
+from tests.risk.test_screen import book_of
+from tests.risk.test_spread import borrower
 
 BLOCK = BlockRef(
     number=7,
@@ -192,6 +195,30 @@ def test_a_kill_switch_taken_back_while_the_chain_was_lost_is_kept_over_the_reop
     watcher._disarm_as_before(reopened)
 
     assert reopened.disarmed_reason == f"the kill switch {switch} was thrown"
+
+
+def test_all_borrowers_are_counted_after_a_pass_and_then_not_for_a_while(tmp_path: Path) -> None:
+    now = [1_000.0]
+    watcher = watcher_of(tmp_path, lambda: now[0])
+    reading: Any = SimpleNamespace(view=b.view(), block=BLOCK, unreadable=(), prices=())
+    book = book_of(borrower(1, 10**12))
+    market = SimpleNamespace(
+        id=SimpleNamespace(name="aave"),
+        book=book,
+        market=None,
+        adapter=SimpleNamespace(sources=lambda _: ()),
+    )
+    engine: Any = SimpleNamespace(markets=(market,), readings={"aave": reading})
+
+    watcher._look_at_all(engine)
+    book.put(borrower(2, 10**12))
+    now[0] += 14.9
+    watcher._look_at_all(engine)
+    before = watcher.spreads["aave"].accounts
+    now[0] += 0.2
+    watcher._look_at_all(engine)
+
+    assert (before, watcher.spreads["aave"].accounts) == (1, 2)
 
 
 def test_what_is_said_and_kept_of_an_outcome_is_the_health_that_was_read_of_it(

@@ -1,8 +1,6 @@
 import math
 from dataclasses import replace
 
-import pytest
-
 from keeper.model import (
     Address,
     Assessment,
@@ -14,7 +12,8 @@ from keeper.model import (
     Suspicion,
     Thresholds,
 )
-from keeper.units import UINT256_MAX, Base, Wad
+from keeper.risk.spread import Spread
+from keeper.units import UINT256_MAX, WAD, Base, Wad
 from keeper.web.metrics import Metrics
 from tests.web.fakes import BLOCK, USDC, assessed, oracle, unknown
 
@@ -55,7 +54,7 @@ def test_each_position_is_in_one_state_and_unknown_is_never_healthy() -> None:
     metrics.assessed("m", found, THRESHOLDS)
 
     def count(state: str) -> float | None:
-        return value(metrics, "keeper_positions", market="m", state=state)
+        return value(metrics, "keeper_assessed_positions", market="m", state=state)
 
     assert count("liquidatable") == 1
     assert count("critical") == 1
@@ -63,28 +62,49 @@ def test_each_position_is_in_one_state_and_unknown_is_never_healthy() -> None:
     assert count("info") == 1
     assert count("healthy") == 2
     assert count("unknown") == 1
-    lowest = value(metrics, "keeper_lowest_health_factor", market="m")
-    assert lowest == pytest.approx(1.0)
+
+
+def test_positions_that_nobody_watches_are_counted_below_every_threshold() -> None:
+    metrics = Metrics()
+    counted = Spread(
+        block_number=7,
+        accounts=41_208,
+        below=(
+            (Wad(WAD), 2),
+            (THRESHOLDS.critical, 15),
+            (THRESHOLDS.warning, 90),
+            (THRESHOLDS.info, 1_377),
+        ),
+        unknown=3,
+        lowest=0.93987,
+    )
+
+    metrics.spread("m", counted, THRESHOLDS)
+
+    def count(state: str) -> float | None:
+        return value(metrics, "keeper_positions", market="m", state=state)
+
+    assert count("liquidatable") == 2
+    assert count("critical") == 13
+    assert count("warning") == 75
+    assert count("info") == 1_287
+    assert count("unknown") == 3
+    assert count("healthy") == 41_208 - 1_377 - 3
+    assert value(metrics, "keeper_lowest_health_factor", market="m") == 0.93987
 
 
 def test_the_lowest_health_is_not_a_number_when_none_is_known() -> None:
     metrics = Metrics()
-    metrics.assessed("m", [assessed(1, 2 * 10**18)], THRESHOLDS)
+    bounds = (WAD, THRESHOLDS.critical, THRESHOLDS.warning, THRESHOLDS.info)
+    none = tuple((Wad(bound), 0) for bound in bounds)
+    counted = Spread(block_number=7, accounts=1, below=none, unknown=1, lowest=math.nan)
 
-    metrics.assessed("m", [unknown(1, "stale")], THRESHOLDS)
+    metrics.spread("m", counted, THRESHOLDS)
 
     lowest = value(metrics, "keeper_lowest_health_factor", market="m")
     assert lowest is not None
     assert math.isnan(lowest)
     assert value(metrics, "keeper_positions", market="m", state="healthy") == 0
-
-
-def test_the_lowest_health_without_any_debt_is_infinite() -> None:
-    metrics = Metrics()
-
-    metrics.assessed("m", [assessed(1, UINT256_MAX)], THRESHOLDS)
-
-    assert value(metrics, "keeper_lowest_health_factor", market="m") == math.inf
 
 
 def test_totals_of_requests_are_taken_as_they_grow() -> None:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -14,7 +15,8 @@ from keeper.model import (
     Stance,
     Suspicion,
 )
-from keeper.units import UINT256_MAX, Base, Raw
+from keeper.risk.spread import Spread
+from keeper.units import UINT256_MAX, WAD, Base, Raw, Wad
 from keeper.web.document import document
 from keeper.web.page import STYLE, page, text
 from keeper.web.status import ActionStatus, OracleStatus, PositionStatus
@@ -188,11 +190,41 @@ def test_a_watched_account_above_its_thresholds_is_not_called_below_one() -> Non
 
     words = Reader(page(status(chains=(chain(positions=positions),)))).words
 
-    below = words.index("Positions below a threshold")
+    below = words.index("Watched or liquidatable positions below a threshold")
     assert words[below + 1] == "None: every watched position is above its thresholds."
     assert words[below + 2] == "Other watched positions"
     assert "main (0x5200..0001)" in words[below + 3 :]
     assert "no debt" in words
+
+
+def test_all_accounts_are_counted_beside_the_positions_that_are_listed() -> None:
+    counted = Spread(
+        block_number=21_034_512,
+        accounts=41_208,
+        below=((Wad(WAD), 2), (Wad(105 * 10**16), 15), (Wad(130 * 10**16), 1_377)),
+        unknown=3,
+        lowest=0.93987,
+    )
+
+    words = Reader(page(status(chains=(chain(spreads=(("aave", counted),)),)))).words
+
+    start = words.index("All accounts, counted in floats")
+    assert words[start + 1 : start + 9] == [
+        *("Market", "Accounts", "Below 1", "Below 1.05", "Below 1.3", "Unknown", "Lowest", "Block")
+    ]
+    assert words[start + 9 : start + 17] == [
+        *("aave", "41,208", "2", "15", "1,377", "3", "0.939", "21,034,512")
+    ]
+
+
+def test_a_lowest_health_that_nobody_has_is_not_a_number_on_the_page() -> None:
+    nobody = Spread(block_number=7, accounts=2, below=((Wad(WAD), 0),), unknown=0, lowest=math.inf)
+
+    words = Reader(page(status(chains=(chain(spreads=(("aave", nobody),)),)))).words
+
+    start = words.index("All accounts, counted in floats")
+    assert "inf" not in words
+    assert words[start + 7 : start + 13] == ["aave", "2", "0", "0", "-", "7"]
 
 
 def doubted(price: PriceVerdict, **changes: Any) -> PriceVerdict:
