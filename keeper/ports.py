@@ -421,6 +421,10 @@ class Wallet(Protocol):
 
     def spendable(self, asset: Address) -> Raw: ...
 
+    def held(self, asset: Address) -> Raw:
+        """Return the balance, whatever the allowance, less what earlier intents took."""
+        ...
+
 
 class Journal(Protocol):
     """Rows written before the key is touched.  Each method is one durable transaction."""

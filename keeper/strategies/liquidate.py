@@ -20,7 +20,8 @@ from keeper.model import (
 )
 from keeper.ports import MarketView, Wallet
 from keeper.strategies.intents import intent_id
-from keeper.strategies.text import have, health, need, number, usd
+from keeper.strategies.means import SPENDABLE, missing
+from keeper.strategies.text import have, health, need, usd
 from keeper.units import BPS, UINT256_MAX, WAD, Base, Raw, Rounding, mul_div
 
 
@@ -91,7 +92,7 @@ class Liquidate:
         sized = (self._sized(view, holdings, option, wallet) for option in wanted)
         affordable = tuple(option for option in sized if option is not None)
         if not affordable:
-            return self._missing(wanted[0], wallet)
+            return self._missing(wanted, wallet)
         return max(affordable, key=_merit)
 
     def _touches(self, option: Liquidation) -> bool:
@@ -124,13 +125,14 @@ class Liquidate:
             cap = Raw(self.max_debt * unit // leg.price if leg.price > 0 else 0)
             if cap < limit:
                 return cap, "allowed at once"
-        return limit, "spendable"
+        return limit, SPENDABLE
 
-    def _missing(self, option: Liquidation, wallet: Wallet) -> str:
+    def _missing(self, options: tuple[Liquidation, ...], wallet: Wallet) -> str:
+        """What the first pair needs, or the first that only an allowance is missing for."""
+        held = (one for one in options if wallet.held(one.debt.asset.address) >= one.amount)
+        option = next(held, options[0])
         limit, bound_by = self._limit(option, wallet)
-        asset = option.debt.asset
-        there = number(limit, asset, Rounding.DOWN)
-        return f"needs {need(option.amount, asset)}, {there} {bound_by}"
+        return missing(option.amount, option.debt.asset, limit, bound_by, wallet, least=None)
 
 
 def most_profit(assessed: Assessed) -> Base:

@@ -26,7 +26,8 @@ from keeper.model import (
 )
 from keeper.ports import Wallet
 from keeper.strategies.intents import intent_id
-from keeper.strategies.text import have, health, need, number, symbol
+from keeper.strategies.means import SPENDABLE, missing
+from keeper.strategies.text import have, health, need, symbol
 from keeper.units import BPS, WAD, Base, Raw, Rounding, Wad, mul_div
 
 REASONS_SHOWN: Final = 3
@@ -140,7 +141,7 @@ def protect(
             does = f"{verb} {have(amount, offer.leg.asset)}"
             reason = f"{start}: {does}, all it may, towards {health(bounds.target)}"
             return replace(_act(kind, assessed, offer.leg, amount, reason), partial=True)
-    reasons = [_short(o, *limit) for o, limit in zip(offers, limits, strict=True)]
+    reasons = [_short(o, *limit, wallet) for o, limit in zip(offers, limits, strict=True)]
     if len(reasons) > REASONS_SHOWN:
         reasons[REASONS_SHOWN:] = [f"{len(reasons) - REASONS_SHOWN} more assets neither"]
     return Refuse(position=assessed.position, reason=f"{start}: {'; '.join(reasons)}")
@@ -160,7 +161,7 @@ def loss_if_liquidated(assessed: Assessed) -> Base:
 def _limit(leg: Leg, bounds: Bounds, wallet: Wallet) -> tuple[Raw, str]:
     """The most that may be spent of the leg's asset, and the word for what bounds it."""
     asset = leg.asset
-    limit, bound_by = wallet.spendable(asset.address), "spendable"
+    limit, bound_by = wallet.spendable(asset.address), SPENDABLE
     caps = [bounds.max_amounts.get(asset.address)]
     if bounds.max_value is not None:
         unit = 10**asset.decimals
@@ -184,12 +185,12 @@ def _partial(offer: Offer, enough: Raw, limit: Raw) -> Raw:
     return enough if offer.most is None else min(limit, offer.most)
 
 
-def _short(offer: Offer, limit: Raw, bound_by: str) -> str:
+def _short(offer: Offer, limit: Raw, bound_by: str, wallet: Wallet) -> str:
     wanted = offer.for_enough if offer.for_target is None else offer.for_target
     if wanted is None:
         return f"no amount of {symbol(offer.leg.asset)} is enough"
-    there = number(limit, offer.leg.asset, Rounding.DOWN)
-    return f"needs {need(wanted, offer.leg.asset)}, {there} {bound_by}"
+    asset, least = offer.leg.asset, offer.for_enough
+    return missing(wanted, asset, limit, bound_by, wallet, least=least)
 
 
 def _value(leg: Leg, amount: Raw) -> int:

@@ -19,6 +19,11 @@ class Purse:
         """Return the lesser of balance and allowance, less what was taken; never below 0."""
         return Raw(max(0, self.inventory.spendable(asset) - self._taken.get(asset, 0)))
 
+    def held(self, asset: Address) -> Raw:
+        """Return the balance, whatever the allowance, less what was taken; never below 0."""
+        balance = self.inventory.balances.get(asset, 0)
+        return Raw(max(0, balance - self._taken.get(asset, 0)))
+
     def take(self, asset: Address, amount: Raw) -> None:
         """Set `amount` aside.  More than is there leaves nothing: a plan on its way may have
         been mined already, and then its amount is gone from the balance and taken once more.

@@ -29,6 +29,9 @@ class Rich:
     def spendable(self, asset: Address) -> Raw:
         return Raw(10**30)
 
+    def held(self, asset: Address) -> Raw:
+        return self.spendable(asset)
+
 
 async def legs_of(devnet: Devnet, account: Address) -> dict[tuple[Side, str], Leg]:
     seen = await see(devnet)

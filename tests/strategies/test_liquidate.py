@@ -112,6 +112,35 @@ def test_what_would_leave_dust_is_refused_with_both_numbers() -> None:
     )
 
 
+def test_a_missing_allowance_is_named_with_its_remedy() -> None:
+    wallet = purse({USDC: 5_000_000_000_000}, allowances={})
+
+    decision = LIQUIDATE.decide(VIEW, UNDER, ASSESSED, wallet)
+
+    assert refused(decision).endswith(
+        "needs 10,000.00 USDC, 0.00 spendable of 5,000,000.00 held: the allowance is too small, "
+        "keeper approve USDC --send"
+    )
+
+
+def test_a_pair_that_only_an_allowance_is_missing_for_is_named_before_one_that_is_too_dear() -> (
+    None
+):
+    wallet = purse({DAI: IN_DAI.amount}, allowances={})
+
+    assert refused(LIQUIDATE.decide(VIEW, UNDER, ASSESSED, wallet)).endswith(
+        "the allowance is too small, keeper approve DAI --send"
+    )
+
+
+def test_an_allowance_is_no_remedy_where_the_balance_would_not_do() -> None:
+    wallet = purse({USDC: 400_000_000}, allowances={})
+
+    assert refused(LIQUIDATE.decide(VIEW, UNDER, ASSESSED, wallet)).endswith(
+        "needs 10,000.00 USDC, 0.00 spendable of 400.00 held"
+    )
+
+
 def test_an_empty_wallet_is_refused() -> None:
     decision = LIQUIDATE.decide(VIEW, UNDER, ASSESSED, purse({}))
 

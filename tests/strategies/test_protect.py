@@ -96,6 +96,24 @@ def test_what_cannot_be_afforded_is_refused_with_both_numbers() -> None:
     )
 
 
+def test_a_missing_allowance_is_named_with_its_remedy() -> None:
+    wallet = purse({USDC: 7_000_000_000}, allowances={USDC: 10_000_000})
+
+    assert refused(REPAY.decide(VIEW, THIN, VIEW.assess(THIN), wallet)) == (
+        "health factor 1.049 is below 1.100: needs 5,714.29 USDC, 10.0000 spendable of 7,000.00 "
+        "held: the allowance is too small, keeper approve USDC --send"
+    )
+
+
+def test_an_allowance_for_what_would_do_in_part_is_a_remedy_too() -> None:
+    # 1,000 USDC would lift it from 1.05 to 1.108
+    wallet = purse({USDC: 1_000_000_000}, allowances={})
+
+    assert "keeper approve USDC --send" in refused(
+        REPAY.decide(VIEW, THIN, VIEW.assess(THIN), wallet)
+    )
+
+
 def test_a_partial_protection_acts_when_it_takes_the_position_out_of_danger() -> None:
     # 1,000 USDC lift it from 1.05 to 1.108: by more than the step
     intent = acted(REPAY.decide(VIEW, THIN, VIEW.assess(THIN), purse({USDC: 1_000_000_000})))

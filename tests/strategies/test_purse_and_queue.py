@@ -34,6 +34,15 @@ def test_spendable_is_the_lesser_of_balance_and_allowance_less_what_was_taken() 
     assert wallet.spendable(WETH.address) == 0
 
 
+def test_held_is_the_balance_whatever_the_allowance_less_what_was_taken() -> None:
+    wallet = purse({USDC: 2_000}, allowances={})
+
+    wallet.take(USDC.address, Raw(400))
+
+    assert wallet.held(USDC.address) == 1_600
+    assert wallet.held(WETH.address) == 0
+
+
 def test_taking_more_than_there_is_leaves_nothing_and_no_debt() -> None:
     wallet = purse({USDC: 2_000})
 
