@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keeper.errors import ConfigError
 from keeper.model import Thresholds
 from keeper.settings import Settings, load
+from keeper.settings.acting import Protect
 from keeper.settings.chains import MARKETS_EXAMPLE
 from keeper.settings.document import env, lines, masked, toml
 from keeper.settings.values import decimal_text, exact
@@ -462,6 +463,7 @@ def test_every_line_of_a_new_keeper_toml_can_be_uncommented(loaded: Load) -> Non
 
     assert settings.select()[0].chain_id == 1
     assert settings.watch[0].label == "main"
+    assert settings.protect["main"].strategy == Protect.model_fields["strategy"].default
     for name in ("thresholds", "alerts", "oracles", "liquidate", "signing", "web", "telegram"):
         assert getattr(settings, name) == getattr(Settings(), name), name
 

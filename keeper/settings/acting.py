@@ -36,7 +36,8 @@ class Protect(Section):
     strategy: Names = Field(
         ("top_up",),
         description="In order, the first that reaches the target does: top_up and repay from the "
-        "keeper's own account, deleverage by selling the account's collateral, alert only tells.",
+        "keeper's own account, deleverage by selling the account's collateral, alert only tells. "
+        'Several are a list such as ["top_up", "repay"].',
     )
     below: WadValue = Field(description="Act when the health factor is below this.")
     target: WadValue = Field(description="Bring it back to this.")

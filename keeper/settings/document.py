@@ -46,7 +46,6 @@ _EXAMPLES: Final[Mapping[type[BaseModel], Mapping[str, Any]]] = {
     },
     Protect: {
         "account": ACCOUNT,
-        "strategy": ("top_up", "repay"),
         "below": "1.10",
         "target": "1.25",
         "max_per_tx_usd": "5000",
