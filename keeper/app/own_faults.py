@@ -82,8 +82,7 @@ def _of_following(watcher: Watcher) -> list[Fault]:
     found = []
     if watcher.unwatched_s > watcher.silence_limit_s:
         lasting = duration_text(int(watcher.unwatched_s))
-        sentence = saying("no block was taken for {time}", time=lasting)
-        found.append(Fault(part="heads", sentence=sentence))
+        found.append(Fault(part="heads", sentence=_silence(watcher, lasting)))
         if watcher.lost not in ("", watcher.broken):
             found.append(Fault(part="chain", sentence=watcher.lost))
     if watcher.history_unread:
@@ -92,6 +91,24 @@ def _of_following(watcher: Watcher) -> list[Fault]:
     if watcher.broken:
         found.append(Fault(part="finality", sentence=watcher.broken))
     return found
+
+
+def _silence(watcher: Watcher, lasting: str) -> Saying:
+    """Return which chain is not followed, what ails its nodes, and what looks at them."""
+    nodes = () if watcher.chain is None else watcher.chain.rpc.health
+    ill = [f"{node.name} {node.reason}" for node in nodes if not node.alive]
+    if not ill:
+        return saying(
+            "no block of {chain} was taken for {time}; `keeper check` looks at its nodes",
+            chain=watcher.name,
+            time=lasting,
+        )
+    return saying(
+        "no block of {chain} was taken for {time}: {why}; `keeper check` looks at its nodes",
+        chain=watcher.name,
+        time=lasting,
+        why="; ".join(ill),
+    )
 
 
 def gas_held(wei: int | None, chain_id: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
@@ -9,11 +10,13 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from keeper.app import watcher as watcher_module
+from keeper.app.chain import OpenChain
 from keeper.app.own_faults import faults_of
 from keeper.app.service import Service
 from keeper.app.watcher import Watcher, _until
 from keeper.chain.branch import Advance
 from keeper.chain.finality import FinalityBroken
+from keeper.chain.health import NodeHealth, NodeState
 from keeper.engine.engine import Engine
 from keeper.errors import ConfigError, JournalError
 from keeper.model import BlockRef, Confirmed, Hash, Receipt
@@ -34,6 +37,8 @@ BLOCK = BlockRef(
     timestamp=1_700_000_007,
 )
 HEAD = Advance(orphaned=(), adopted=(BLOCK,), received_at=0.0)
+
+SILENT = "no block of ethereum was taken for 67 s"
 
 
 W = TypeVar("W", bound=Watcher)
@@ -126,8 +131,26 @@ async def test_a_chain_of_which_no_block_was_ever_taken_is_a_fault(tmp_path: Pat
 
     assert quiet == ()
     assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
-        ("heads", "no block was taken for 67 s")
+        ("heads", f"{SILENT}; `keeper check` looks at its nodes")
     ]
+
+
+async def test_silence_names_what_ails_the_nodes(tmp_path: Path) -> None:
+    now = [1_000.0]
+    watcher = watcher_of(tmp_path, lambda: now[0])
+    watcher.opened_at = now[0]
+    well = NodeHealth(name="http://a", state=NodeState.ALIVE, reason="", head=7, latency_s=0.1)
+    ill = replace(
+        well, name="https://b", state=NodeState.UNREACHABLE, reason="cannot be reached (timeout)"
+    )
+    nodes = SimpleNamespace(health=(well, ill))
+    watcher.chain = cast("OpenChain", SimpleNamespace(heads=SimpleNamespace(doubt=""), rpc=nodes))
+
+    now[0] += watcher.silence_limit_s + 7
+
+    assert str(faults_of(watcher)[0].sentence) == (
+        f"{SILENT}: https://b cannot be reached (timeout); `keeper check` looks at its nodes"
+    )
 
 
 async def test_history_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
@@ -310,6 +333,6 @@ async def test_what_is_wrong_when_the_chain_is_opened_again_is_a_fault_and_is_tr
     assert running.cancelled()
     assert at_once == ()
     assert [(f.part, str(f.sentence)) for f in faults_of(watcher)] == [
-        ("heads", "no block was taken for 67 s"),
+        ("heads", f"{SILENT}; `keeper check` looks at its nodes"),
         ("chain", "http://a answers for chain 5: correct the URL."),
     ]
