@@ -10,11 +10,12 @@ transaction that claims, so that two processes with one key cannot both take wha
 from dataclasses import dataclass
 from typing import Final
 
+from keeper.alerts.render import native_symbol
 from keeper.errors import CapOfDay, PolicyViolation
 from keeper.execution.transaction import UnsignedTx, is_cancellation
 from keeper.model import Address, Allowance, IntentKind, OpenPlan, Plan, Spent, Wallet
-from keeper.strategies.text import usd, usd_up
-from keeper.units import Base, Wei
+from keeper.strategies.text import coins, usd, usd_up
+from keeper.units import Base, Rounding, Wei
 
 APPROVE: Final = bytes.fromhex("095ea7b3")
 """approve(address,uint256)"""
@@ -137,8 +138,9 @@ class SigningPolicy:
         left = balance_wei - reserved_wei - gas_wei
         if left < self.min_balance_wei:
             return Denied(
-                f"The signer holds {balance_wei} wei, {reserved_wei} of it reserved: with {gas_wei}"
-                f" for gas it would fall below the minimum of {self.min_balance_wei}. Fund it."
+                f"The signer holds {self._coins(balance_wei)}, {self._coins_up(reserved_wei)} of it"
+                f" reserved: with {self._coins_up(gas_wei)} for gas it would fall below the minimum"
+                f" of {self._coins_up(self.min_balance_wei)}. Fund it."
             )
         return Allowed()
 
@@ -160,13 +162,13 @@ class SigningPolicy:
             )
         if gas_wei > self.max_gas_wei:
             return Denied(
-                f"{over}its gas may cost {gas_wei} wei; the cap per transaction is"
-                f" {self.max_gas_wei}."
+                f"{over}its gas may cost {self._coins_up(gas_wei)}; the cap per transaction is"
+                f" {self._coins(self.max_gas_wei)}."
             )
         if all_gas_wei > self.max_gas_per_day_wei:
             return Denied(
-                f"{over}it may bring the day's gas to {all_gas_wei} wei; the cap is"
-                f" {self.max_gas_per_day_wei}.",
+                f"{over}it may bring the day's gas to {self._coins_up(all_gas_wei)}; the cap is"
+                f" {self._coins(self.max_gas_per_day_wei)}.",
                 ("gas", spent.gas_wei, self.max_gas_per_day_wei),
             )
         return Allowed()
@@ -195,7 +197,9 @@ class SigningPolicy:
             return Denied("The transaction's priority fee is above its maximum fee.")
         most_wei = payload.most_gas_wei + plan.data_fee_wei
         if most_wei > min(self.max_gas_wei, plan.most_gas_wei):
-            return Denied(f"The transaction's gas may cost {most_wei} wei: over the cap.")
+            return Denied(
+                f"The transaction's gas may cost {self._coins_up(most_wei)}: over the cap."
+            )
         if is_cancellation(payload, open_plan.signer):
             return Allowed()
         if (payload.to, payload.data, payload.value_wei, payload.gas_limit) != (
@@ -214,6 +218,14 @@ class SigningPolicy:
                 f"It would spend {usd_up(plan.spends)}; the cap is {usd(self.max_spend)}."
             )
         return self._destination(payload.chain_id, payload.to, payload.data)
+
+    def _coins(self, wei: int) -> str:
+        """The chain's coin as a person reads it, rounded down."""
+        return f"{coins(wei, Rounding.DOWN)} {native_symbol(self.chain_id)}"
+
+    def _coins_up(self, wei: int) -> str:
+        """The same rounded up: what is above a cap never reads as the cap itself."""
+        return f"{coins(wei, Rounding.UP)} {native_symbol(self.chain_id)}"
 
     def _destination(self, chain_id: int, to: Address, data: bytes) -> Verdict:
         """Judge where it goes; an approval also by whom it lets spend."""

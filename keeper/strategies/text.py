@@ -31,9 +31,12 @@ def need(amount: Raw, asset: Asset) -> str:
 
 def number(amount: Raw, asset: Asset, rounding: Rounding) -> str:
     """Return whole tokens: two decimals from 100 on, four from 0.01 on, eight below."""
-    unit = 10**asset.decimals
-    places = 2 if amount >= 100 * unit or not amount else 4 if amount * 100 >= unit else 8
-    return _written(amount, unit, places, rounding)
+    return _whole(amount, asset.decimals, rounding)
+
+
+def coins(wei: int, rounding: Rounding) -> str:
+    """Return an amount of the chain's own coin, written as one of a token."""
+    return _whole(wei, 18, rounding)
 
 
 def usd(value: Base) -> str:
@@ -61,6 +64,12 @@ def symbol(asset: Asset) -> str:
     """Return the token's symbol without anything that does not print, capped."""
     kept = "".join(c for c in asset.symbol[:256] if unicodedata.category(c)[0] not in "CZ")
     return kept[:_SYMBOL_LENGTH] or asset.address
+
+
+def _whole(amount: int, decimals: int, rounding: Rounding) -> str:
+    unit = 10**decimals
+    places = 2 if amount >= 100 * unit or not amount else 4 if amount * 100 >= unit else 8
+    return _written(amount, unit, places, rounding)
 
 
 def _written(numerator: int, denominator: int, places: int, rounding: Rounding) -> str:

@@ -70,8 +70,8 @@ def test_what_is_listed_and_under_every_cap_is_allowed() -> None:
         ({}, {"value_wei": Wei(1)}, "would send 1 wei"),
         ({"max_spend": Base(293_810_420_099)}, {}, "cap per transaction is 2,938.10 USD"),
         ({"max_spend_per_day": Base(293_810_420_099)}, {}, "the day's spending"),
-        ({"max_gas_wei": Wei(280_001 * 300 * GWEI - 1)}, {}, "gas may cost 84000300000000000 wei"),
-        ({"max_gas_per_day_wei": Wei(280_001 * 300 * GWEI - 1)}, {}, "the day's gas"),
+        ({"max_gas_wei": Wei(280_001 * 300 * GWEI - 1)}, {}, "gas may cost 0.0841 ETH; "),
+        ({"max_gas_per_day_wei": Wei(280_001 * 300 * GWEI - 1)}, {}, "day's gas to 0.0841 ETH; "),
         ({"min_balance_wei": RICH}, {}, "Fund it"),
     ],
 )
