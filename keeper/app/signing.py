@@ -172,6 +172,7 @@ def _executor(
             most_reverts=settings.signing.max_reverts,
             reverts_judged_at=settings.signing.reverts_judged_at,
             floor=settings.liquidate.min_profit_usd,
+            most_gas_wei=settings.signing.max_gas_per_tx_eth or None,
             data_fee=data_fee_of(chain.config),
         ),
         rehearse_as=settings.signing.rehearse_as,

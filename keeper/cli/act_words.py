@@ -135,6 +135,11 @@ def became(submission: "Submission", *, armed: bool, wait: bool) -> "list[str]":
             f"  gas             {plan.gas_limit:,} at most, at {amount(plan.max_fee_wei, 9, 3)} "
             f"gwei at most: {coin(plan.gas_limit * plan.max_fee_wei, chain_id)}"
         )
+        if (cost := submission.cost) is not None:
+            worth = "" if cost.value is None else f", {usd(cost.value)} USD"
+            lines.append(
+                f"  expected        {cost.gas_used:,} gas, {coin(cost.wei, chain_id)}{worth}"
+            )
     after = getattr(submission, "health_after", None)
     if after is not None:
         lines.append(f"  health after    {health(after)}, simulated at the same block")

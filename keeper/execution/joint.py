@@ -147,7 +147,7 @@ class JointPreparation(Preparation):
         cap = fee_cap(
             whole,
             limit,
-            self._policy.max_gas_wei if self._arming.armed else None,
+            self._policy.max_gas_wei if self._arming.armed else self._settings.most_gas_wei,
             native,
             self._settings,
             data_fee_wei=fee.most_wei,

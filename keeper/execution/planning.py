@@ -31,6 +31,8 @@ class ExecutionSettings:
     """Of what a liquidation leaves above the floor: offered as priority fee besides the node's."""
     floor: Base | None = None
     """The least a liquidation must leave after gas; None: not judged here."""
+    most_gas_wei: Wei | None = None
+    """The configured cap per transaction, which a rehearsal keeps to; None: there is none."""
     data_fee: DataFeeKind = DataFeeKind.NONE
     simulate_in_flight: int = 8
     """How many of our own pending transactions a simulation runs first."""
@@ -74,9 +76,9 @@ def fee_cap(
 ) -> Wei:
     """Return the most this intent may ever pay per gas, wei, the data fee taken off first.
 
-    The least of the operator's absolute cap, the policy's cap per transaction (None: rehearsal),
-    and a share of what is at stake.  The share is left out of approvals and deployments, which
-    stake nothing, and where the native token has no price.
+    The least of the operator's absolute cap, the cap per transaction (the policy's, for a rehearsal
+    the configured one; None: there is none), and a share of what is at stake.  The share is left
+    out of approvals and deployments, which stake nothing, and where the native token has no price.
     """
     caps = [settings.max_fee_wei]
     if policy_gas_wei is not None:

@@ -139,7 +139,7 @@ class Preparation:
         cap = fee_cap(
             intent,
             simulated.gas_limit,
-            self._policy.max_gas_wei if self._arming.armed else None,
+            self._policy.max_gas_wei if self._arming.armed else self._settings.most_gas_wei,
             native,
             self._settings,
             data_fee_wei=fee.most_wei,

@@ -71,6 +71,18 @@ async def test_not_armed_it_rehearses_and_signs_nothing() -> None:
     assert not rig.chain.sent
 
 
+async def test_a_rehearsal_keeps_to_the_configured_cap_of_gas() -> None:
+    rig = Rig()
+    cap = Wei(280_000 * 41 * 10**9 + 7)
+    kept = replace(SETTINGS, most_gas_wei=cap)
+    executor = rig.build(policy=SigningPolicy(), settings=kept)
+
+    submission = await executor.submit(intent(1, rig.chain.head), FakeView(block=rig.chain.head))
+
+    assert isinstance(submission, Rehearsed)
+    assert submission.plan.max_fee_wei == 41 * 10**9
+
+
 async def test_without_a_key_it_rehearses_as_the_account_it_is_told() -> None:
     rig = Rig()
     executor = rig.build(signer=None, rehearse_as=SIGNER.address)
