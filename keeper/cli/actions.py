@@ -86,17 +86,17 @@ def actions(
 
 
 def _would_have(sum_: "WouldHave") -> list[str]:
-    """Return what arming would have brought, a line for each sort; nothing without rehearsals."""
+    """Return what sending would have brought, a line for each sort; nothing without rehearsals."""
     lines = []
     if sum_.liquidations:
         lines.append(
-            f"armed, {sum_.liquidations} rehearsed liquidations would have earned "
-            f"{usd(sum_.earned)} USD after gas"
+            f"{sum_.liquidations} rehearsed liquidations would have earned {usd(sum_.earned)} USD "
+            "after gas, had they been sent"
         )
     if sum_.protections:
         lines.append(
-            f"armed, {sum_.protections} rehearsed protections would have saved up to "
-            f"{usd(sum_.saved)} USD for {usd(sum_.paid_to_protect)} USD of gas"
+            f"{sum_.protections} rehearsed protections would have saved up to {usd(sum_.saved)} "
+            f"USD for {usd(sum_.paid_to_protect)} USD of gas, had they been sent"
         )
     if sum_.unpriced:
         lines.append(f"the gas of {sum_.unpriced} of them is not known and counted as nothing")
@@ -114,11 +114,11 @@ def _outcome(action: "Action") -> str:
     match str(intent.kind):
         case "liquidate":
             net = Base(intent.expected_profit - (cost.value or 0))
-            return f"armed, it would have earned {usd(net)} USD after {gas}"
+            return f"sent, it would have earned {usd(net)} USD after {gas}"
         case "top_up" | "repay":
-            return f"armed, it would have saved up to {usd(intent.value_at_risk)} USD for {gas}"
+            return f"sent, it would have saved up to {usd(intent.value_at_risk)} USD for {gas}"
         case _:
-            return f"armed, it would have cost {gas}"
+            return f"sent, it would have cost {gas}"
 
 
 def instant(seconds: int) -> str:

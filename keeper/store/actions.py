@@ -1,10 +1,12 @@
 """What was done, what would have been done, and what was not: the rows of ``keeper actions``."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from keeper.model import Attempt, Cost, Hash, Intent, IntentKind, Receipt
@@ -55,9 +57,15 @@ EPISODE_S: Final = 2 * 3_600
 """A rehearsal within this of the last one of its kind and position is about the same danger."""
 
 
+SENT: Final = (TxState.SENT, TxState.MINED, TxState.CONFIRMED, TxState.REVERTED)
+"""States of what reached a node."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WouldHave:
-    """What arming would have done, as far as rehearsals can tell: the same danger counts once."""
+    """What sending would have brought, as far as rehearsals can tell: the same danger counts once,
+    and not at all where something was sent for the position before it was over.
+    """
 
     liquidations: int = 0
     earned: Base = Base(0)  # noqa: RUF009 - a NewType of int is immutable
@@ -93,22 +101,30 @@ class SqlActions:
         return (await self._read(select_intents=journalled, select_rehearsals=rehearsed))[:limit]
 
     async def would_have(self) -> WouldHave:
-        """Add up every rehearsal, the first of each danger."""
+        """Add up the first rehearsal of each danger in which nothing was sent."""
         statement = (
             select(RehearsalRow)
             .where(col(RehearsalRow.outcome) == "rehearsed")
             .order_by(col(RehearsalRow.decided_at), col(RehearsalRow.id))
         )
         counted = WouldHave()
-        last: dict[tuple[int, str, str, IntentKind], int] = {}
+        dangers: dict[tuple[int, str, str, IntentKind], _Danger] = {}
         async with self._database.read("actions.would_have") as session:
+            sent = await _sent(session)
             async for row in await session.stream_scalars(statement):
                 intent = rehearsed_intent(row)
                 key = (row.chain_id, row.market, row.account, intent.kind)
-                again = row.decided_at - last.get(key, -EPISODE_S) < EPISODE_S
-                last[key] = row.decided_at
-                if not again:
-                    counted = _counted(counted, intent, rehearsed_cost(row))
+                danger = dangers.get(key)
+                if danger is not None and row.decided_at - danger.last_at < EPISODE_S:
+                    danger.last_at = row.decided_at
+                    continue
+                if danger is not None:
+                    counted = danger.added(counted, sent[key[:3]])
+                dangers[key] = _Danger(
+                    intent=intent, cost=rehearsed_cost(row), last_at=row.decided_at
+                )
+        for key, danger in dangers.items():
+            counted = danger.added(counted, sent[key[:3]])
         return counted
 
     async def find(self, intent_id: str) -> tuple[Action, ...]:
@@ -135,6 +151,36 @@ class SqlActions:
         done = [_action(row, attempts) for row in intents]
         both = [*done, *map(_rehearsal, rehearsals)]
         return tuple(sorted(both, key=lambda item: item.intent.block.timestamp, reverse=True))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Danger:
+    """The first rehearsal of a danger, and when the last one was decided."""
+
+    intent: Intent
+    cost: Cost | None
+    last_at: int
+
+    def added(self, so_far: WouldHave, sent_at: Sequence[int]) -> WouldHave:
+        """Count it in, unless something was sent from its first rehearsal on."""
+        first_at = self.intent.block.timestamp
+        if any(first_at <= at < self.last_at + EPISODE_S for at in sent_at):
+            return so_far
+        return _counted(so_far, self.intent, self.cost)
+
+
+async def _sent(session: AsyncSession) -> Mapping[tuple[int, str, str], list[int]]:
+    """When what was sent for each position was decided; nothing for the others."""
+    found: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+    statement = select(
+        col(IntentRow.chain_id),
+        col(IntentRow.market),
+        col(IntentRow.account),
+        col(IntentRow.decided_at),
+    ).where(col(IntentRow.state).in_(SENT))
+    for chain_id, market, account, decided_at in await session.execute(statement):
+        found[chain_id, market, account].append(decided_at)
+    return found
 
 
 def _counted(so_far: WouldHave, intent: Intent, cost: Cost | None) -> WouldHave:

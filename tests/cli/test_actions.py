@@ -15,6 +15,7 @@ from keeper.model import (
     Rehearsed,
     TxState,
 )
+from keeper.store.actions import SqlActions
 from keeper.store.database import Database
 from keeper.store.journal import SqlJournal
 from keeper.units import Base, Wad, Wei
@@ -152,7 +153,7 @@ def rehearsals(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("rehearsals")
-def test_what_arming_would_have_brought_is_added_up_once_for_each_danger(cli: Keeper) -> None:
+def test_what_sending_would_have_brought_is_added_up_once_for_each_danger(cli: Keeper) -> None:
     said = cli("actions", "--json").json
 
     # r1 (4,711,003) and r3 (100.00000001), each less 14.71000001; r5 4,711,003 of unknown cost
@@ -169,18 +170,45 @@ def test_what_arming_would_have_brought_is_added_up_once_for_each_danger(cli: Ke
 
 
 @pytest.mark.usefixtures("rehearsals")
-def test_what_arming_would_have_brought_is_said_in_words(cli: Keeper) -> None:
+def test_what_sending_would_have_brought_is_said_in_words(cli: Keeper) -> None:
     out = cli("actions").out
 
-    assert "armed, 3 rehearsed liquidations would have earned 70.67 USD after gas" in out
     assert (
-        "armed, 1 rehearsed protections would have saved up to 19,438.10 USD for 14.71 USD of gas"
-        in out
+        "3 rehearsed liquidations would have earned 70.67 USD after gas, had they been sent" in out
+    )
+    assert (
+        "1 rehearsed protections would have saved up to 19,438.10 USD for 14.71 USD of gas, "
+        "had they been sent" in out
     )
     assert "the gas of 1 of them is not known" in out
-    assert "armed, it would have earned 85.29 USD after 14.71 USD of gas" in out
+    assert "sent, it would have earned 85.29 USD after 14.71 USD of gas" in out
     told = cli("explain", "00000000000000e3").out
     assert (
-        "rehearsed       armed, it would have earned 85.29 USD after 14.71 USD of gas, 411,007 gas"
+        "rehearsed       sent, it would have earned 85.29 USD after 14.71 USD of gas, 411,007 gas"
         in told
     )
+
+
+@pytest.mark.usefixtures("rehearsals")
+def test_what_was_sent_later_in_the_same_danger_would_not_have_brought_more(
+    cli: Keeper, tmp_path: Path
+) -> None:
+    before = cli("actions", "--json").json["would_have"]
+    later = replace(block(), timestamp=block().timestamp + 600)
+
+    async def write() -> None:
+        async with await Database.open(str(tmp_path / "keeper.sqlite3")) as database:
+            journal = SqlJournal(database, chain_id=31337)
+            await journal.claim(dated(CONFIRMED, 2, later), SIGNER, 7)
+            claimed = (await SqlActions(database).would_have()).liquidations
+            await journal.signed(CONFIRMED, attempt())
+            await journal.sent(CONFIRMED, 21_034_511)
+            assert claimed == before["liquidations"]
+
+    asyncio.run(write())
+    after = cli("actions", "--json").json["would_have"]
+
+    # r1 is left out, r3 of the next day is not
+    assert (before["liquidations"], after["liquidations"]) == (3, 2)
+    assert int(before["earned_base"]) - int(after["earned_base"]) == 4_711_003 - 14_71000001
+    assert after["protections"] == before["protections"]
