@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
+import stamina.instrumentation
 import structlog
 
 from keeper.secrecy import LEAST, MASK, masked
@@ -95,6 +96,7 @@ def set_up(
     ``auto`` is text on a terminal and JSON elsewhere.  May be called again.
     """
     hide(secrets)
+    stamina.instrumentation.set_on_retry_hooks([])  # `rpc.failed` says it in our words
     out = stream or sys.stderr
     text = style == "text" or (style == "auto" and out.isatty())
     shared: list[Any] = [

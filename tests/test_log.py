@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import stamina
+import stamina.instrumentation
 import structlog
 
 from keeper import log
@@ -23,6 +25,7 @@ def _logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    stamina.instrumentation.set_on_retry_hooks(None)
     log._secrets.clear()
 
 
@@ -87,6 +90,18 @@ def test_httpx_does_not_log_its_requests() -> None:
     logging.getLogger("telegram.ext").info("polling")
 
     assert out.getvalue() == ""
+
+
+def test_a_repeated_question_is_no_event_of_a_library() -> None:
+    out = io.StringIO()
+    log.set_up(style="json", level="debug", stream=out)
+
+    for attempt in stamina.retry_context(on=ValueError, attempts=2, wait_initial=0, wait_jitter=0):
+        with attempt:
+            if attempt.num == 1:
+                raise ValueError("once")
+
+    assert "stamina" not in out.getvalue()
 
 
 def test_a_traceback_has_no_local_variables() -> None:
