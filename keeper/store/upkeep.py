@@ -7,7 +7,7 @@ is another chain.
 import asyncio
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +125,8 @@ def _copy(source: Path, path: Path) -> int:
     if path.exists():
         raise ConfigError(f"{path} exists already; name another file for the backup")
     partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
     try:
+        partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(partial)) as new:
             old.backup(new)
@@ -137,9 +137,12 @@ def _copy(source: Path, path: Path) -> int:
             os.fsync(file.fileno())
         partial.rename(path)
     except (OSError, sqlite3.Error) as error:
-        raise ConfigError(f"{path} cannot be written ({error}); name another file") from error
+        why = getattr(error, "strerror", None) or str(error)
+        said = f"{path} cannot be written: {why[:1].lower()}{why[1:]}; name another file"
+        raise ConfigError(said) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return path.stat().st_size
 
 

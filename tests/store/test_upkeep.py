@@ -58,8 +58,10 @@ async def test_a_backup_is_a_whole_database(tmp_path: Path) -> None:
         size = await backup(database, copy)
         with pytest.raises(ConfigError, match="exists already; name another file"):
             await backup(database, copy)
-        with pytest.raises(ConfigError, match="cannot be written"):
+        with pytest.raises(ConfigError, match="cannot be written: no such file or directory; name"):
             await backup(database, tmp_path / "missing" / "copy.sqlite3")
+        with pytest.raises(ConfigError, match="cannot be written: not a directory; name another"):
+            await backup(database, tmp_path / "k.sqlite3" / "copy.sqlite3")
 
     assert size == copy.stat().st_size
     assert copy.stat().st_mode & 0o777 == 0o600
