@@ -123,6 +123,12 @@ def level_of(health: Wad, thresholds: Thresholds) -> AlertLevel:
     return AlertLevel.CLEAR
 
 
+def level_word(level: AlertLevel, health: Wad | None) -> str:
+    """Return what a position at `level` is called: ``liquidatable`` below 1, as in the metrics."""
+    below = health is not None and health < WAD
+    return "liquidatable" if below else level.name.lower()
+
+
 def threshold_of(level: AlertLevel, thresholds: Thresholds) -> Wad:
     """Return the threshold that `level` lies below.  Raises ValueError for CLEAR: it has none."""
     match level:

@@ -102,6 +102,7 @@ def _document(found: "Survey", limit: "Wad | None") -> dict[str, Any]:
 
 
 def _entry(standing: "Standing") -> dict[str, Any]:
+    from keeper.alerts.machine import level_word
     from keeper.model import Assessed
 
     found = standing.assessment
@@ -114,7 +115,7 @@ def _entry(standing: "Standing") -> dict[str, Any]:
         "collateral_base": str(known.collateral) if known else None,
         "debt_base": str(known.debt) if known else None,
         "price_age_s": standing.age_s,
-        "level": None if standing.level is None else standing.level.name.lower(),
+        "level": None if standing.level is None else level_word(standing.level, _health(standing)),
         "verdict": standing.verdict,
         "reason": standing.reason,
     }
@@ -182,6 +183,7 @@ def _table(out: "Console", shown: "list[Standing]") -> None:
 
 
 def _decision(standing: "Standing") -> str:
+    from keeper.alerts.machine import level_word
     from keeper.app.survey import deed
     from keeper.model import Act, AlertLevel, Refuse
 
@@ -192,4 +194,6 @@ def _decision(standing: "Standing") -> str:
             return f"refuse: {reason}"
     if standing.level is None:
         return standing.reason
-    return "" if standing.level is AlertLevel.CLEAR else standing.level.name.lower()
+    if standing.level is AlertLevel.CLEAR:
+        return ""
+    return level_word(standing.level, _health(standing))

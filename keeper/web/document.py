@@ -2,6 +2,7 @@
 
 import math
 
+from keeper.alerts.machine import level_word
 from keeper.alerts.numbers import plain
 from keeper.model import Assessed, FeedVerdict, OpenPlan, Reckoned, Reference
 from keeper.risk.spread import Spread
@@ -79,7 +80,7 @@ def _position(position: PositionStatus) -> Json:
         "health_factor_wad": None if known is None else str(known.health_factor),
         "collateral_base": None if known is None else str(known.collateral),
         "debt_base": None if known is None else str(known.debt),
-        "level": position.level.name.lower(),
+        "level": level_word(position.level, None if known is None else known.health_factor),
         "decision": plain(position.decision, LONGEST),
         "reason": plain(reason, LONGEST),
     }

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
+from keeper.alerts.machine import level_word
 from keeper.alerts.numbers import duration_text, plain, short
 from keeper.model import (
     AlertLevel,
@@ -80,11 +81,12 @@ STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).de
 """For the content security policy: this style and no other."""
 
 _LEVELS: Final = {
-    AlertLevel.CLEAR: ("", ""),
-    AlertLevel.INFO: ("info", "info"),
-    AlertLevel.WARNING: ("warning", "warn"),
-    AlertLevel.CRITICAL: ("critical", "bad"),
+    AlertLevel.CLEAR: "",
+    AlertLevel.INFO: "info",
+    AlertLevel.WARNING: "warn",
+    AlertLevel.CRITICAL: "bad",
 }
+"""The class of a cell."""
 
 Cell = tuple[str, str]
 """Text, not HTML, and the names of its classes."""
@@ -190,7 +192,8 @@ def _positions(positions: Iterable[PositionStatus]) -> str:
         name = f"{position.label} ({short(account)})" if position.label else short(account)
         start: tuple[Cell, ...] = ((found.position.market.name, ""), (name, "t"))
         if isinstance(found, Assessed):
-            state, kind = _LEVELS[position.level]
+            kind = _LEVELS[position.level]
+            state = level_word(position.level, found.health_factor) if kind else ""
             rows.append(
                 (
                     *start,

@@ -10,7 +10,7 @@ from rich.console import Console
 from keeper.app.survey import Standing, Survey
 from keeper.cli.oracles import print_prices
 from keeper.cli.output import console
-from keeper.cli.positions import print_survey
+from keeper.cli.positions import _document, print_survey
 from keeper.model import AlertLevel, FeedState
 from keeper.settings import Settings, load
 from keeper.units import UINT256_MAX, Base, Wad
@@ -70,6 +70,18 @@ def test_health_account_and_decision_are_never_cut(settings: Settings, width: in
         assert words in shown, words
     assert "…" not in out.shown
     assert max(len(line) for line in out.shown.splitlines()[1:]) <= width
+
+
+def test_a_position_below_one_is_called_liquidatable_as_in_the_metrics(settings: Settings) -> None:
+    out = Screen(120)
+    below = standing(0xB0B, 999_999_999_999_999_999, "main")
+    found = survey(settings, below)
+
+    print_survey(out, found, None, everyone=False)
+
+    assert "liquidatable" in out.shown
+    assert "critical" not in out.shown
+    assert [one["level"] for one in _document(found, None)["positions"]] == ["liquidatable"]
 
 
 def test_where_it_fits_there_is_a_table(settings: Settings) -> None:

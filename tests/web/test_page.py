@@ -184,6 +184,19 @@ def test_an_approval_without_limit_says_so() -> None:
     assert not [word for word in words if "115,792" in word]
 
 
+def test_a_position_below_one_is_called_liquidatable_as_in_the_metrics() -> None:
+    below = PositionStatus(assessment=assessed(3, WAD - 1), level=AlertLevel.CRITICAL)
+    near = PositionStatus(assessment=assessed(4, WAD), level=AlertLevel.CRITICAL)
+    there = status(chains=(chain(positions=(below, near)),))
+
+    words = Reader(page(there)).words
+    levels = [one["level"] for one in document(there)["chains"][0]["positions"]]
+
+    assert "liquidatable" in words
+    assert "critical" in words
+    assert levels == ["liquidatable", "critical"]
+
+
 def test_a_watched_account_above_its_thresholds_is_not_called_below_one() -> None:
     idle = replace(assessed(1, UINT256_MAX), debt=Base(0))
     positions = (PositionStatus(assessment=idle, level=AlertLevel.CLEAR, label="main"),)
