@@ -367,6 +367,16 @@ def test_an_unknown_chain_is_named_with_those_there_are(loaded: Load) -> None:
         loaded(ETHEREUM).select("base")
 
 
+def test_a_chain_in_other_letters_is_named_as_it_is(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match=r"is configured: did you mean ethereum\?"):
+        loaded(ETHEREUM).select("ETHEREUM")
+
+
+def test_without_any_chain_a_file_that_is_there_is_to_be_edited(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match=r"or uncomment a chain in .*keeper\.toml$"):
+        loaded(toml()).select()
+
+
 # --- arming ---------------------------------------------------------------------------------
 
 
@@ -494,7 +504,7 @@ def test_markets_written_otherwise_are_answered_with_a_line_to_copy(
 
 
 def test_a_new_keeper_toml_changes_nothing_as_it_is(loaded: Load) -> None:
-    assert loaded(toml()) == Settings()
+    assert loaded(toml()).model_dump() == Settings().model_dump()
 
 
 def test_every_line_of_env_example_can_be_uncommented(loaded: Load) -> None:

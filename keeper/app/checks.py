@@ -49,10 +49,11 @@ async def check_all(settings: Settings, chain: str | None = None) -> AsyncIterat
             yield finding
         async for finding in _relay(each):
             yield finding
-    async for finding in _database(settings, genesis):
-        yield finding
-    async for finding in _rules(settings, chains):
-        yield finding
+    if settings.chains:  # else there is nothing to keep, and looking would make a file
+        async for finding in _database(settings, genesis):
+            yield finding
+        async for finding in _rules(settings, chains):
+            yield finding
     async for finding in _telegram(settings):
         yield finding
 

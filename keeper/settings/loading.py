@@ -39,7 +39,8 @@ def load(
     except ValidationError as error:
         raise ConfigError(sentence(error, lambda key: _origin(key, origins))) from None
     _require_files(settings)
-    return settings.with_sources(origins)
+    file = _file(path, environ)
+    return settings.with_sources(origins, "" if file is None else str(file))
 
 
 def _layers(
@@ -47,9 +48,8 @@ def _layers(
 ) -> tuple[layers.Layer, ...]:
     """All places, the strongest first."""
     empty = layers.Layer(values={}, origins={})
-    named = path or (Path(environ["KEEPER_CONFIG"]) if environ.get("KEEPER_CONFIG") else None)
-    exists = named is not None or DEFAULT_FILE.exists()
-    toml = layers.from_toml(named or DEFAULT_FILE) if exists else empty
+    file = _file(path, environ)
+    toml = empty if file is None else layers.from_toml(file)
     file_variables = _dotenv(env_file)
     dotenv = layers.from_variables(file_variables, f"{env_file}: ", toml.values)
     below = layers.merge(dotenv.values, toml.values)
@@ -63,6 +63,12 @@ def _layers(
     )
     known = layers.from_presets(_chains(everything))
     return (environment, dotenv, toml, short, short_file, known)
+
+
+def _file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that is named, which need not exist, else keeper.toml where it does."""
+    named = path or (Path(environ["KEEPER_CONFIG"]) if environ.get("KEEPER_CONFIG") else None)
+    return named or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
 
 
 def _dotenv(env_file: Path | None) -> dict[str, str]:

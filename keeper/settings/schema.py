@@ -4,6 +4,7 @@ Field descriptions are the comments of .env.example, of ``keeper new-config`` an
 documentation: one sentence each.  Messages of ValueError here follow the key they are about.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Self
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     signing: Signing = Signing()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: str = PrivateAttr(default="")
 
     @classmethod
     def settings_customise_sources(
@@ -149,16 +151,21 @@ class Settings(BaseSettings):
         if not self.chains:
             raise ConfigError(
                 "no chain is configured: set ETHEREUM_RPC_URL=https://... in the environment, "
-                "or write a keeper.toml with `keeper new-config`"
+                + (
+                    f"or uncomment a chain in {self._file}"
+                    if self._file
+                    else "or write a keeper.toml with `keeper new-config`"
+                )
             )
         if chain is None:
             return tuple(self.chains.values())
         for name, candidate in self.chains.items():
             if chain in (name, str(candidate.chain_id)):
                 return (candidate,)
-        raise ConfigError(
-            f"no chain {chain!r} is configured: there is {', '.join(sorted(self.chains))}"
-        )
+        names = sorted(self.chains)
+        close = difflib.get_close_matches(chain.lower(), names, n=1)
+        said = f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
+        raise ConfigError(f"no chain {chain!r} is configured: {said}")
 
     def operator_chats(self) -> tuple[str, ...]:
         """Who hears about oracles and faults, as `Message.chat`; the log where nobody is named."""
@@ -233,7 +240,8 @@ class Settings(BaseSettings):
         parts = (part for url in urls for part in sorted(secrets_of(url)))
         return tuple(dict.fromkeys((*whole, *parts)))
 
-    def with_sources(self, sources: Mapping[str, str]) -> Self:
-        """Remember where each value came from; for `load`."""
+    def with_sources(self, sources: Mapping[str, str], file: str) -> Self:
+        """Remember where each value came from, and the file that was read, if any; for `load`."""
         self._sources.update(sources)
+        self._file = file
         return self

@@ -95,7 +95,20 @@ def test_without_any_chain_it_says_how_to_name_one(cli: Keeper) -> None:
     assert said.out.startswith(
         "failed   configuration: no chain is configured: set ETHEREUM_RPC_URL"
     )
+    assert f"or uncomment a chain in {cli.config}" in said.out
     assert "ok       telegram" in said.out
+
+
+def test_without_any_chain_no_database_is_made(
+    cli: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.config.write_text("", encoding="utf-8")
+
+    said = cli("check")
+
+    assert "database" not in said.out
+    assert not list(tmp_path.glob("*.sqlite3*"))
 
 
 def test_a_keystore_that_others_may_read_is_a_warning(cli: Keeper, tmp_path: Path) -> None:
