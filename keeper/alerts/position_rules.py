@@ -126,17 +126,19 @@ def _about(room: Room, assessed: Assessed, name: str) -> About:
     prices = room.prices[assessed.position.market]
     used = {leg.asset.address for leg in assessed.legs}
     ages = [
-        feed.age_s
+        (feed.age_s, feed.feed.description)
         for verdict in prices
         if verdict.asset.address in used
         for feed in verdict.feeds
         if feed.age_s is not None
     ]
+    age_s, oracle = max(ages, default=(None, ""))
     return About(
         name=name,
         market=assessed.position.market,
         block=assessed.block,
-        oracle_age_s=max(ages, default=None),
+        oracle_age_s=age_s,
+        oracle=oracle,
         points=liquidation_points(assessed, prices),
         remedies=room.remedies(assessed),
         together_permille=all_together(assessed, prices),

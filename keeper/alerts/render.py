@@ -102,6 +102,8 @@ class About:
     block: BlockRef
     oracle_age_s: int | None = None
     """Age of the oldest feed that the number rests on; None when there is none."""
+    oracle: str = ""
+    """What that feed calls itself."""
     points: tuple[LiquidationPoint, ...] = ()
     remedies: Remedies | None = None
     together_permille: int | None = None
@@ -275,7 +277,11 @@ def _details(about: About, say: Speech) -> tuple[str, ...]:
     where = market_name(about.market, say)
     lines = [say("{where} · block {number}", where=where, number=count_text(about.block.number))]
     if about.oracle_age_s is not None:
-        lines[0] += say(" · oracle {time} old", time=duration_text(about.oracle_age_s))
+        lines[0] += say(
+            " · oldest oracle {feed}, {time} old",
+            feed=symbol_text(about.oracle),
+            time=duration_text(about.oracle_age_s),
+        )
     lines.extend(point_line(point, say) for point in about.points)
     if about.together_permille is not None:
         fall = permille_text(about.together_permille)[1:]

@@ -109,6 +109,19 @@ def said(done: AlertPass) -> list[tuple[str, str]]:
     return [(one.chat, one.text.splitlines()[0].replace("\u202f", " ")) for one in done.messages]
 
 
+def test_of_several_feeds_the_oldest_is_named() -> None:
+    house = House()
+    legs = (
+        leg(WETH, Side.COLLATERAL, 25_000, 2501_37000000, 8300),
+        leg(USDC, Side.DEBT, 18_000, 1_00000000, 0),
+    )
+    prices = (price(WETH, feed_verdict(ETH_USD)), price(USDC, feed_verdict(USDC_USD, age_s=1_080)))
+
+    done = house.take(0, assessed(wad("1.1429"), legs=legs), prices=prices)
+
+    assert "oldest oracle USDC/USD, 18 min old" in done.messages[0].text
+
+
 def test_a_watcher_hears_of_its_account_and_nobody_else_does() -> None:
     house = House(watches=(watch(), watch("other", chat="telegram:99", account=YOU)))
     legs = (leg(WETH, Side.COLLATERAL, 25_000, 2501_37000000, 8300),)
@@ -117,7 +130,7 @@ def test_a_watcher_hears_of_its_account_and_nobody_else_does() -> None:
     assert said(done) == [(CHAT, "🟠 main: health factor 1.142 (warning < 1.15)")]
     assert done.messages[0].severity is Severity.WARNING
     assert done.messages[0].kind == "fired"
-    assert "oracle 14 s old" in done.messages[0].text
+    assert "oldest oracle ETH/USD, 14 s old" in done.messages[0].text
 
 
 def test_two_chats_that_watch_one_account_have_an_alert_each() -> None:

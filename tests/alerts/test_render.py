@@ -57,6 +57,7 @@ ABOUT = About(
     market=MARKET,
     block=block(),
     oracle_age_s=14,
+    oracle="ETH / USD",
     points=(
         LiquidationPoint(
             name="ETH",
@@ -75,7 +76,7 @@ ABOUT = About(
     ),
 )
 DETAILS = (
-    "Aave v3 · Ethereum · block 21 034 511 · oracle 14 s old\n"
+    "Aave v3 · Ethereum · block 21 034 511 · oldest oracle ETH/USD, 14 s old\n"
     "Liquidated if ETH < $2 291 (-8.4 %), now $2 501\n"
     "To reach 1.50: repay 14 600 USDC or add 8.9 wstETH"
 )

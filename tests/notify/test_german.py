@@ -73,7 +73,7 @@ def health(of: Event, say: Speech, now: int = T0) -> str:
             ENGLISH,
             (
                 "🟠 main: health factor 1.142 (warning < 1.15)\n"
-                "Aave v3 · Ethereum · block 21 034 511 · oracle 14 s old\n"
+                "Aave v3 · Ethereum · block 21 034 511 · oldest oracle ETH/USD, 14 s old\n"
                 "Liquidated if ETH < $2 291 (-8.4 %), now $2 501\n"
                 "To reach 1.50: repay 14 600 USDC or add 8.9 wstETH"
             ),
@@ -82,7 +82,7 @@ def health(of: Event, say: Speech, now: int = T0) -> str:
             DE,
             (
                 "🟠 main: Health-Faktor 1.142 (Warnung < 1.15)\n"
-                "Aave v3 · Ethereum · Block 21 034 511 · Orakel 14 s alt\n"
+                "Aave v3 · Ethereum · Block 21 034 511 · ältestes Orakel ETH/USD, 14 s alt\n"
                 "Liquidiert bei ETH < $2 291 (-8.4 %), jetzt $2 501\n"
                 "Um 1.50 zu erreichen: 14 600 USDC zurückzahlen oder 8.9 wstETH einzahlen"
             ),
