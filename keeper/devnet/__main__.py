@@ -17,7 +17,7 @@ from typing import Final
 from keeper.devnet.deploy import PROTOCOL
 from keeper.devnet.deployment import Deployment
 from keeper.devnet.network import Devnet, Stage, start
-from keeper.devnet.typed import HELP, Typed
+from keeper.devnet.typed import ENDS, HELP, Typed
 from keeper.errors import ConfigError, KeeperError
 
 LOOKED_AT_EVERY_S: Final = 10.0
@@ -132,7 +132,7 @@ async def _until_end(reader: asyncio.StreamReader, typed: Typed) -> None:
     while True:
         try:
             line = await reader.readline()
-            if not line:
+            if not line or line.decode(errors="replace").strip().lower() in ENDS:
                 break
             answer = await typed.carry_out(line.decode(errors="replace"))
         except (KeeperError, ValueError, TimeoutError) as error:  # ValueError: far too long a line
@@ -175,7 +175,7 @@ def _words(devnet: Devnet, document: Path | None) -> str:
     lines += ["", "A keeper.toml for it:", *(f"  {line}" for line in keeper_toml(there))]
     if _somebody_may_type():
         lines += ["", "Type to move it:", HELP]
-    lines += ["", "It ends on Ctrl-C or at the end of its input."]
+    lines += ["", "It ends on Ctrl-C, on quit or at the end of its input."]
     return "\n".join(lines)
 
 

@@ -28,7 +28,8 @@ HELP: Final = """\
   freeze USDC/USD       let a feed grow old, thaw USDC/USD lets it report again
   feeds                 what every feed answers, and since when
   positions             how many there are, how many below 1, and the worst
-  help                  this"""
+  help                  this
+  quit                  end the devnet, as Ctrl-C does"""
 
 MOST_BLOCKS: Final = 1_000
 MOST_WAIT_S: Final = 400 * 86_400
@@ -41,6 +42,9 @@ _CHANGE: Final = re.compile(r"([+-]\d{1,6}(?:\.\d{1,8})?)\s*%")
 _PRICE: Final = re.compile(r"\d[\d,_]{0,20}(?:\.\d{1,18})?")
 _SPAN: Final = re.compile(r"(\d{1,9})\s*([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+ENDS: Final = ("quit", "exit")
+"""What ends a devnet; whoever reads the lines does it."""
 
 Line = Callable[["Typed", str], Awaitable[str]]
 
@@ -64,7 +68,9 @@ class Typed:
             return ""
         said = _WORDS.get(word.lower())
         if said is None:
-            raise ConfigError(f"{word[:40]!r} is no word here: {', '.join(_WORDS)}.")
+            raise ConfigError(f"{word[:40]!r} is no word here: {', '.join((*_WORDS, ENDS[0]))}.")
+        if rest.strip() and word.lower() in _ALONE:
+            raise ConfigError(f"{word.lower()} stands alone, without {rest.strip()[:40]!r}.")
         async with self._turn:
             return await said(self, rest.strip())
 
@@ -169,7 +175,10 @@ class Typed:
             return self.devnet.deployment.feed(name)
         except KeyError:
             there = ", ".join(feed.name for feed in self.devnet.deployment.feeds)
-            raise ConfigError(f"The devnet has no feed {name[:40]!r}, it has {there}.") from None
+            said = (
+                f"has no feed {name[:40]!r}, it has {there}" if name else f"has {there}: name one"
+            )
+            raise ConfigError(f"The devnet {said}.") from None
 
     async def _mined_after(self, block: int) -> None:
         """Wait for a block after `block`, unless each transaction has its own."""
@@ -190,6 +199,7 @@ _WORDS: Final[Mapping[str, Line]] = {
     "positions": Typed.positions,
     "help": Typed.help,
 }
+_ALONE: Final = ("feeds", "positions", "help")
 
 
 def share_of(price: Decimal, to: str) -> Decimal:
@@ -198,6 +208,10 @@ def share_of(price: Decimal, to: str) -> Decimal:
         left = 1 + Decimal(match[1]) / 100
     elif match := _PRICE.fullmatch(to):
         left = Decimal(to.replace(",", "").replace("_", "")) / price
+        if not left:
+            raise ConfigError("A price moves by -20% or to 2500: to more than 0.")
+    elif not to:
+        raise ConfigError("A price moves by -20% or to 2500: say which.")
     else:
         raise ConfigError(f"A price moves by -20% or to 2500, not by {to[:40]!r}.")
     if not 1 / FURTHEST <= left <= FURTHEST:

@@ -1,15 +1,21 @@
 """What can be typed into a devnet, and what is said of what cannot."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from keeper.devnet import __main__ as stays
-from keeper.devnet.typed import Typed, share_of, worst
+from keeper.devnet.deployment import DeployedFeed
+from keeper.devnet.network import Devnet
+from keeper.devnet.typed import HELP, Typed, share_of, worst
 from keeper.errors import ConfigError
 from keeper.model import Address
 from keeper.units import WAD
+from tests.devnet.test_crowd import DEPLOYMENT
 
 PRICE = Decimal("3512.3728")
 
@@ -45,6 +51,56 @@ def test_the_worst_come_first_and_nobody_at_just_one_counts_as_below() -> None:
     assert [line.split()[0][-1] for line in lines[1:]] == ["0", "1", "2", "3", "4"]
     assert lines[1].endswith("0.999")
     assert worst({}) == "  0 with debt, 0 below 1; the worst:"
+
+
+class _Bare(Typed):
+    """Two feeds and no chain."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        feeds = tuple(SimpleNamespace(name=name) for name in ("ETH/USD", "USDC/USD"))
+        there = replace(DEPLOYMENT, feeds=cast("tuple[DeployedFeed, ...]", feeds))
+        self.devnet = cast("Devnet", SimpleNamespace(deployment=there))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("price", "The devnet has ETH/USD, USDC/USD: name one."),
+        ("thaw DAI/USD", "The devnet has no feed 'DAI/USD', it has ETH/USD, USDC/USD."),
+        ("feeds ETH/USD", "feeds stands alone, without 'ETH/USD'."),
+        ("positions 3", "positions stands alone, without '3'."),
+        (
+            "sell",
+            "'sell' is no word here: price, wait, mine, freeze, thaw, feeds, positions, help, "
+            "quit.",
+        ),
+    ],
+)
+async def test_what_cannot_be_done_is_said_with_what_can(line: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await _Bare().carry_out(line)
+
+    assert str(caught.value) == said
+
+
+def test_a_price_of_nothing_is_said_to_be_too_little() -> None:
+    with pytest.raises(ConfigError, match="to more than 0"):
+        share_of(PRICE, "0")
+
+
+@pytest.mark.parametrize("word", ["quit", " EXIT "])
+async def test_a_devnet_is_ended_by_a_word(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(f"{word}\nsell\n".encode())
+
+    await asyncio.wait_for(stays._until_end(reader, _Bare()), 5)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_help_says_how_to_end_it() -> None:
+    assert "quit " in HELP
 
 
 class _Breaks(Typed):
