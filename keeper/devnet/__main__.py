@@ -180,7 +180,7 @@ def _words(devnet: Devnet, document: Path | None) -> str:
 
 
 def keeper_toml(there: Deployment) -> tuple[str, ...]:
-    """Return the lines of a keeper.toml that watches the devnet."""
+    """Return the lines of a keeper.toml that watches the devnet; uncommented, it acts there too."""
     market = f'{{ name = "aave-v3-devnet", addresses_provider = "{there.addresses_provider}" }}'
     return (
         "[chains.devnet]",
@@ -189,8 +189,20 @@ def keeper_toml(there: Deployment) -> tuple[str, ...]:
         f'ws_urls = ["{there.ws_url}"]',
         "block_time_s = 2",
         f"markets = [{market}]",
+        f'#uniswap_factory = "{there.uniswap.factory}"',
+        f'#uniswap_quoter = "{there.uniswap.quoter}"',
         "[oracles.heartbeats_s]",
         *(f'"{feed.proxy}" = {feed.heartbeat_s}' for feed in there.feeds),
+        "# To act here too, uncomment what follows and the two lines of uniswap above.",
+        "#[signing]",
+        f'#private_key = "{there.account("keeper").private_key}"',
+        f"#armed_chain_ids = [{there.chain_id}]",
+        '#max_per_tx_usd = "100000"',
+        '#max_per_day_usd = "1000000"',
+        '#max_gas_per_tx_eth = "0.5"',
+        '#max_gas_per_day_eth = "5"',
+        "#[liquidate]",
+        "#enabled = true",
     )
 
 

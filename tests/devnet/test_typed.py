@@ -18,6 +18,7 @@ from keeper.units import WAD
 from tests.devnet.test_crowd import DEPLOYMENT
 
 PRICE = Decimal("3512.3728")
+WORDS = ("price", "wait", "mine", "freeze", "thaw", "feeds", "positions", "help", "quit")
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,7 @@ class _Bare(Typed):
         ("positions 3", "positions stands alone, without '3'."),
         (
             "sell",
-            "'sell' is no word here: price, wait, mine, freeze, thaw, feeds, positions, help, "
-            "quit.",
+            f"'sell' is no word here: {', '.join(WORDS)}.",
         ),
     ],
 )

@@ -190,7 +190,8 @@ def test_a_position_below_one_is_called_liquidatable_as_in_the_metrics() -> None
     there = status(chains=(chain(positions=(below, near)),))
 
     words = Reader(page(there)).words
-    levels = [one["level"] for one in document(there)["chains"][0]["positions"]]
+    read: Any = document(there)
+    levels = [one["level"] for one in read["chains"][0]["positions"]]
 
     assert "liquidatable" in words
     assert "critical" in words
