@@ -11,6 +11,7 @@ stands in one place.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest

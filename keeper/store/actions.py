@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from keeper.model import Attempt, Cost, Hash, Intent, IntentKind, Receipt
+from keeper.model import Attempt, Cost, Hash, Intent, IntentKind, Receipt, TxState
 from keeper.store.database import Database
 from keeper.store.rows import attempt, plan_of, receipt_of, rehearsed_cost, rehearsed_intent, wad
 from keeper.store.tables import AttemptRow, IntentRow, RehearsalRow
