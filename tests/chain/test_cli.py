@@ -313,6 +313,9 @@ async def test_an_approval_and_a_top_up_are_sent_followed_and_told(
         ("top_up", "rehearsed"),
         ("approve", "confirmed"),
     ]
+    mined = actions[0]["mined_block"]
+    pool = await devnet.account_data(alice, hex(mined))
+    assert actions[0]["health_after_wad"] == str(pool[5])
     story = await typed("explain", actions[0]["intent"])
     assert "plan.confirmed" in story.out
 
