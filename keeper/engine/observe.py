@@ -4,8 +4,7 @@ Both are asked for at once: what is read at each block does not depend on its lo
 speak of is read after them, at the same block; at most blocks of most markets that is nobody.
 
 Blocks whose logs could not be heard stay on a list, so that a node that stumbles costs time and
-nothing else.  After an outage several of them are asked for at a time, and heard in their order.
-A market that cannot be read costs itself only.
+nothing else.  A market that cannot be read costs itself only.
 
 Blocks that are heard while a market has to be learnt again may speak of tokens that nobody knows
 yet: of a reserve they list, or one before them did.  If it turns out to have more to listen to,
@@ -13,7 +12,6 @@ they are heard once more, and no checkpoint claims them before that.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -30,8 +28,6 @@ log = structlog.get_logger()
 
 REMEMBERED = 64
 """Blocks kept to claim as a checkpoint's: the oldest of them is buried deep enough."""
-ASKED_AT_ONCE: Final = 4
-"""Blocks whose logs are asked for at a time: more would outrun what most nodes allow a second."""
 HEARD_AGAIN: Final = 32
 """Half-heard blocks that are heard again at one head: each is a request that the head waits for."""
 NOBODY: Final = ReadAccounts(holdings=(), unreadable=())
@@ -200,31 +196,18 @@ class Observer:
 
     async def _hear(self) -> None:
         """Take the logs of every block not heard yet, oldest first."""
-        if len(self._unheard) == 1:
-            self._take_next(await self._logs.at(self._unheard[0]))
-        asked = deque[asyncio.Future[tuple[Log, ...]]]()  # of the first on the list
-        try:
-            while self._unheard:
-                for block in self._unheard[len(asked) : ASKED_AT_ONCE]:
-                    asked.append(asyncio.ensure_future(self._logs.at(block)))
-                self._take_next(await asked[0])
-                asked.popleft()
-        finally:
-            if asked:
-                await _over(*asked)
+        while self._unheard:
+            block = self._unheard[0]
+            logs = await self._logs.at(block)
+            for market in self.markets:
+                market.hear(block, logs)
+                if market.must_discover:
+                    fresh = _HalfHeard(wanted=market.log_filter, blocks=[])
+                    self._half_heard.setdefault(market, fresh).blocks.append(block)
+            self._recent[block.hash] = block
+            self._unheard.pop(0)
         while len(self._recent) > REMEMBERED:
             del self._recent[next(iter(self._recent))]
-
-    def _take_next(self, logs: tuple[Log, ...]) -> None:
-        """Let every market hear the logs of the first block on the list."""
-        block = self._unheard[0]
-        for market in self.markets:
-            market.hear(block, logs)
-            if market.must_discover:
-                fresh = _HalfHeard(wanted=market.log_filter, blocks=[])
-                self._half_heard.setdefault(market, fresh).blocks.append(block)
-        self._recent[block.hash] = block
-        self._unheard.pop(0)
 
     async def _hear_again(self) -> dict[str, str]:
         """Hear half-heard blocks of markets that were learnt and have more to listen to than then.

@@ -568,21 +568,11 @@ class Logs:
         self.wanted = LogFilter(addresses=(), topics0=())
         self.asked: list[int] = []
         self.failing: set[Hash] = set()
-        self.slow: set[Hash] = set()
-        """Blocks whose logs come after those that were asked for later."""
-        self.under_way = 0
-        self.most_under_way = 0
 
     async def at(self, block: BlockRef) -> tuple[Log, ...]:
         self.order.append("logs")
         self.asked.append(block.number)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        try:  # as a node: what else was asked goes on meanwhile
-            for _ in range(40 if block.hash in self.slow else 1):
-                await asyncio.sleep(0)
-        finally:
-            self.under_way -= 1
+        await asyncio.sleep(0)  # as a node: what else was asked goes on meanwhile
         if block.hash in self.failing:
             raise ObservationError(f"block {block.number} is not there yet")
         wanted = self.wanted

@@ -1,22 +1,17 @@
 """One block, one pass: what happens in which order, and what never happens."""
 
-from collections.abc import Iterable
-
 from keeper.alerts.machine import AlertKey
 from keeper.alerts.rules import parse_rule
-from keeper.engine.observe import ASKED_AT_ONCE
 from keeper.errors import BadAnswer, ObservationError, RpcError
 from keeper.model import (
     Abandoned,
     Act,
     Address,
     Assessed,
-    BlockRef,
     Confirmed,
     Declined,
     IntentKind,
     Inventory,
-    Log,
     Refuse,
     Reverted,
     Submission,
@@ -196,51 +191,6 @@ async def test_a_block_whose_logs_were_not_heard_is_heard_at_the_next_one() -> N
 
     assert story.logs.asked == [deaf.number, after.number]
     assert story.acted_on() == [ALICE]
-
-
-async def test_after_an_outage_some_blocks_are_asked_for_at_a_time_and_heard_in_their_order() -> (
-    None
-):
-    story = Story()
-    await story.begin({ALICE: HEALTHY})
-    blocks = tuple(story.chain.mine(moved={ALICE: (3, 1_500 + n)}) for n in range(11))
-    story.logs.slow = {blocks[0].hash, blocks[5].hash}
-    heard: list[int] = []
-    hear = story.market.hear
-
-    def noted(block: BlockRef, logs: Iterable[Log]) -> None:
-        heard.append(block.number)
-        hear(block, logs)
-
-    story.market.hear = noted  # type: ignore[method-assign]
-    story.logs.asked.clear()
-    await story.take(*blocks)
-
-    numbers = [block.number for block in blocks]
-    assert (story.logs.asked, heard) == (numbers, numbers)
-    assert story.logs.most_under_way == ASKED_AT_ONCE
-    assert story.market.holdings(ALICE) == holdings(ALICE, 3, 1_510)
-
-
-async def test_one_block_that_fails_of_many_keeps_those_after_it_and_leaves_no_request_behind() -> (
-    None
-):
-    story = Story()
-    await story.begin({ALICE: HEALTHY})
-    blocks = tuple(story.chain.mine(moved={ALICE: (3, 1_500 + n)}) for n in range(9))
-    story.logs.failing = {blocks[2].hash}
-    story.logs.slow = {blocks[4].hash}
-    story.logs.asked.clear()
-
-    assert await story.take(*blocks) is None
-    assert story.logs.under_way == 0
-    story.logs.failing.clear()
-    story.logs.asked.clear()
-    await story.mine()
-
-    # the first two were heard, the third was not
-    assert story.logs.asked == [block.number for block in blocks[2:]] + [blocks[-1].number + 1]
-    assert story.market.holdings(ALICE) == holdings(ALICE, 3, 1_508)
 
 
 async def test_several_blocks_at_once_are_each_heard_and_the_head_alone_is_read() -> None:
