@@ -96,6 +96,10 @@ class Branch:
         """Whether `block` is ours already."""
         return block.hash in self._by_hash
 
+    def knows(self, block: BlockRef) -> bool:
+        """Whether `block` is ours, or older than what is remembered: of that nothing is known."""
+        return block.number < self.oldest.number or self.holds(block)
+
     def follows(self, block: BlockRef) -> bool:
         """Whether `block` is the next one after our head."""
         return block.parent_hash == self.head.hash

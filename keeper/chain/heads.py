@@ -280,7 +280,7 @@ class HeadFollower:
         """
         if branch.holds(head):
             return None
-        verdict = await self._quorum.judge(head, branch.holds)
+        verdict = await self._quorum.judge(head, branch.knows)
         self._count(verdict)
         head, doubt = verdict.block, _doubt(verdict)
         if branch.holds(head):

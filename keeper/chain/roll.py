@@ -7,7 +7,7 @@ A node that did not say within `ASKED_S` hangs until it answers again: it is ask
 no more than `HUNG_S` longer than the others.
 
 Where the caller says when it has heard enough, nobody else is waited for.  What is left of a
-question goes on beside; who is slower by the hedge than those who were enough, was outrun.
+question goes on beside: that others were enough is no failure of a slow one.
 """
 
 import asyncio
@@ -33,10 +33,9 @@ Enough = Callable[[Sequence[T], int], bool]
 class Roll:
     """The nodes of one chain, in the order of the configuration."""
 
-    def __init__(self, providers: Sequence[Provider], *, hedge_s: float) -> None:
-        """`hedge_s`: by how much a node may be slower than those who were enough."""
+    def __init__(self, providers: Sequence[Provider]) -> None:
+        """Nobody was asked yet."""
         self._providers = tuple(providers)
-        self._hedge_s = hedge_s
         self._hung: set[Provider] = set()
         """Those that did not say in time when they were asked last."""
         self._owing: set[Provider] = set()
@@ -84,7 +83,7 @@ class Roll:
         return answers
 
     def _leave(self, call: "_Call[T]", late: Callable[[list[T | RpcError]], None] | None) -> None:
-        """Let who did not say yet do so beside, those who are too slow not for long."""
+        """Let who did not say yet do so beside."""
 
         def finished(task: "asyncio.Future[T | RpcError]") -> None:
             self._beside.discard(task)
@@ -92,14 +91,9 @@ class Roll:
             if late is not None and not call.left:
                 late(call.answers)
 
-        overdue = call.is_enough
         for task in call.left:
             self._beside.add(task)
             task.add_done_callback(finished)
-            if overdue and task not in call.hung:
-                asyncio.get_running_loop().call_later(
-                    self._hedge_s, _outrun, task, call.provider(task)
-                )
 
     def _left_out(self, provider: Provider) -> str:
         """Return why a node is not asked, or empty."""
@@ -162,9 +156,6 @@ class _Call(Generic[T]):
         elif not provider.resting:
             self._relied.add(task)
 
-    def provider(self, task: "asyncio.Future[T | RpcError]") -> Provider:
-        return self._asked[task][1]
-
     @property
     def is_enough(self) -> bool:
         return self._enough is not None and self._enough(self._said, len(self.left))
@@ -187,12 +178,6 @@ class _Call(Generic[T]):
             answer = self.answers[self._asked[task][0]] = task.result()
             if not isinstance(answer, RpcError):
                 self._said.append(answer)
-
-
-def _outrun(task: "asyncio.Future[T | RpcError]", provider: Provider) -> None:
-    if not task.done():
-        provider.outrun()
-        task.cancel()
 
 
 async def _give_up(tasks: Iterable["asyncio.Future[Any]"]) -> None:

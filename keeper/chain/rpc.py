@@ -85,7 +85,7 @@ class Rpc(StateReads):
         self._providers = tuple(providers)
         self._session = session
         self._turns = Turns(providers, attempts=attempts, hedge_s=hedge_s)
-        self._roll = Roll(providers, hedge_s=hedge_s)
+        self._roll = Roll(providers)
         self._lag_blocks = lag_blocks
         self.blooms: Final = Blooms()
         """What recent headers say of their logs."""

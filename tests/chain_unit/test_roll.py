@@ -166,11 +166,10 @@ async def test_what_enough_nodes_tell_is_not_held_up_by_one_that_is_slow() -> No
 
         assert max(heads_s) < 0.3
         assert max(logs_s) < 0.6
-        assert logs_s[-1] < 0.3  # it was outrun so often that it rests
         assert [node.state for node in rpc.health] == [
             NodeState.ALIVE,
             NodeState.ALIVE,
-            NodeState.UNREACHABLE,
+            NodeState.ALIVE,  # that others were enough is no failure of it
         ]
         slow.next_answers = []
         assert await rpc.each_block(3) == [chain.head] * 3
