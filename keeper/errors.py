@@ -12,6 +12,7 @@
       . CapOfDay           all of a day together would take more than its cap
     - SimulationReverted   the transaction would fail
     - Unprofitable         what it would leave is not worth its gas
+      . GasTooDear         gas is too dear for it, whichever way it is done
   + JournalError           the database cannot be trusted: nothing is signed
   + UnknownOutcome         nothing more is sent from this signer until it is resolved
   + DeliveryError          a message did not reach its channel; it stays in the outbox
@@ -85,6 +86,10 @@ class SimulationReverted(ExecutionError):  # noqa: N818 - named for what happene
 
 class Unprofitable(ExecutionError):  # noqa: N818 - it reads as what it is
     """What is left after gas is below what the operator asks for."""
+
+
+class GasTooDear(Unprofitable):
+    """Gas takes all it would leave, or more than the caps allow, whichever way it is done."""
 
 
 class JournalError(KeeperError):

@@ -258,7 +258,9 @@ def pricing_of(chain: Chain, markets: Markets) -> Pricing:
     def health_call(intent: Intent) -> Call | None:
         if intent.kind in (IntentKind.APPROVE, IntentKind.DEPLOY):
             return None
-        market = markets[intent.position.market.name]
+        market = markets.get(intent.position.market.name)
+        if market is None:  # of a plan that is older than the configuration
+            return None
         return market.adapter.health_call(market.market, intent.position.account)
 
     adapter = next(iter(markets.values())).adapter

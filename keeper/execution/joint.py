@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from keeper.errors import (
     BadAnswer,
     ExecutionError,
+    GasTooDear,
     KeeperError,
     PolicyViolation,
     SimulationReverted,
@@ -157,7 +158,7 @@ class JointPreparation(Preparation):
         bids = [bid(s, share, native, gas) for s, gas in zip(spares, limits, strict=True)]
         fees = initial_fees(block.base_fee_wei, Wei(start.tip + min(bids)), leave_room(cap))
         if isinstance(fees, AtCap):
-            raise Unprofitable(
+            raise GasTooDear(
                 f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that these"
                 " are worth or that the caps allow."
             )

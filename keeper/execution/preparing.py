@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from keeper.errors import (
     ExecutionError,
+    GasTooDear,
     PolicyViolation,
-    Unprofitable,
 )
 from keeper.execution.arming import Arming
 from keeper.execution.choosing import Tried
@@ -146,7 +146,7 @@ class Preparation:
         )
         fees = initial_fees(block.base_fee_wei, tip, leave_room(cap))
         if isinstance(fees, AtCap):
-            raise Unprofitable(
+            raise GasTooDear(
                 f"Gas costs {fees.needed_wei} wei a unit and {fees.cap_wei} is the most that this"
                 " is worth or that the caps allow."
             )
@@ -244,7 +244,7 @@ class Preparation:
             return ZERO
         left = Base(intent.expected_profit - cost.value)
         if left < floor:
-            raise Unprofitable(
+            raise GasTooDear(
                 f"Not worth it: profit {usd(intent.expected_profit)}, gas about {usd(cost.value)}:"
                 f" {usd(left)} is below the floor of {usd(floor)}."
             )

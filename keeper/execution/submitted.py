@@ -8,6 +8,7 @@ import structlog
 from keeper.errors import (
     CapOfDay,
     ExecutionError,
+    GasTooDear,
     KeeperError,
     PolicyViolation,
     Unprofitable,
@@ -32,8 +33,12 @@ log = structlog.get_logger()
 
 def declined(intent: Intent, error: KeeperError) -> Declined:
     why = Why.UNPROFITABLE if isinstance(error, Unprofitable) else Why.REFUSED
-    this_way = isinstance(error, ExecutionError) and not isinstance(error, PolicyViolation)
-    return Declined(intent=intent, reason=str(error), why=why, this_way=this_way)
+    return Declined(intent=intent, reason=str(error), why=why, this_way=_this_way(error))
+
+
+def _this_way(error: KeeperError) -> bool:
+    """Whether another way may go: not where a policy or the price of gas stands against all."""
+    return isinstance(error, ExecutionError) and not isinstance(error, PolicyViolation | GasTooDear)
 
 
 class CapsOfDay:

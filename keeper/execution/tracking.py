@@ -289,15 +289,15 @@ class Tracker:
         }
 
     async def _health(self, intent: Intent, mined: Receipt) -> Wad | None:
-        call = self._pricing.health_call(intent)
-        if call is None:
-            return None
-        asked = [{"to": call.to, "data": "0x" + call.data.hex()}, pinned_to(mined.block_hash)]
         try:
+            call = self._pricing.health_call(intent)
+            if call is None:
+                return None
+            asked = [{"to": call.to, "data": "0x" + call.data.hex()}, pinned_to(mined.block_hash)]
             async with asyncio.timeout(HEALTH_PATIENCE_S):
                 answer = await self._node.call("eth_call", asked)
             return self._pricing.health(parse_bytes(answer, f"health of {intent.position}"))
-        except (KeeperError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - it is only said: no plan is left open for it
             log.info("health.unread", intent=intent.intent_id, reason=str(error) or "no answer")
             return None
 

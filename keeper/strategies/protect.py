@@ -188,7 +188,7 @@ def _partial(offer: Offer, enough: Raw, limit: Raw) -> Raw:
 def _short(offer: Offer, limit: Raw, bound_by: str, wallet: Wallet) -> str:
     wanted = offer.for_enough if offer.for_target is None else offer.for_target
     if wanted is None:
-        return f"no amount of {symbol(offer.leg.asset)} is enough"
+        return f"no amount of {symbol(offer.leg.asset)} will do now"
     asset, least = offer.leg.asset, offer.for_enough
     return missing(wanted, asset, limit, bound_by, wallet, least=least)
 

@@ -1,14 +1,24 @@
 """A position's own clock: what holds it, for how long, and what sets it free."""
 
+from dataclasses import replace
+
 import pytest
 
-from keeper.engine.pace import COOL_DOWN_BLOCKS, REHEARSED_BLOCKS, TRIED_BLOCKS, Pace
+from keeper.engine.pace import (
+    AT_ONCE_MOST,
+    COOL_DOWN_BLOCKS,
+    REHEARSED_BLOCKS,
+    TRIED_BLOCKS,
+    Pace,
+)
 from keeper.model import (
     Abandoned,
     Act,
+    Address,
     Confirmed,
     Declined,
     Intent,
+    IntentKind,
     Inventory,
     OpenPlan,
     Rehearsed,
@@ -107,20 +117,47 @@ def test_what_was_declined_says_why_while_it_waits() -> None:
     assert pace.held(WHO, 105) == ""
 
 
-def test_a_way_that_failed_frees_the_position_for_another_and_then_waits_as_ever() -> None:
+def test_a_way_that_failed_frees_the_position_for_another_a_few_times() -> None:
     pace, failed = Pace(), Declined(intent=intent(), reason="would revert", this_way=True)
 
     assert pace.tried(WHO, 100) == frozenset()
-    pace.began(failed, 100)
-
-    assert (pace.held(WHO, 100), pace.held(WHO, 101)) == ("declined: would revert", "")
-    assert pace.tried(WHO, 101) == {intent().way}
-    pace.began(failed, 101)  # there was no other
-    assert pace.held(WHO, 101 + COOL_DOWN_BLOCKS - 1)
-    assert pace.held(WHO, 101 + COOL_DOWN_BLOCKS) == ""
-    assert pace.tried(WHO, 101 + TRIED_BLOCKS - 1) == {intent().way}
-    assert pace.tried(WHO, 101 + TRIED_BLOCKS) == frozenset()
+    for block in range(100, 100 + AT_ONCE_MOST):
+        pace.began(failed, block)
+        assert pace.held(WHO, block) == "declined: would revert"
+        assert pace.held(WHO, block + 1) == ""
+        assert pace.tried(WHO, block + 1) == {intent().way}
+    last = 100 + AT_ONCE_MOST
+    pace.began(failed, last)
+    assert pace.held(WHO, last + COOL_DOWN_BLOCKS - 1)
+    assert pace.held(WHO, last + COOL_DOWN_BLOCKS) == ""
+    assert pace.tried(WHO, last + TRIED_BLOCKS - 1) == {intent().way}
+    assert pace.tried(WHO, last + TRIED_BLOCKS) == frozenset()
     assert pace.tried(position(BOB), 101) == frozenset()
+
+
+def test_many_ways_that_all_fail_are_not_tried_at_every_block() -> None:
+    pace, block, at = Pace(), 100, []
+    while block < 200:
+        if not pace.held(WHO, block):
+            other = replace(intent(), collateral=replace(USD, address=Address(f"0x{block:040x}")))
+            pace.began(Declined(intent=other, reason="would revert", this_way=True), block)
+            at.append(block)
+        block += 1
+
+    assert len(at) == AT_ONCE_MOST + 1 + (99 - AT_ONCE_MOST) // COOL_DOWN_BLOCKS
+
+
+@pytest.mark.parametrize("kind", [IntentKind.TOP_UP, IntentKind.REPAY, IntentKind.DELEVERAGE])
+def test_a_protection_is_turned_to_another_way_by_two_failures_in_a_row(kind: IntentKind) -> None:
+    pace = Pace()
+    failed = Declined(intent=replace(intent(), kind=kind), reason="would revert", this_way=True)
+
+    pace.began(failed, 100)
+    assert (pace.held(WHO, 101), pace.tried(WHO, 101)) == ("", frozenset())
+    pace.began(failed, 100 + TRIED_BLOCKS)  # long after: the first is forgotten
+    assert pace.tried(WHO, 101 + TRIED_BLOCKS) == frozenset()
+    pace.began(failed, 101 + TRIED_BLOCKS)
+    assert pace.tried(WHO, 102 + TRIED_BLOCKS) == {failed.intent.way}
 
 
 @pytest.mark.parametrize("over", ["recovered", "forgotten"])

@@ -18,9 +18,11 @@ from keeper.execution.transaction import decode_signed, is_cancellation
 from keeper.model import (
     Abandoned,
     BlockRef,
+    Call,
     Confirmed,
     Declined,
     Hash,
+    Intent,
     IntentKind,
     Receipt,
     Rehearsed,
@@ -166,6 +168,26 @@ async def test_no_health_is_said_where_no_node_has_the_block_any_more() -> None:
     assert rig.journal.healths == {"intent-1": None}
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_a_plan_of_a_market_that_is_no_more_configured_settles_without_a_health(
+    restarted: bool,
+) -> None:
+    def gone(_: Intent) -> Call | None:
+        raise KeyError("aave-v3-gone")
+
+    rig = Rig()
+    await rig.submit()
+    if restarted:
+        for _ in range(7):
+            rig.chain.mine()
+    rig.restart(pricing=replace(PRICING, health_call=gone))
+
+    [outcome] = await rig.executor.recover(rig.chain.head) if restarted else await rig.blocks(4)
+
+    assert isinstance(outcome, Confirmed)
+    assert rig.journal.healths == {"intent-1": None}
+
+
 async def test_no_health_is_said_of_a_transaction_that_reverted() -> None:
     rig = Rig()
     await rig.submit()
@@ -246,7 +268,11 @@ async def test_what_would_revert_is_declined_in_words() -> None:
     rig = Rig()
     rig.chain.revert_data = bytes.fromhex("930bb771")
 
-    assert declined(await rig.submit()) == "It would revert: health factor not below threshold."
+    submission = await rig.submit()
+
+    assert declined(submission) == "It would revert: health factor not below threshold."
+    assert isinstance(submission, Declined)
+    assert submission.this_way  # another pair may go
     assert not rig.journal.plans
 
 
@@ -264,7 +290,10 @@ async def test_gas_dearer_than_what_is_at_stake_is_declined() -> None:
     rig.chain.base_fee_wei = 445 * GWEI
     rig.chain.mine()
 
-    assert "444444444444 is the most" in declined(await rig.submit())
+    submission = await rig.submit()
+    assert "444444444444 is the most" in declined(submission)
+    assert isinstance(submission, Declined)
+    assert not submission.this_way  # gas costs as much for any other
     rig.chain.base_fee_wei = 444 * GWEI
     rig.chain.mine()
     assert sent(await rig.submit()).open_plan.plan.max_fee_wei == 500 * GWEI

@@ -236,7 +236,7 @@ def test_collateral_that_does_not_count_is_of_no_use() -> None:
 
     decision = only_weth.decide(worthless, mixed, worthless.assess(mixed), purse(RICH))
 
-    assert "no amount of WETH is enough" in refused(decision)
+    assert "no amount of WETH will do now" in refused(decision)
 
 
 def test_a_target_out_of_reach_does_not_empty_the_wallet() -> None:
