@@ -7,9 +7,10 @@ from typing import cast
 import pytest
 
 from keeper.chain.branch import Advance, Branch, BranchLost
+from keeper.chain.heads import HeadFollower
 from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef, Hash
-from tests.chain_unit.standin import Chain, block_hash
+from tests.chain_unit.standin import Chain, Node, block_hash
 from tests.chain_unit.told import Following, Told, following
 
 LENGTH = 300
@@ -312,3 +313,25 @@ async def test_an_honest_reorg_is_voted_on_once_and_beyond_doubt(quorum: int) ->
         votes = [asked for asked in told.asked.elements() if asked.startswith("each ")]
         assert sum(asked.removeprefix("each ").isdigit() for asked in votes) == 2
         assert not any("0x" in asked for asked in votes)
+
+
+async def test_two_nodes_that_are_stuck_far_below_leave_the_third_followed_in_doubt() -> None:
+    stuck, live = Chain(101), Chain(101)
+    async with (
+        Node(stuck) as first,
+        Node(stuck) as second,
+        Node(live) as third,
+        await Rpc.open([first.url, second.url, third.url], 31337) as rpc,
+    ):
+        heads = HeadFollower(
+            rpc, (), block_time_s=0.25, silence_s=3600, poll_s=3600, memory_blocks=4, quorum=2
+        )
+        one = Following(heads, live.head)
+        await one.until(lambda: heads._branch is not None)
+        for _ in range(6):
+            live.grow()
+            await one.takes(live.head)
+        one.task.cancel()
+        await asyncio.gather(one.task, return_exceptions=True)
+
+        assert all(advance.doubt and not advance.orphaned for advance in one.said)
