@@ -89,8 +89,10 @@ class History:
         if self.nodes <= 1:
             try:
                 return await self.rpc.block(block.number)
-            except RpcError:
-                raise
+            except RpcError as error:
+                if not _refused(error):
+                    raise
+                return None
             except ObservationError:
                 return None
         answers = await self.rpc.each_header(block.number)
@@ -101,13 +103,19 @@ class History:
         for other in there:
             if votes[other.hash] >= self.nodes:
                 return other
-        if answers.count(None) >= self.nodes:
+        nothing = sum(answer is None or _refused(answer) for answer in answers)
+        if nothing >= self.nodes:
             return None
         raise ObservationError(
             f"{votes[block.hash]} of {len(answers)} nodes have block {block.number:,} "
             f"{block.hash}, {len(there) - votes[block.hash]} another one and "
-            f"{answers.count(None)} none of that number: {self.nodes} must agree."
+            f"{nothing} none of that number: {self.nodes} must agree."
         )
+
+
+def _refused(answer: object) -> bool:
+    """Whether a node said no, as some do of a block that they do not have, or not any more."""
+    return isinstance(answer, RpcError) and answer.code is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

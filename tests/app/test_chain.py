@@ -90,6 +90,15 @@ async def test_one_node_is_believed_of_a_block_and_its_silence_is_no_answer() ->
         await history(SILENT, nodes=1).compared(HERE)
 
 
+async def test_a_node_that_says_no_has_nothing_there_as_far_as_anybody_can_tell() -> None:
+    refused = RpcError("a refused eth_getBlockByNumber: header not found.", code=-32000)
+
+    assert await history(refused, nodes=1).compared(HERE) is None
+    assert await history(refused, None, SILENT).compared(HERE) is None
+    with pytest.raises(ObservationError, match="2 must agree"):
+        await history(refused, SILENT, SILENT).compared(HERE)
+
+
 # --- where it is opened -----------------------------------------------------------------------
 
 
