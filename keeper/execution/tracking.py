@@ -297,7 +297,7 @@ class Tracker:
             async with asyncio.timeout(HEALTH_PATIENCE_S):
                 answer = await self._node.call("eth_call", asked)
             return self._pricing.health(parse_bytes(answer, f"health of {intent.position}"))
-        except Exception as error:  # noqa: BLE001 - it is only said: no plan is left open for it
+        except (KeeperError, TimeoutError, LookupError, ValueError) as error:
             log.info("health.unread", intent=intent.intent_id, reason=str(error) or "no answer")
             return None
 
