@@ -28,7 +28,7 @@ from eth_utils.crypto import keccak
 from keeper.chain import wire
 from keeper.chain.sealed import is_sealed, kept
 from keeper.errors import BadAnswer
-from keeper.model import Hash, Log, LogFilter
+from keeper.model import BlockRef, Hash, Log, LogFilter
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +110,22 @@ class Blooms:
         """Whether there are several for `block`, and none of them is proved."""
         said = self._by_hash.get(block)
         return said is not None and said.disputed
+
+    def proves(self, block: BlockRef) -> bool:
+        """Whether number, parent and time of `block` are what its hash was made of."""
+        said = self._by_hash.get(block.hash)
+        if said is None:
+            return False
+        try:
+            told = wire.block_ref(said.header)
+        except BadAnswer:
+            return False
+        same = (told.number, told.parent_hash, told.timestamp) == (
+            block.number,
+            block.parent_hash,
+            block.timestamp,
+        )
+        return same and _is_sealed(said)
 
     def refuses(self, block: Hash, logs: Sequence[Log]) -> str:
         """Return why `logs` cannot be of `block`, proved by its hash, or empty."""

@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from keeper.chain.roll import ASKED_S
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef
@@ -201,44 +202,25 @@ class Quorum:
             return Doubted(block=block, reason=str(error))
         return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
 
-    async def untold(self, walked: Sequence[BlockRef]) -> tuple[str, BlockRef | None]:
-        """Return why what `walked` leads to is doubtful, or empty, and a header to go by instead.
+    def proves(self, block: BlockRef) -> bool:
+        """Whether nobody need be asked about `block`: its hash proves it, or nothing is voted on.
 
-        `walked`: each the parent of the one before, the first one's hash voted on.  That nodes tell
-        a hash as it is makes no block canonical: they remember what was orphaned.  So the lowest is
-        voted on by its number, with its parent, which is what the rest is joined to.
+        That it is canonical is proved by what is built on it, not by this.
         """
-        if self.needed <= 1 or not walked:
-            return "", None
-        lowest = walked[-1]
-        match await self._vote(lowest, partial(self._rpc.each_header, enough=self._enough)):
-            case Agreed(block=block) if alike(block, lowest):
-                return "", None
-            case Doubted(reason=reason):
-                doubt = reason
-            case _:
-                doubt = f"most nodes tell block {lowest.number:,} otherwise than it was told"
-        return doubt, await self.first_otherwise(walked)
+        return self.needed <= 1 or self._rpc.blooms.proves(block)
 
-    async def first_otherwise(self, walked: Sequence[BlockRef]) -> BlockRef | None:
-        """Return what enough nodes tell of a block of `walked` that was told otherwise, or None.
+    async def vouched(self, block: BlockRef) -> Verdict:
+        """Judge `block`, which one that was judged is built on; agreed on it may tell otherwise.
 
-        Above a header that was made up there are canonical blocks, below it there are none: it is
-        found by halves.
+        One that does not prove itself is voted on by its number: what is remembered of a hash need
+        not be canonical.
         """
-        low, high = 0, len(walked)
-        found: BlockRef | None = None
-        while low < high:
-            middle = (low + high) // 2
-            block = walked[middle]
-            match await self.canonical(block):
-                case Agreed(block=same) if alike(same, block):
-                    low = middle + 1
-                case Agreed(block=other):
-                    high, found = middle, other
-                case _:
-                    high, found = middle, None
-        return found
+        if self.proves(block):
+            return Agreed(block=block)
+        verdict = await self._vote(block, partial(self._rpc.each_header, enough=self._enough))
+        if isinstance(verdict, Agreed) and not alike(verdict.block, block):
+            log.error("head.retold", number=block.number, parent=verdict.block.parent_hash)
+        return verdict
 
     async def told_otherwise(self, block: BlockRef, number: int) -> BlockRef | None:
         """Return what `needed` nodes, most of those who do not tell the same, tell of `block`.
@@ -309,8 +291,9 @@ class Quorum:
             if self._without_fee.bit_count() > 1:  # not the 1st, 2nd, 4th, 8th, ... in a row
                 return head
             try:
-                asked = await self._rpc.block(head.hash)
-            except ObservationError:
+                async with asyncio.timeout(ASKED_S):
+                    asked = await self._rpc.block(head.hash)
+            except (ObservationError, TimeoutError):
                 self._without_fee = 0
                 return head
             head = replace(head, base_fee_wei=asked.base_fee_wei)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keeper.chain.branch import BranchLost
 from keeper.chain.finality import Finality
 from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, judge
@@ -178,6 +179,120 @@ async def test_an_orphaned_branch_that_all_nodes_remember_is_not_gone_back_to(
         assert follower.said[-1].orphaned == ()
 
 
+@pytest.mark.parametrize("over_http", [False, True])
+@pytest.mark.parametrize("at", [LENGTH, LENGTH + 1, LENGTH + 3])
+async def test_an_orphaned_block_in_the_middle_of_a_gap_is_not_taken_for_the_canonical_one(
+    at: int, *, over_http: bool
+) -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(6)
+        side = replace(told.true[at], hash=block_hash(at, "v"))  # its parent is the true one
+        for chain in told.chains:
+            chain.orphans[side.hash] = side
+        false = replace(told.true[at + 1], parent_hash=side.hash)
+        if over_http:
+            told.lie = told.says(false)
+        else:
+            follower.push(false)
+
+        await takes_the_truth(follower, told)
+        assert follower.said[-1].adopted[0] == told.true[LENGTH]
+
+
+def proved(told: Three) -> None:
+    """Let every true header prove itself, and none that was made up."""
+    told.blooms.proves = lambda block: block in told.true  # type: ignore[method-assign]
+
+
+async def test_headers_that_prove_themselves_are_not_voted_on_and_a_lie_among_them_is() -> None:
+    told = Three()
+    proved(told)
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(20)
+        side = replace(told.true[LENGTH + 5], hash=block_hash(LENGTH + 5, "v"))
+        for chain in told.chains:
+            chain.orphans[side.hash] = side
+        follower.push(replace(told.true[LENGTH + 6], parent_hash=side.hash))
+        told.asked.clear()
+
+        await takes_the_truth(follower, told)
+        votes = [asked for asked in told.asked if asked.startswith("each ")]
+        assert sorted(votes) == [f"each {LENGTH + 6}", f"each {LENGTH + 19}"]
+
+
+def lonely(told: Three, *made_up: BlockRef) -> None:
+    """Let the first node alone answer."""
+    silent, says = RpcError("no answer"), told.says(*made_up)
+    told.lie = lambda index, at: says(index, at) if index == 0 else silent
+
+
+async def test_what_was_taken_on_one_word_is_put_to_the_vote_when_others_are_back() -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        told.grow(40)
+        lonely(told)
+        await follower.takes(told.true[-1])
+        doubts = [follower.said[-1].doubt]
+        told.lie = lambda _index, _at: True
+        told.asked.clear()
+        for _ in range(3):
+            told.grow(1)
+            await follower.takes(told.true[-1])
+            doubts.append(follower.said[-1].doubt)
+
+        assert "2 did not answer" in doubts[0]
+        assert doubts[1:] == [
+            "24 blocks below it were taken on one node's word",
+            "8 blocks below it were taken on one node's word",
+            "",
+        ]
+        assert all(told.asked[f"each {number}"] == 1 for number in range(LENGTH, LENGTH + 40))
+
+
+@pytest.mark.parametrize("below", [1, 5])
+async def test_what_was_taken_on_one_word_and_is_told_otherwise_by_others_is_read_again(
+    below: int,
+) -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        told.grow(6)
+        at = LENGTH + 5 - below
+        side = replace(told.true[at], hash=block_hash(at, "v"))
+        told.chains[0].orphans[side.hash] = side
+        lonely(told, replace(told.true[at + 1], parent_hash=side.hash))
+        follower.push(told.true[-1])
+        await follower.until(lambda: follower.said)
+        wrong, doubt = follower.said[-1].adopted, follower.said[-1].doubt
+        told.lie = lambda _index, _at: True
+        told.grow(1)
+        follower.push(told.true[-1])
+
+        with pytest.raises(BranchLost, match="taken on one node's word"):
+            await follower.task
+        assert side in wrong
+        assert doubt
+
+
+async def test_of_what_was_taken_on_one_word_nothing_is_asked_that_proves_itself() -> None:
+    told = Three()
+    proved(told)
+    async with following(told, quorum=2) as follower:
+        told.grow(40)
+        lonely(told)
+        await follower.takes(told.true[-1])
+        told.lie = lambda _index, _at: True
+        told.asked.clear()
+        told.grow(1)
+        await follower.takes(told.true[-1])
+
+        assert follower.said[0].doubt
+        assert follower.said[-1].doubt == ""
+        assert [asked for asked in told.asked if asked.startswith("each")] == [
+            f"each {LENGTH + 40}"
+        ]
+
+
 async def test_an_ancestry_made_up_beyond_what_is_held_does_not_end_the_following() -> None:
     told = Three()
     async with following(told, quorum=2, poll_s=0.005) as follower:
@@ -185,6 +300,32 @@ async def test_an_ancestry_made_up_beyond_what_is_held_does_not_end_the_followin
         told.lie = told.says(*ancestry(told, 100, LENGTH + 1))
 
         await takes_the_truth(follower, told)
+
+
+async def test_where_it_is_one_word_against_another_no_chain_is_lost_over_it() -> None:
+    told = Three()
+    told.chains.pop()
+    async with following(told, quorum=2, poll_s=0.005, memory_blocks=16) as follower:
+        told.grow(5)
+        told.lie = told.says(*ancestry(told, LENGTH - 30, LENGTH + 1))
+        follower.heads._subscription.pushing = True
+        follower.push(told.true[-1])
+        await asyncio.sleep(2)
+
+        assert follower.said == []
+        told.lie = lambda _index, _at: True
+        await takes_the_truth(follower, told)
+
+
+async def test_a_head_whose_parent_is_reorganised_meanwhile_is_in_doubt() -> None:
+    told = Three()
+    async with following(told, quorum=2) as follower:
+        told.grow(2)
+        other = replace(told.true[LENGTH], hash=block_hash(LENGTH, "w"))
+        told.lie = lambda index, at: other if index and at == LENGTH else True
+
+        await follower.takes(told.true[-1])
+        assert follower.said[-1].doubt == "enough nodes have another block 300"
 
 
 async def test_where_it_is_one_word_against_another_nothing_final_is_called_undone() -> None:
@@ -304,6 +445,20 @@ async def test_a_base_fee_that_one_node_leaves_out_casts_no_doubt() -> None:
         assert follower.said[-1].doubt == ""
         assert await follower.heads.doubt_about(told.true[-1]) == ""
         assert follower.said[-1].adopted[-1].base_fee_wei == 7
+
+
+async def test_a_base_fee_that_a_node_hangs_over_holds_no_head_up() -> None:
+    chain = Chain(LENGTH)
+    told = Told(chain)
+    async with following(told) as follower:
+
+        async def hangs(_at: Any = "latest") -> BlockRef:
+            await asyncio.sleep(3_600)
+            raise AssertionError
+
+        await follower.until(lambda: follower.heads._branch is not None)
+        told.block = hangs  # type: ignore[method-assign, assignment]
+        await follower.takes(replace(chain.grow(), base_fee_wei=Wei(0)))
 
 
 @pytest.mark.parametrize("quorum", [1, 2])

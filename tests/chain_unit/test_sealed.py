@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from keeper.chain.bloom import Blooms
 from keeper.chain.sealed import is_sealed, kept
-from keeper.chain.wire import Header
+from keeper.chain.wire import Header, block_ref
 from tests.chain_unit.standin import Chain, header, sealed_header
 
 EMPTY = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
@@ -77,3 +78,27 @@ def test_of_an_ordinary_header_all_is_kept() -> None:
 
     assert kept(told) is told
     assert is_sealed(kept(told))
+
+
+@pytest.mark.parametrize("what", ["number", "parentHash", "timestamp"])
+@pytest.mark.parametrize("lie_first", [False, True])
+def test_a_block_is_proved_as_its_hash_was_made_and_no_other(what: str, *, lie_first: bool) -> None:
+    lie = PRAGUE | {what: "0x" + "7" * 64 if what == "parentHash" else "0x77"}
+    headers = [msgspec.convert(fields, Header) for fields in (PRAGUE, lie)]
+    true, false = map(block_ref, headers)
+    blooms = Blooms()
+    for told in reversed(headers) if lie_first else headers:
+        blooms.note(told)
+
+    assert blooms.proves(true)
+    assert not blooms.proves(false)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_block_without_a_header_that_proves_it_is_not_proved(*, bare: bool) -> None:
+    block = Chain(10).head
+    blooms = Blooms()
+    if bare:
+        blooms.note(msgspec.convert(header(block) | {"logsBloom": PRAGUE["logsBloom"]}, Header))
+
+    assert not blooms.proves(block)
