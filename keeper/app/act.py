@@ -62,8 +62,11 @@ log = structlog.get_logger(__name__)
 POLL_S = 0.5
 AMOUNT = re.compile(r"([0-9]{1,78}|[0-9]{1,3}(,[0-9]{3}){1,25})(\.[0-9]+)?|\.[0-9]+", re.ASCII)
 
-OnBlock = Callable[[BlockRef, OpenPlan | None], None]
-"""Told each new head while waiting, and how far the plan is; None: not in the journal any more."""
+OnBlock = Callable[[BlockRef, OpenPlan | None, str], None]
+"""Told each new head while waiting, how far the plan is, and why the head is in doubt, or empty.
+
+The plan is None where it is not in the journal any more, and at a head in doubt.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +244,7 @@ async def carry_out(
     wait: bool = True,
     despite_pause: bool = False,
     on_sent: Callable[[Submission], None] = lambda _: None,
-    on_block: OnBlock = lambda _block, _plan: None,
+    on_block: OnBlock = lambda _block, _plan, _doubt: None,
 ) -> tuple[Submission, Outcome | None]:
     """Rehearse `planned`, or send it and, with `wait`, follow it until it is settled.
 
@@ -394,13 +397,16 @@ async def _settled(
     doubt is not believed of it: what was sent is on its way whatever they say.
     """
     wanted = submitted.intent.intent_id
-    last = chain.head
+    last, told = chain.head, ""
     while True:
         try:
             head, doubt = await chain.heads.newest()
         except ObservationError as error:
             log.warning("head.unread", reason=str(error))
             head, doubt = last, ""
+        if doubt and head.hash != told:
+            told = head.hash
+            on_block(head, None, doubt)
         if head.hash != last.hash and not doubt:
             last = head
             if people is not None and (pause := await people.paused()):
@@ -409,7 +415,7 @@ async def _settled(
                 if outcome.plan.intent.intent_id == wanted and not isinstance(outcome, Unknown):
                     return outcome
             plans = await journal.open_plans(submitted.open_plan.signer)
-            on_block(head, next((p for p in plans if p.plan.intent.intent_id == wanted), None))
+            on_block(head, next((p for p in plans if p.plan.intent.intent_id == wanted), None), "")
         await asyncio.sleep(POLL_S)
 
 

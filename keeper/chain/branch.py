@@ -23,8 +23,12 @@ from keeper.model import BlockRef, Hash
 HEADERS_A_BATCH: Final = 64
 SHALLOW_BLOCKS: Final = 2
 """A reorg no deeper is walked one header at a time."""
-GAP_LIMIT_BLOCKS: Final = 50_000
-"""A wider gap is a matter for the log history, not for following heads."""
+GAP_LIMIT_BLOCKS: Final = 512
+"""A gap of more that were not announced is a matter for the log history: a few requests for it all.
+
+Following heads through it takes two for each block.  Not much less than this, or a first pass that
+is slow on a chain that is fast would never be reached.
+"""
 
 
 class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
@@ -124,7 +128,12 @@ class Branch:
         ObservationError for headers that do not link or cannot be had now, and where a chain is
         lost by a header that nobody vouches for.
         """
-        if head.number - self.head.number > GAP_LIMIT_BLOCKS:
+        gap = head.number - self.head.number
+        if gap > GAP_LIMIT_BLOCKS:
+            gap -= sum(
+                self.head.number < block.number <= head.number for block in announced.values()
+            )
+        if gap > GAP_LIMIT_BLOCKS:
             raise BranchLost(
                 f"Block {head.number:,} is {head.number - self.head.number:,} blocks after the "
                 f"last one taken: read the history first."

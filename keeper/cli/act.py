@@ -274,8 +274,8 @@ async def _carry_out(
     from keeper.app.owner import owner_address
     from keeper.store.database import Database
 
-    def on_block(block: "BlockRef", plan: "OpenPlan | None") -> None:
-        say(waiting(block, plan, config.confirmations))
+    def on_block(block: "BlockRef", plan: "OpenPlan | None", doubt: str) -> None:
+        say(waiting(block, plan, config.confirmations, doubt))
 
     def on_sent(submission: "Submission") -> None:
         for line in became(

@@ -163,7 +163,9 @@ def _funded(submission: "Submission | None") -> str:
     return "" if intent is None else intent.reason.partition("; with borrowed money: ")[2]
 
 
-def waiting(block: "BlockRef", plan: "OpenPlan | None", confirmations: int) -> str:
+def waiting(block: "BlockRef", plan: "OpenPlan | None", confirmations: int, doubt: str = "") -> str:
+    if doubt:
+        return f"  block {block.number:,}: waiting until enough nodes agree on it ({doubt})"
     if plan is None or plan.receipt is None:
         attempts = 1 if plan is None else len(plan.attempts)
         more = f", attempt {attempts}" if attempts > 1 else ""

@@ -17,6 +17,7 @@ from keeper.app.act import carry_out
 from keeper.app.chain import History, OpenChain, open_chain
 from keeper.chain.provider import NoAnswer
 from keeper.chain.rpc import Rpc
+from keeper.cli.act_words import waiting
 from keeper.cli.asking import caution
 from keeper.errors import ExecutionError, ObservationError, RpcError
 from keeper.model import BlockRef, Hash, IntentKind
@@ -231,7 +232,8 @@ async def test_what_a_command_sent_is_not_settled_on_a_head_in_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(act_module, "POLL_S", 0.0)
-    told = [(OTHER, "1 of 2 nodes have it"), (HERE, "")]
+    told = [(OTHER, "1 of 2 nodes have it"), (OTHER, "1 of 2 nodes have it"), (HERE, "")]
+    said: list[tuple[BlockRef, str]] = []
     settled: list[BlockRef] = []
     intent = SimpleNamespace(intent_id="5ca1ab1e5ca1ab1e")
     outcome = SimpleNamespace(plan=SimpleNamespace(intent=intent))
@@ -254,9 +256,13 @@ async def test_what_a_command_sent_is_not_settled_on_a_head_in_doubt(
         cast("Any", SimpleNamespace(settle=settle)),
         cast("Any", None),
         cast("Any", SimpleNamespace(intent=intent)),
-        on_block=lambda *_: None,
+        on_block=lambda block, _, doubt: said.append((block, doubt)),
         people=None,
     )
 
     assert found is cast("Any", outcome)
     assert settled == [HERE]
+    assert said == [(OTHER, "1 of 2 nodes have it")]
+    assert waiting(OTHER, None, 3, said[0][1]) == (
+        f"  block {OTHER.number:,}: waiting until enough nodes agree on it (1 of 2 nodes have it)"
+    )

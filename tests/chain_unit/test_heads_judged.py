@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from keeper.chain.branch import Advance, Branch, BranchLost
+from keeper.chain.branch import GAP_LIMIT_BLOCKS, Advance, Branch, BranchLost
 from keeper.chain.heads import HeadFollower
 from keeper.chain.rpc import Rpc
 from keeper.model import BlockRef, Hash
@@ -337,3 +337,24 @@ async def test_two_nodes_that_are_stuck_far_below_leave_the_third_followed_in_do
         await asyncio.gather(one.task, return_exceptions=True)
 
         assert all(advance.doubt and not advance.orphaned for advance in one.said)
+
+
+@pytest.mark.parametrize("announced", [0, 1])
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_gap_is_followed_up_to_a_limit_of_blocks_that_were_not_announced(
+    more: int, announced: int
+) -> None:
+    chain = Chain(5)
+    told = Told(chain)
+    async with following(told) as follower:
+        await follower.until(lambda: follower.heads._branch is not None)
+        chain.grow(GAP_LIMIT_BLOCKS + 1 + more)
+        if announced:
+            follower.heads._mailbox.headers[chain.blocks[-2].hash] = chain.blocks[-2]
+        follower.push(chain.head)
+
+        if more and not announced:
+            with pytest.raises(BranchLost, match="514 blocks after the last one taken"):
+                await follower.ends()
+        else:
+            await follower.reaches(chain.head)
