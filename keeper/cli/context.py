@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from keeper.errors import ConfigError
+
 if TYPE_CHECKING:
     from keeper.settings import Chain, Settings
 
@@ -53,8 +55,6 @@ class Invocation:
 
     def one_chain(self, settings: "Settings") -> "Chain":
         """The one chain a command works on.  Raises ConfigError where that is not clear."""
-        from keeper.errors import ConfigError
-
         chains = settings.select(self.chain)
         if len(chains) > 1:
             names = ", ".join(chain.name for chain in chains)
@@ -75,7 +75,7 @@ ALONE = ("--json", "--verbose")
 def hoist(arguments: list[str]) -> list[str]:
     """Move the common options to the front, so that they may stand after the command too.
 
-    Nothing after ``--`` is touched.
+    Nothing after ``--`` is touched.  Raises ConfigError for one without its value.
     """
     front: list[str] = []
     rest: list[str] = []
@@ -86,6 +86,8 @@ def hoist(arguments: list[str]) -> list[str]:
             rest += arguments[at:]
             break
         if argument in TAKE_A_VALUE:
+            if at + 1 == len(arguments):
+                raise ConfigError(f"{argument} needs a value after it")
             front += arguments[at : at + 2]
             at += 2
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from keeper.cli import (
     act,
@@ -125,18 +126,31 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors become one sentence on standard error."""
     try:
-        app(hoist(arguments), prog_name="keeper")
+        code = app(hoist(arguments), prog_name="keeper", standalone_mode=False)
     except ConfigError as error:
         return _sorry(error, 2)
+    except TyperException as error:
+        return _misused(error)
     except KeeperError as error:
         return _sorry(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 1
-    except SystemExit as ending:
-        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: TyperException) -> int:
+    """Say what of the command line was not understood, and return 2; without a command, help."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if "\n" in message:
+        sys.stderr.write(f"{message}\n")
+        return 2
+    where = "keeper" if context is None else context.command_path
+    message = message[:1].lower() + message[1:].rstrip(".")
+    then = " " if message.endswith("?") else "; "
+    return _sorry(ConfigError(f"{message}{then}`{where} -h` shows how it is called"), 2)
 
 
 def _sorry(error: KeeperError, code: int) -> int:

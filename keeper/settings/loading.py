@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from keeper import presets
@@ -75,10 +75,17 @@ def _dotenv(env_file: Path | None) -> dict[str, str]:
     if env_file is None or not env_file.is_file():
         return {}
     try:
-        values = dotenv_values(env_file, interpolate=False)
+        with env_file.open(encoding="utf-8") as lines:
+            bindings = list(parse_stream(lines))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{env_file} cannot be read: {error}") from None
-    return {name: value for name, value in values.items() if value is not None}
+    for binding in bindings:
+        if binding.error:
+            raise ConfigError(
+                f"{env_file}: line {binding.original.line} is no NAME=value: close its quotes and "
+                "name what it sets, or comment it out"
+            )
+    return {b.key: b.value for b in bindings if b.key is not None and b.value is not None}
 
 
 def _chains(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,8 +109,23 @@ def test_show_config_as_json_is_one_document(keeper: Run) -> None:
     ("arguments", "code", "said"),
     [
         (("show-config", "--config", "absent.toml"), 2, "there is no file absent.toml"),
-        (("no-such-word",), 2, "No such command 'no-such-word'"),
-        (("show-config", "--no-such-option"), 2, "No such option: --no-such-option"),
+        (
+            ("no-such-word",),
+            2,
+            "keeper: no such command 'no-such-word'; `keeper -h` shows how it is called\n",
+        ),
+        (("top-up",), 2, "Did you mean 'topup'? `keeper -h` shows how it is called\n"),
+        (
+            ("show-config", "--no-such-option"),
+            2,
+            "keeper: no such option: --no-such-option; `keeper show-config -h` shows how",
+        ),
+        (
+            ("topup",),
+            2,
+            "keeper: missing argument 'ADDRESS'; `keeper topup -h` shows how it is called\n",
+        ),
+        (("check", "--chain"), 2, "keeper: --chain needs a value after it\n"),
     ],
 )
 def test_a_wrong_command_line_exits_2_without_a_traceback(
@@ -120,7 +135,21 @@ def test_a_wrong_command_line_exits_2_without_a_traceback(
 
     assert (got, out) == (code, "")
     assert said in err
-    assert "Traceback" not in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ['KEEPER_A="b\nKEEPER_C=d\n', "# a\nA=b\n= c\n"])
+def test_a_line_of_dotenv_that_says_nothing_is_refused_and_named(keeper: Run, text: str) -> None:
+    Path(".env").write_text(text, "utf-8")
+    line = 1 if '"' in text else 3
+
+    code, out, err = keeper("show-config")
+
+    assert (code, out) == (2, "")
+    assert err == (
+        f"keeper: .env: line {line} is no NAME=value: close its quotes and name what it sets, or "
+        "comment it out\n"
+    )
 
 
 def test_a_wrong_variable_is_one_sentence_on_standard_error(keeper: Run) -> None:
@@ -144,7 +173,6 @@ def test_the_version_is_that_of_the_project(keeper: Run) -> None:
             ["--chain", "base", "--config=x", "positions", "--below", "1.1"],
         ),
         (["watch", "--", "--json"], ["watch", "--", "--json"]),
-        (["show-config", "--config"], ["--config", "show-config"]),
         ([], []),
     ],
 )
