@@ -27,6 +27,7 @@ from keeper.devnet.network import Devnet, start
 from keeper.errors import ConfigError, KeeperError
 from keeper.store.database import Database
 from keeper.store.outbox import SqlOutbox
+from keeper.store.people import SqlPeople
 
 COVER_S = 60.0
 
@@ -165,6 +166,7 @@ async def _act(
                 bot=bot,
                 show=show,
                 outbox=SqlOutbox(database),
+                people=SqlPeople(database),
             ).tell()
             engine = service.watchers[0].engine
             assert engine is not None

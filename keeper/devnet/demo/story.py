@@ -15,6 +15,7 @@ from keeper.errors import KeeperError
 from keeper.model import Hash
 from keeper.notify.languages import speech_of
 from keeper.store.outbox import SqlOutbox
+from keeper.store.people import SqlPeople
 
 BLOCK_S = 12
 PATIENCE_S = 30.0
@@ -51,6 +52,7 @@ class Story:
         bot: BotApi,
         show: Show,
         outbox: SqlOutbox,
+        people: SqlPeople,
     ) -> None:
         """The service runs already."""
         self._devnet = devnet
@@ -60,6 +62,7 @@ class Story:
         self._bot = bot
         self._show = show
         self._outbox = outbox
+        self._people = people
         self._start_price = Decimal(0)
 
     async def tell(self) -> None:
@@ -119,8 +122,10 @@ class Story:
         for _ in range(14):
             await self.tick(60)
         await self._until_idle()
+        kept_back = await self._people.held(str(CAROL))
         await self._carol_says("/quiet off", say("No quiet hours."))
-        await self._carol_hears(say("Digest"))
+        if kept_back:  # who is in danger is told all the same
+            await self._carol_hears(say("Digest"))
         await self._heard()
 
     # --- time ---------------------------------------------------------------------------------
@@ -210,8 +215,14 @@ class Story:
         await self._carol_hears(answer)
 
     async def _carol_hears(self, containing: str) -> None:
-        if not self._house.telegram_is_real:
+        if self._house.telegram_is_real:
+            return
+        try:
             await self._bot.heard(CAROL, containing, within_s=PATIENCE_S)
+        except TimeoutError:
+            raise KeeperError(
+                f"Carol was not told {containing!r} within {PATIENCE_S:.0f} s."
+            ) from None
 
     async def _eth_at(self, percent: int) -> None:
         """ETH/USD answers this much of its first price, and the exchange; two blocks pass."""
