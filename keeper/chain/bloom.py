@@ -50,6 +50,8 @@ class _Said:
     disputed: bool = False
     told: bool = False
     """Whether it was logged that nodes differ."""
+    true: BlockRef | None = None
+    """What a sealed header says, once somebody asked."""
 
 
 class Blooms:
@@ -111,21 +113,14 @@ class Blooms:
         said = self._by_hash.get(block)
         return said is not None and said.disputed
 
-    def proves(self, block: BlockRef) -> bool:
-        """Whether number, parent and time of `block` are what its hash was made of."""
-        said = self._by_hash.get(block.hash)
-        if said is None:
-            return False
-        try:
-            told = wire.block_ref(said.header)
-        except BadAnswer:
-            return False
-        same = (told.number, told.parent_hash, told.timestamp) == (
-            block.number,
-            block.parent_hash,
-            block.timestamp,
-        )
-        return same and _is_sealed(said)
+    def true(self, block: Hash) -> BlockRef | None:
+        """Return the block of this hash as the hash proves it; None where no header did that."""
+        said = self._by_hash.get(block)
+        if said is None or not _is_sealed(said):
+            return None
+        if said.true is None:
+            said.true = wire.block_ref(said.header)
+        return said.true
 
     def refuses(self, block: Hash, logs: Sequence[Log]) -> str:
         """Return why `logs` cannot be of `block`, proved by its hash, or empty."""

@@ -2,20 +2,18 @@
 
 Heads come late, twice, out of order, or not at all; parent hashes do not.  A step is found by
 walking from the new head back to a block we hold, so a gap and a reorg are the same thing seen
-from two sides.  Each header on the way is vouched for before what it calls its parent is followed:
-to remember a block that was orphaned is no lie, so a false parent may lead to one that is real.
+from two sides.
 
 Caveat: a head that is an ancestor of ours is no news.  A chain that only became shorter is
 noticed with the first block that is built on the shorter one.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from keeper.chain.quorum import Doubted, Outvoted, Quorum
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef, Hash
@@ -26,25 +24,21 @@ SHALLOW_BLOCKS: Final = 2
 GAP_LIMIT_BLOCKS: Final = 512
 """A gap of more that were not announced is a matter for the log history: a few requests for it all.
 
-Following heads through it takes two for each block.  Not much less than this, or a first pass that
-is slow on a chain that is fast would never be reached.
+Following heads through it takes two for each block.
 """
+GAP_MOST_BLOCKS: Final = 50_000
+"""The same where there is no other way than to follow."""
+
+
+Otherwise = Callable[[BlockRef, int], Awaitable[BlockRef | None]]
+"""Tells a header as others tell it: of the same hash, with that number; None of none."""
 
 
 class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
     """The node's chain cannot be joined to ours: begin again from its head."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What leads from our head to another: as in `Advance`, and how sure that is."""
-
-    orphaned: tuple[BlockRef, ...]
-    adopted: tuple[BlockRef, ...]
-    unsure: tuple[BlockRef, ...] = ()
-    """What of it is below the first that nobody vouches for, newest first, and that one."""
-    doubt: str = ""
-    """Why nobody does, or empty."""
+    walked: tuple[BlockRef, ...] = ()
+    """The blocks it was tried with, newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,79 +110,62 @@ class Branch:
         return block.parent_hash == self.head.hash
 
     async def step_to(
-        self, head: BlockRef, announced: Mapping[Hash, BlockRef], quorum: Quorum
-    ) -> Step:
-        """Return what is orphaned and adopted to get to `head`, which was judged before.
+        self,
+        head: BlockRef,
+        announced: Mapping[Hash, BlockRef],
+        otherwise: Otherwise,
+        gap_limit: int,
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
+        """Return what is orphaned (newest first) and adopted (oldest first) to get to `head`.
 
         Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
-        not be asked for, unless they do not fit.  `quorum` vouches for each block below `head`, as
-        far as it can.  It is asked about a parent that does not fit, and once about each header
-        whose parent cannot be had or does not fit, for somebody may have made it up.  Raises
-        BranchLost for a reorg deeper than the memory and for a gap that is too wide,
-        ObservationError for headers that do not link or cannot be had now, and where a chain is
-        lost by a header that nobody vouches for.
+        not be asked for, unless they do not fit.  `otherwise`: asked about a parent that does not
+        fit, and once about each header whose parent cannot be had or does not fit, for somebody
+        may have made it up.  Raises BranchLost for a reorg deeper than
+        the memory and for a gap that is too wide, ObservationError for headers that do not link or
+        cannot be had now.
         """
         gap = head.number - self.head.number
-        if gap > GAP_LIMIT_BLOCKS:
+        if gap > gap_limit:
             gap -= sum(
-                self.head.number < block.number <= head.number for block in announced.values()
+                self.head.number < block.number < head.number for block in announced.values()
             )
-        if gap > GAP_LIMIT_BLOCKS:
+        if gap > gap_limit:
             raise BranchLost(
                 f"Block {head.number:,} is {head.number - self.head.number:,} blocks after the "
                 f"last one taken: read the history first."
             )
-        adopted, unsure, doubt = [head], list[BlockRef](), ""
+        adopted = [head]
         fetched: dict[Hash, BlockRef] = {}
+        asked: set[Hash] = set()
         while True:
+            child = adopted[-1]
             try:
-                parent = await self._below_last(adopted, announced, fetched, quorum)
+                parent = await self._parent(child, announced, fetched, otherwise)
             except BranchLost as error:
-                if doubt:
-                    raise ObservationError(f"{error} But {doubt}.") from error
+                error.walked = tuple(adopted)
                 raise
+            except RpcError:
+                raise
+            except ObservationError:
+                other = None if child.hash in asked else await otherwise(child, child.number)
+                if other is None:
+                    raise
+                asked.add(child.hash)
+                adopted[-1] = other
+                continue
             if parent.hash in self._by_hash:
                 break
-            if not doubt:
-                parent, doubt = await _vouched(parent, quorum)
-            if doubt:
-                unsure.append(parent)
             adopted.append(parent)
-        return Step(
-            orphaned=tuple(b for b in reversed(self._blocks) if b.number > parent.number),
-            adopted=tuple(reversed(adopted)),
-            unsure=tuple(unsure),
-            doubt=doubt,
-        )
-
-    async def _below_last(
-        self,
-        adopted: list[BlockRef],
-        announced: Mapping[Hash, BlockRef],
-        fetched: dict[Hash, BlockRef],
-        quorum: Quorum,
-    ) -> BlockRef:
-        """Return what the last of `adopted` is built on.
-
-        Where that is not to be had, the last is replaced by what enough others tell of it, once.
-        """
-        try:
-            return await self._parent(adopted[-1], announced, fetched, quorum)
-        except (BranchLost, RpcError):
-            raise
-        except ObservationError:
-            other = await quorum.told_otherwise(adopted[-1], adopted[-1].number)
-            if other is None:
-                raise
-            adopted[-1] = other
-        return await self._parent(other, announced, fetched, quorum)
+        orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
+        return orphaned, tuple(reversed(adopted))
 
     async def _parent(
         self,
         child: BlockRef,
         announced: Mapping[Hash, BlockRef],
         fetched: dict[Hash, BlockRef],
-        quorum: Quorum,
+        otherwise: Otherwise,
     ) -> BlockRef:
         """Return what `child` is built on; what had to be asked for is in `fetched` then."""
         wanted = child.parent_hash
@@ -206,7 +183,7 @@ class Branch:
             if parent is None or not _fits(parent, child):
                 parent = await self._rpc.block(wanted)
             if not _fits(parent, child):
-                parent = await quorum.told_otherwise(parent, child.number - 1) or parent
+                parent = await otherwise(parent, child.number - 1) or parent
         if not _fits(parent, child):
             raise ObservationError(
                 f"Block {child.number:,} names the parent {child.parent_hash}, which is block "
@@ -248,17 +225,6 @@ class Branch:
         except ObservationError:  # one at a time by hash then
             return {}
         return {block.hash: block for block in blocks}
-
-
-async def _vouched(block: BlockRef, quorum: Quorum) -> tuple[BlockRef, str]:
-    """Return `block` as enough nodes tell it, and why it is doubtful, or empty."""
-    verdict = await quorum.vouched(block)
-    match verdict:
-        case Doubted(reason=reason):
-            return block, reason
-        case Outvoted():
-            return block, f"enough nodes have another block {block.number:,}"
-    return verdict.block, ""
 
 
 def _fits(parent: BlockRef, child: BlockRef) -> bool:

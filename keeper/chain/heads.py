@@ -23,12 +23,13 @@ One class, though it is long: what is pushed, polled, voted on and taken is one 
 import asyncio
 import math
 import time
+from collections import ChainMap
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 import structlog
 
-from keeper.chain.branch import GAP_LIMIT_BLOCKS, Advance, Branch, BranchLost, Step
+from keeper.chain.branch import GAP_LIMIT_BLOCKS, GAP_MOST_BLOCKS, Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, Doubted, Outvoted, Quorum, Verdict, alike
@@ -49,8 +50,6 @@ WS_GRACE_S: Final = 0.25
 """How much later than HTTP a WebSocket may bring a head."""
 OUTVOTED_MOST: Final = 3
 """Heads in a row that the nodes do not have, after which who pushes them is given up."""
-VOTES_A_HEAD: Final = 16
-"""Of those that were taken on one node's word, so many are put to the vote at each head."""
 FINALITY_BLOCKS: Final = 8
 """Block times between looks at what is safe and final."""
 
@@ -96,9 +95,9 @@ class HeadFollower:
         self._silences = 0
         self._outvoted = 0
         """Times in a row that the nodes had another head than was announced."""
-        self._unsure: dict[Hash, BlockRef] = {}
-        """What is held on one node's word, by its hash, oldest first."""
         self._free_from = self._looked_at = -math.inf
+        self._under_way = False
+        """Whether a head was taken since it is followed: what came before was not announced."""
         self._unread = 0
         """Times in a row that no head could be asked for."""
 
@@ -118,7 +117,7 @@ class HeadFollower:
         head, branch = self._mailbox.waiting, self._branch
         if head is None or branch is None:
             return False
-        return 0 < head.number - branch.head.number <= GAP_LIMIT_BLOCKS
+        return 0 < head.number - branch.head.number <= GAP_MOST_BLOCKS
 
     @property
     def safe(self) -> BlockRef | None:
@@ -178,7 +177,7 @@ class HeadFollower:
         self._outvoted = 0
         self._free_from = self._looked_at = self._advanced_at
         self._branch, self._finality_at = None, -math.inf
-        self._unsure = {}
+        self._under_way = False
         tasks = [asyncio.create_task(self._poll(mailbox))]
         if self._ws_urls:
             tasks.append(asyncio.create_task(self._subscription.run()))
@@ -200,6 +199,7 @@ class HeadFollower:
             while True:
                 advance = await self._linked(branch, news)
                 if advance is not None:
+                    self._under_way = True
                     self._advanced_at = time.monotonic()
                     self._silences = 0
                     self._free_from = math.inf
@@ -290,10 +290,10 @@ class HeadFollower:
         if branch.holds(head):
             return None
         confirm = confirm and not self._agreed(doubt)
+        wide = bool(doubt) or not self._under_way
+        gap_limit = GAP_MOST_BLOCKS if wide else GAP_LIMIT_BLOCKS
         try:
-            step = await self._step(branch, head, confirm=confirm)
-            orphaned, adopted = step.orphaned, step.adopted
-            before = doubt or step.doubt or await self._doubt_of_before(orphaned)
+            orphaned, adopted, unsure = await self._step(branch, head, gap_limit, confirm=confirm)
         except BranchLost as error:
             if not doubt:
                 raise
@@ -319,63 +319,66 @@ class HeadFollower:
         elif missed:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
         branch.take(orphaned, adopted)
-        self._remember(branch, (*step.unsure, adopted[-1]) if doubt else step.unsure)
         if self.finality.doubt:  # with this head it may be told
             await self.finality.prove(self._quorum)
         return Advance(
             orphaned=orphaned,
             adopted=adopted,
             received_at=received_at,
-            doubt=before or self.finality.doubt,
+            doubt=doubt or unsure or self.finality.doubt,
         )
 
-    async def _step(self, branch: Branch, head: BlockRef, *, confirm: bool) -> Step:
-        """Return the step to `head`; nothing is adopted to stay where we are."""
-        headers = self._mailbox.headers
-        step = await branch.step_to(head, headers, self._quorum)
-        if step.orphaned and confirm:
+    async def _step(
+        self, branch: Branch, head: BlockRef, gap_limit: int, *, confirm: bool
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+        """Return what is orphaned and adopted, and why that is doubtful, or empty.
+
+        Nothing is adopted to stay where we are.
+        """
+        orphaned, adopted, doubt = await self._joined(branch, head, gap_limit)
+        if orphaned and confirm:
             confirmed = await self._confirmed(branch, head)
             if confirmed is None:
-                return Step(orphaned=(), adopted=())
+                return (), (), ""
             if confirmed != head:
-                step = await branch.step_to(confirmed, headers, self._quorum)
+                orphaned, adopted, doubt = await self._joined(branch, confirmed, gap_limit)
         try:
-            self.finality.check(step.orphaned, step.adopted)
+            self.finality.check(orphaned, adopted)
         except FinalityBroken as error:
-            if step.doubt:  # one node's word is not enough for that
-                raise ObservationError(f"{error} But {step.doubt}.") from error
+            if doubt:  # one node's word is not enough for that
+                raise ObservationError(f"{error} But {doubt}.") from error
             raise
-        return step
+        return orphaned, adopted, doubt
 
-    async def _doubt_of_before(self, orphaned: tuple[BlockRef, ...]) -> str:
-        """Return why what a head that is beyond doubt is built on is not, or empty.
+    async def _joined(
+        self, branch: Branch, head: BlockRef, gap_limit: int
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+        """Return the step to `head`, and why it is doubtful, or empty.
 
-        What was taken on one node's word is put to the vote when others answer again, newest
-        first, some at each head.  Raises BranchLost where they tell it otherwise: what was read of
-        it is of another block.
+        Hashes tie the blocks to the head that was voted on, but what a block is built on may be one
+        node's word: it could hide a reorg, or make one up.  So each of them has to be vouched for,
+        and one that was told otherwise is walked from again as it is.
         """
-        gone = {block.hash for block in orphaned}
-        votes = 0
-        for block in reversed([one for one in self._unsure.values() if one.hash not in gone]):
-            if votes == VOTES_A_HEAD:
-                return f"{len(self._unsure)} blocks below it were taken on one node's word"
-            votes += not self._quorum.proves(block)
-            verdict = await self._quorum.vouched(block)
-            if isinstance(verdict, Doubted):
-                return verdict.reason
-            if not alike(verdict.block, block):
-                raise BranchLost(
-                    f"Block {block.number:,} was taken on one node's word, and the others tell it "
-                    "otherwise: start again from the nodes' head."
+        quorum, voted, vouched = self._quorum, dict[Hash, BlockRef](), set[BlockRef]()
+        while True:
+            lost: BranchLost | None = None
+            try:
+                announced = ChainMap(voted, self._mailbox.headers)
+                orphaned, adopted = await branch.step_to(
+                    head, announced, quorum.told_otherwise, gap_limit
                 )
-            del self._unsure[block.hash]
-        return ""
-
-    def _remember(self, branch: Branch, unsure: tuple[BlockRef, ...]) -> None:
-        """Remember, oldest first, which blocks of the branch were taken on one node's word."""
-        new = [block for block in unsure if not self._quorum.proves(block)]
-        held = {hash_: block for hash_, block in self._unsure.items() if branch.holds(block)}
-        self._unsure = held | {block.hash: block for block in sorted(new, key=lambda b: b.number)}
+                walked = adopted[::-1]
+            except BranchLost as error:
+                lost, orphaned, adopted, walked = error, (), (), error.walked
+            below = tuple(block for block in walked if block != head)
+            doubt, other = await quorum.untold(below, vouched)
+            if other is not None and other.hash not in voted:
+                log.error("head.retold", number=other.number, parent=other.parent_hash)
+                voted[other.hash] = other
+                continue
+            if lost is not None:
+                raise lost
+            return orphaned, adopted, doubt
 
     def _agreed(self, doubt: str) -> bool:
         return self._quorum.needed > 1 and not doubt

@@ -10,15 +10,15 @@ Caveat: two nodes with the same backend are one node.
 """
 
 import asyncio
+import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import structlog
 
-from keeper.chain.roll import ASKED_S
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef
@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 BEHIND_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
 """How long nodes may need to hear of a block that another one has."""
+VOTES_AT_ONCE: Final = 8
+VOTES_MOST: Final = 64
+"""On what a head is built on, each asked of every node: for chains whose headers prove nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,20 @@ def _base_fee_wei(blocks: Sequence[BlockRef]) -> Wei:
     return stated.most_common(1)[0][0] if stated else Wei(0)
 
 
+def _some(unproved: list[BlockRef], vouched: set[BlockRef]) -> Iterator[list[BlockRef]]:
+    """Yield what is to be voted on, in the order given, `VOTES_AT_ONCE` at a time."""
+    if len(unproved) > VOTES_MOST:
+        among = sorted(random.sample(range(len(unproved) - 1), VOTES_MOST - 1))
+        unproved = [*(unproved[at] for at in among), unproved[-1]]
+    left = [block for block in unproved if block not in vouched]
+    for first in range(0, len(left), VOTES_AT_ONCE):
+        yield left[first : first + VOTES_AT_ONCE]
+
+
+def _any_block(said: Sequence[BlockRef | None], _: int) -> bool:
+    return any(block is not None for block in said)
+
+
 class Quorum:
     """Judges heads; remembers whether the last one was agreed on, so that changes are said."""
 
@@ -129,6 +146,8 @@ class Quorum:
         """Why the last head is not agreed on, or empty."""
         self._without_fee = 0
         """Heads in a row that nobody had a base fee for, where there is no vote."""
+        self._fee_wei = Wei(0)
+        """The last base fee that was known there."""
 
     async def judge(
         self, head: BlockRef, holds: Callable[[BlockRef], bool] | None = None
@@ -202,33 +221,81 @@ class Quorum:
             return Doubted(block=block, reason=str(error))
         return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
 
-    def proves(self, block: BlockRef) -> bool:
-        """Whether nobody need be asked about `block`: its hash proves it, or nothing is voted on.
+    async def untold(
+        self, walked: Sequence[BlockRef], vouched: set[BlockRef]
+    ) -> tuple[str, BlockRef | None]:
+        """Return why what `walked` leads to is doubtful, or empty, and a header to go by instead.
 
-        That it is canonical is proved by what is built on it, not by this.
+        `walked`: each the parent of the one before, the first one's hash voted on.  That nodes tell
+        a hash as it is makes no block canonical: they remember what was orphaned, and a false
+        parent may lead to it.  So each header must prove itself, or is voted on by its number; of
+        more than `VOTES_MOST` the lowest, which the rest is joined to, and some by chance.
+        `vouched`: what was voted on before; it grows.
         """
-        return self.needed <= 1 or self._rpc.blooms.proves(block)
+        if self.needed <= 1:
+            return "", None
+        unproved: list[BlockRef] = []
+        for block in walked:
+            true = self._rpc.blooms.true(block.hash)
+            if true is None:
+                unproved.append(block)
+            elif not alike(true, block):
+                return "", true
+        for votes in _some(unproved, vouched):
+            doubt, other = await self._untold(votes, vouched)
+            if doubt or other is not None:
+                return doubt, other
+        return "", None
 
-    async def vouched(self, block: BlockRef) -> Verdict:
-        """Judge `block`, which one that was judged is built on; agreed on it may tell otherwise.
+    async def _untold(
+        self, blocks: Sequence[BlockRef], vouched: set[BlockRef]
+    ) -> tuple[str, BlockRef | None]:
+        doubt = ""
+        verdicts = await asyncio.gather(*map(self._vouched, blocks))
+        for block, verdict in zip(blocks, verdicts, strict=True):
+            match verdict:
+                case Agreed(block=told) if alike(told, block):
+                    vouched.add(block)
+                case Agreed(block=other):
+                    return doubt, other
+                case Outvoted():
+                    doubt = doubt or f"enough nodes have another block {block.number:,}"
+                case Doubted(reason=reason):
+                    doubt = doubt or reason
+        return doubt, None
 
-        One that does not prove itself is voted on by its number: what is remembered of a hash need
-        not be canonical.
+    async def _vouched(self, block: BlockRef) -> Verdict:
+        """Judge what a block that was judged is built on, by its number.
+
+        Whoever answers with a header that proves itself has told the truth of its hash.
         """
-        if self.proves(block):
-            return Agreed(block=block)
-        verdict = await self._vote(block, partial(self._rpc.each_header, enough=self._enough))
-        if isinstance(verdict, Agreed) and not alike(verdict.block, block):
-            log.error("head.retold", number=block.number, parent=verdict.block.parent_hash)
+
+        def enough(said: Sequence[BlockRef | None], open_: int) -> bool:
+            return self._rpc.blooms.true(block.hash) is not None or self._enough(said, open_)
+
+        verdict: Verdict = Doubted(block=block, reason="nobody was asked")
+        for pause_s in (0.0, *BEHIND_PAUSES_S):
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            answers = await self._rpc.each_header(block.number, enough=enough)
+            true = self._rpc.blooms.true(block.hash)
+            if true is not None:
+                return Agreed(block=true)
+            verdict = judge(block, answers, self.needed)
+            if not isinstance(verdict, Doubted) or not self._may_catch_up:
+                break
         return verdict
 
     async def told_otherwise(self, block: BlockRef, number: int) -> BlockRef | None:
         """Return what `needed` nodes, most of those who do not tell the same, tell of `block`.
 
-        None where fewer do.  For a header that cannot be joined to the others, where a block of
-        that number would be.
+        None where fewer do; one is enough whose header proves itself.  For a header that cannot be
+        joined to the others, where a block of that number would be.
         """
         answers = await self._rpc.each_header(block.hash)
+        true = self._rpc.blooms.true(block.hash)
+        if true is not None:
+            return None if alike(true, block) or true.number != number else true
         there = [answer for answer in answers if isinstance(answer, BlockRef)]
         others = [other for other in there if other.number == number and not alike(other, block)]
         most, count = _most(others, block)
@@ -273,32 +340,45 @@ class Quorum:
 
     async def _vote(self, block: BlockRef, ask: Callable[[int], Awaitable[Answers]]) -> Verdict:
         """Judge `block` by what `ask` has each node say; wait a little for those behind."""
-        verdict = judge(block, await ask(block.number), self.needed)
+        verdict = judge(block, self._true(await ask(block.number)), self.needed)
         for pause_s in BEHIND_PAUSES_S:
             if not isinstance(verdict, Doubted) or not self._may_catch_up:
                 break
             await asyncio.sleep(pause_s)
-            verdict = judge(block, await ask(block.number), self.needed)
+            verdict = judge(block, self._true(await ask(block.number)), self.needed)
         return verdict
+
+    def _true(self, answers: Answers) -> Answers:
+        """Return `answers`, and where they tell one hash differently, what it proves in place."""
+        there = [answer for answer in answers if isinstance(answer, BlockRef)]
+        if len(set(there)) == len({block.hash for block in there}):
+            return answers
+        return [
+            (self._rpc.blooms.true(answer.hash) or answer)
+            if isinstance(answer, BlockRef)
+            else answer
+            for answer in answers
+        ]
 
     async def _with_fee(self, head: BlockRef) -> BlockRef:
         """Return `head` with its base fee, which some leave out of what they push.
 
         Where HTTP has none either the chain may know no base fee: it is asked ever more rarely.
+        Where it cannot be asked now, the last one that was known is the best guess.
         """
         if not head.base_fee_wei:
             self._without_fee += 1
             if self._without_fee.bit_count() > 1:  # not the 1st, 2nd, 4th, 8th, ... in a row
                 return head
-            try:
-                async with asyncio.timeout(ASKED_S):
-                    asked = await self._rpc.block(head.hash)
-            except (ObservationError, TimeoutError):
+            answers = await self._rpc.each_header(head.hash, enough=_any_block)
+            there = [answer for answer in answers if isinstance(answer, BlockRef)]
+            if not there:
                 self._without_fee = 0
-                return head
-            head = replace(head, base_fee_wei=asked.base_fee_wei)
+                return replace(head, base_fee_wei=self._fee_wei)
+            head = replace(head, base_fee_wei=_base_fee_wei(there))
         if head.base_fee_wei:
             self._without_fee = 0
+        self._fee_wei = head.base_fee_wei
         return head
 
     @property

@@ -304,7 +304,8 @@ async def test_an_honest_reorg_is_voted_on_once_and_beyond_doubt(
 ) -> None:
     chain = Chain(LENGTH)
     told = Told(chain, chain, chain)
-    told.blooms.proves = lambda _: proved  # type: ignore[method-assign, assignment]
+    if proved:
+        told.prove()
     async with following(told, quorum=quorum) as follower:
         chain.reorg(4, "b", 6)
         follower.push(chain.head)
@@ -347,14 +348,36 @@ async def test_a_gap_is_followed_up_to_a_limit_of_blocks_that_were_not_announced
     chain = Chain(5)
     told = Told(chain)
     async with following(told) as follower:
-        await follower.until(lambda: follower.heads._branch is not None)
-        chain.grow(GAP_LIMIT_BLOCKS + 1 + more)
+        await follower.takes(chain.grow())
+        chain.grow(GAP_LIMIT_BLOCKS + more)
         if announced:
             follower.heads._mailbox.headers[chain.blocks[-2].hash] = chain.blocks[-2]
         follower.push(chain.head)
 
         if more and not announced:
-            with pytest.raises(BranchLost, match="514 blocks after the last one taken"):
+            with pytest.raises(BranchLost, match="513 blocks after the last one taken"):
                 await follower.ends()
         else:
             await follower.reaches(chain.head)
+
+
+async def test_a_wide_gap_is_followed_where_it_came_of_a_long_beginning() -> None:
+    chain = Chain(5)
+    async with following(Told(chain)) as follower:
+        await follower.until(lambda: follower.heads._branch is not None)
+        chain.grow(2 * GAP_LIMIT_BLOCKS)
+
+        await follower.takes(chain.head)
+
+
+async def test_a_wide_gap_is_followed_in_doubt_rather_than_not_at_all() -> None:
+    chain = Chain(5)
+    told = Told(chain, Chain(5), Chain(5))
+    async with following(told, quorum=2) as follower:
+        for one in told.chains:
+            one.grow()
+        await follower.takes(chain.head)
+        chain.grow(2 * GAP_LIMIT_BLOCKS)
+
+        await follower.takes(chain.head)
+        assert follower.said[-1].doubt

@@ -15,7 +15,7 @@ from keeper.chain.finality import Finality
 from keeper.chain.heads import HeadFollower
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
-from keeper.model import BlockRef
+from keeper.model import BlockRef, Hash
 from tests.chain_unit.standin import Chain
 
 NEVER_S = 3_600.0
@@ -35,6 +35,8 @@ class Told:
         self.latest: BlockRef | None = None
         """What the first node calls the latest instead of its head."""
         self.blooms = Blooms()
+        self.shown: dict[Hash, BlockRef] = {}
+        """What a node has told as it is."""
         self.asked: Counter[str] = Counter()
 
     @property
@@ -42,6 +44,10 @@ class Told:
         return tuple(f"http://node{index}" for index in range(len(self.chains)))
 
     health: tuple[Any, ...] = ()
+
+    def prove(self) -> None:
+        """Let headers prove themselves as soon as a node told them as they are."""
+        self.blooms.true = self.shown.get  # type: ignore[method-assign, assignment]
 
     async def block(self, at: Any = "latest") -> BlockRef:
         self.asked[f"block {at}"] += 1
@@ -62,6 +68,12 @@ class Told:
     each_block = each_header
 
     def _of(self, index: int, at: str | int) -> BlockRef | RpcError | None:
+        found = self._had(index, at)
+        if isinstance(found, BlockRef):
+            self.shown[found.hash] = found
+        return found
+
+    def _had(self, index: int, at: str | int) -> BlockRef | RpcError | None:
         blocks = self.chains[index].blocks
         if at == "latest":
             return (None if index else self.latest) or blocks[-1]

@@ -11,7 +11,7 @@ import msgspec
 
 from keeper.chain import lens as lens_module
 from keeper.chain import logs as logs_module
-from keeper.chain.branch import Branch, Step
+from keeper.chain.branch import Branch
 from keeper.chain.history import backfill
 from keeper.chain.lens import Shares
 from keeper.chain.logs import LogReader
@@ -204,7 +204,10 @@ def believes_anyone() -> Iterator[None]:
     async def gullible(_self: Quorum, head: BlockRef, *_: object) -> Agreed:
         return Agreed(block=head)
 
-    with planted(Quorum, "judge", gullible), planted(Quorum, "vouched", gullible):
+    async def believed(_self: Quorum, *_: object) -> tuple[str, None]:
+        return "", None
+
+    with planted(Quorum, "judge", gullible), planted(Quorum, "untold", believed):
         yield
 
 
@@ -238,9 +241,11 @@ async def c5(anvil: Anvil, trial: Trial) -> None:
 
 @contextmanager
 def gaps_are_skipped() -> Iterator[None]:
-    async def step_to(self: Branch, head: BlockRef, announced: Any, quorum: Any) -> Step:
-        del self, announced, quorum
-        return Step(orphaned=(), adopted=(head,))
+    async def step_to(
+        self: Branch, head: BlockRef, *_: object
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
+        del self
+        return (), (head,)
 
     with planted(Branch, "step_to", step_to):
         yield
