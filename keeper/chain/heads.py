@@ -356,10 +356,10 @@ class HeadFollower:
         """Return the step to `head`, and why it is doubtful, or empty.
 
         Hashes tie the blocks to the head that was voted on, but what a block is built on may be one
-        node's word: it could hide a reorg, or make one up.  So each of them has to be vouched for,
-        and one that was told otherwise is walked from again as it is.
+        node's word: it could hide a reorg, or make one up.  So the lowest of them is voted on too,
+        and where it is not the canonical one, the header that was made up is looked for.
         """
-        quorum, voted, vouched = self._quorum, dict[Hash, BlockRef](), set[BlockRef]()
+        quorum, voted = self._quorum, dict[Hash, BlockRef]()
         while True:
             lost: BranchLost | None = None
             try:
@@ -371,7 +371,7 @@ class HeadFollower:
             except BranchLost as error:
                 lost, orphaned, adopted, walked = error, (), (), error.walked
             below = tuple(block for block in walked if block != head)
-            doubt, other = await quorum.untold(below, vouched)
+            doubt, other = await quorum.untold(below)
             if other is not None and other.hash not in voted:
                 log.error("head.retold", number=other.number, parent=other.parent_hash)
                 voted[other.hash] = other

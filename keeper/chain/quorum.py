@@ -12,7 +12,7 @@ Caveat: two nodes with the same backend are one node.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -30,7 +30,7 @@ BEHIND_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
 """How long nodes may need to hear of a block that another one has."""
 VOTES_AT_ONCE: Final = 8
 VOTES_MOST: Final = 64
-"""On what a head is built on, each asked of every node: for chains whose headers prove nothing."""
+"""On what lies between two that were voted on, each asked of every node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,18 +121,12 @@ def _base_fee_wei(blocks: Sequence[BlockRef]) -> Wei:
     return stated.most_common(1)[0][0] if stated else Wei(0)
 
 
-def _some(unproved: list[BlockRef], vouched: set[BlockRef]) -> Iterator[list[BlockRef]]:
-    """Yield what is to be voted on, in the order given, `VOTES_AT_ONCE` at a time."""
-    if len(unproved) > VOTES_MOST:
-        among = sorted(random.sample(range(len(unproved) - 1), VOTES_MOST - 1))
-        unproved = [*(unproved[at] for at in among), unproved[-1]]
-    left = [block for block in unproved if block not in vouched]
-    for first in range(0, len(left), VOTES_AT_ONCE):
-        yield left[first : first + VOTES_AT_ONCE]
-
-
 def _any_block(said: Sequence[BlockRef | None], _: int) -> bool:
     return any(block is not None for block in said)
+
+
+def _otherwise(block: BlockRef) -> str:
+    return f"most nodes tell block {block.number:,} otherwise than it was told"
 
 
 class Quorum:
@@ -221,81 +215,87 @@ class Quorum:
             return Doubted(block=block, reason=str(error))
         return Agreed(block=block) if found.hash == block.hash else Outvoted(block=found)
 
-    async def untold(
-        self, walked: Sequence[BlockRef], vouched: set[BlockRef]
-    ) -> tuple[str, BlockRef | None]:
+    async def untold(self, walked: Sequence[BlockRef]) -> tuple[str, BlockRef | None]:
         """Return why what `walked` leads to is doubtful, or empty, and a header to go by instead.
 
         `walked`: each the parent of the one before, the first one's hash voted on.  That nodes tell
-        a hash as it is makes no block canonical: they remember what was orphaned, and a false
-        parent may lead to it.  So each header must prove itself, or is voted on by its number; of
-        more than `VOTES_MOST` the lowest, which the rest is joined to, and some by chance.
-        `vouched`: what was voted on before; it grows.
+        a hash as it is makes no block canonical: they remember what was orphaned.  So the lowest is
+        voted on by its number, with its parent, which is what the rest is joined to; and then
+        whatever is between and does not prove itself.
         """
-        if self.needed <= 1:
+        if self.needed <= 1 or not walked:
             return "", None
-        unproved: list[BlockRef] = []
-        for block in walked:
-            true = self._rpc.blooms.true(block.hash)
-            if true is None:
-                unproved.append(block)
-            elif not alike(true, block):
-                return "", true
-        for votes in _some(unproved, vouched):
-            doubt, other = await self._untold(votes, vouched)
-            if doubt or other is not None:
-                return doubt, other
+        lowest = walked[-1]
+        match await self._vote(lowest, partial(self._rpc.each_header, enough=self._enough)):
+            case Agreed(block=block) if alike(block, lowest):
+                return await self._between(walked[:-1])
+            case Doubted(reason=reason):
+                doubt = reason
+            case _:
+                doubt = _otherwise(lowest)
+        return doubt, await self.first_otherwise(walked)
+
+    async def _between(self, blocks: Sequence[BlockRef]) -> tuple[str, BlockRef | None]:
+        """The same of `blocks`, the lowest of them built on one that is agreed on.
+
+        A false parent may lead to a block that is real, was orphaned, and has a canonical parent.
+        Whose hash proves its parent cannot do that; the others are voted on, of more than
+        `VOTES_MOST` some by chance.
+        """
+        unproved = [block for block in blocks if not self._proves_itself(block)]
+        if len(unproved) > VOTES_MOST:
+            among = sorted(random.sample(range(len(unproved)), VOTES_MOST))
+            unproved = [unproved[at] for at in among]
+        ask = partial(self._rpc.each_header, enough=self._enough)
+        for first in range(0, len(unproved), VOTES_AT_ONCE):
+            some = unproved[first : first + VOTES_AT_ONCE]
+            verdicts = await asyncio.gather(*(self._vote(block, ask) for block in some))
+            doubt = ""
+            for block, verdict in zip(some, verdicts, strict=True):
+                match verdict:
+                    case Agreed(block=told) if alike(told, block):
+                        continue
+                    case Agreed(block=other):
+                        return _otherwise(block), other
+                    case Outvoted():
+                        doubt = doubt or _otherwise(block)
+                    case Doubted(reason=reason):
+                        doubt = doubt or reason
+            if doubt:
+                return doubt, None
         return "", None
 
-    async def _untold(
-        self, blocks: Sequence[BlockRef], vouched: set[BlockRef]
-    ) -> tuple[str, BlockRef | None]:
-        doubt = ""
-        verdicts = await asyncio.gather(*map(self._vouched, blocks))
-        for block, verdict in zip(blocks, verdicts, strict=True):
-            match verdict:
-                case Agreed(block=told) if alike(told, block):
-                    vouched.add(block)
-                case Agreed(block=other):
-                    return doubt, other
-                case Outvoted():
-                    doubt = doubt or f"enough nodes have another block {block.number:,}"
-                case Doubted(reason=reason):
-                    doubt = doubt or reason
-        return doubt, None
+    def _proves_itself(self, block: BlockRef) -> bool:
+        true = self._rpc.blooms.true(block.hash)
+        return true is not None and alike(true, block)
 
-    async def _vouched(self, block: BlockRef) -> Verdict:
-        """Judge what a block that was judged is built on, by its number.
+    async def first_otherwise(self, walked: Sequence[BlockRef]) -> BlockRef | None:
+        """Return what enough nodes tell of a block of `walked` that was told otherwise, or None.
 
-        Whoever answers with a header that proves itself has told the truth of its hash.
+        Above a header that was made up there are canonical blocks, below it there are none: it is
+        found by halves.
         """
-
-        def enough(said: Sequence[BlockRef | None], open_: int) -> bool:
-            return self._rpc.blooms.true(block.hash) is not None or self._enough(said, open_)
-
-        verdict: Verdict = Doubted(block=block, reason="nobody was asked")
-        for pause_s in (0.0, *BEHIND_PAUSES_S):
-            if pause_s:
-                await asyncio.sleep(pause_s)
-            answers = await self._rpc.each_header(block.number, enough=enough)
-            true = self._rpc.blooms.true(block.hash)
-            if true is not None:
-                return Agreed(block=true)
-            verdict = judge(block, answers, self.needed)
-            if not isinstance(verdict, Doubted) or not self._may_catch_up:
-                break
-        return verdict
+        low, high = 0, len(walked)
+        found: BlockRef | None = None
+        while low < high:
+            middle = (low + high) // 2
+            block = walked[middle]
+            match await self.canonical(block):
+                case Agreed(block=same) if alike(same, block):
+                    low = middle + 1
+                case Agreed(block=other):
+                    high, found = middle, other
+                case _:
+                    high, found = middle, None
+        return found
 
     async def told_otherwise(self, block: BlockRef, number: int) -> BlockRef | None:
         """Return what `needed` nodes, most of those who do not tell the same, tell of `block`.
 
-        None where fewer do; one is enough whose header proves itself.  For a header that cannot be
-        joined to the others, where a block of that number would be.
+        None where fewer do.  For a header that cannot be joined to the others, where a block of
+        that number would be.
         """
         answers = await self._rpc.each_header(block.hash)
-        true = self._rpc.blooms.true(block.hash)
-        if true is not None:
-            return None if alike(true, block) or true.number != number else true
         there = [answer for answer in answers if isinstance(answer, BlockRef)]
         others = [other for other in there if other.number == number and not alike(other, block)]
         most, count = _most(others, block)
@@ -340,25 +340,13 @@ class Quorum:
 
     async def _vote(self, block: BlockRef, ask: Callable[[int], Awaitable[Answers]]) -> Verdict:
         """Judge `block` by what `ask` has each node say; wait a little for those behind."""
-        verdict = judge(block, self._true(await ask(block.number)), self.needed)
+        verdict = judge(block, await ask(block.number), self.needed)
         for pause_s in BEHIND_PAUSES_S:
             if not isinstance(verdict, Doubted) or not self._may_catch_up:
                 break
             await asyncio.sleep(pause_s)
-            verdict = judge(block, self._true(await ask(block.number)), self.needed)
+            verdict = judge(block, await ask(block.number), self.needed)
         return verdict
-
-    def _true(self, answers: Answers) -> Answers:
-        """Return `answers`, and where they tell one hash differently, what it proves in place."""
-        there = [answer for answer in answers if isinstance(answer, BlockRef)]
-        if len(set(there)) == len({block.hash for block in there}):
-            return answers
-        return [
-            (self._rpc.blooms.true(answer.hash) or answer)
-            if isinstance(answer, BlockRef)
-            else answer
-            for answer in answers
-        ]
 
     async def _with_fee(self, head: BlockRef) -> BlockRef:
         """Return `head` with its base fee, which some leave out of what they push.

@@ -70,6 +70,8 @@ def is_sealed(header: Header) -> bool:
     if header.state_root is None:  # one of those that say little
         return False
     there = [field for field in _LATER if getattr(header, field[0]) is not None]
+    if there != list(_LATER[: len(there)]):  # one field could stand in another's place
+        return False
     try:
         fields = [read(getattr(header, name), name) for name, read in (*_FIELDS, *there)]
     except BadAnswer:

@@ -314,7 +314,8 @@ async def test_an_honest_reorg_is_voted_on_once_and_beyond_doubt(
         assert len(follower.said[-1].orphaned) == 4
         assert follower.said[-1].doubt == ""
         votes = [asked for asked in told.asked.elements() if asked.startswith("each ")]
-        wanted = range(chain.head.number if proved else LENGTH - 4, chain.head.number + 1)
+        lowest, head = LENGTH - 4, chain.head.number
+        wanted = (lowest, head) if proved else range(lowest, head + 1)
         assert sorted(votes) == [*(f"each {number}" for number in wanted), "each latest"]
 
 

@@ -158,7 +158,7 @@ async def test_what_enough_nodes_tell_is_not_held_up_by_one_that_is_slow() -> No
             began_at = time.monotonic()
             assert await quorum.judge(chain.head) == Agreed(block=chain.head)
             assert await quorum.newest() == chain.head
-            assert await quorum.untold([chain.head], set()) == ("", None)
+            assert await quorum.untold([chain.head]) == ("", None)
             heads_s.append(time.monotonic() - began_at)
             assert await logs.at(chain.head) == ()
             logs_s.append(time.monotonic() - began_at - heads_s[-1])
