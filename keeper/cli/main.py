@@ -133,7 +133,7 @@ def run(arguments: list[str]) -> int:
         return _misused(error)
     except KeeperError as error:
         return _sorry(error, 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
         return 1
@@ -144,7 +144,7 @@ def _misused(error: TyperException) -> int:
     """Say what of the command line was not understood, and return 2; without a command, help."""
     message = error.format_message()
     context = getattr(error, "ctx", None)
-    if "\n" in message:
+    if context is not None and message == context.get_help():
         sys.stderr.write(f"{message}\n")
         return 2
     where = "keeper" if context is None else context.command_path

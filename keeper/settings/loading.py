@@ -85,7 +85,8 @@ def _dotenv(env_file: Path | None) -> dict[str, str]:
                 f"{env_file}: line {binding.original.line} is no NAME=value: close its quotes and "
                 "name what it sets, or comment it out"
             )
-    return {b.key: b.value for b in bindings if b.key is not None and b.value is not None}
+    values = {binding.key: binding.value for binding in bindings}  # a name alone takes it back
+    return {name: value for name, value in values.items() if name and value is not None}
 
 
 def _chains(values: Mapping[str, Any]) -> dict[str, Any]:
