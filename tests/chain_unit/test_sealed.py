@@ -4,9 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
+import rlp
+from eth_utils.crypto import keccak
 
 from keeper.chain.bloom import Blooms
-from keeper.chain.sealed import is_sealed, kept
+from keeper.chain.sealed import _FIELDS, _LATER, is_sealed, kept
 from keeper.chain.wire import Header, block_ref
 from tests.chain_unit.standin import Chain, header, sealed_header
 
@@ -100,3 +102,30 @@ def test_a_block_without_a_header_that_proves_it_is_not_proved(*, bare: bool) ->
         blooms.note(msgspec.convert(header(block) | {"logsBloom": PRAGUE["logsBloom"]}, Header))
 
     assert blooms.true(block.hash) is None
+
+
+def test_a_field_that_stands_in_another_ones_place_proves_nothing() -> None:
+    shifted = PRAGUE | {"blobGasUsed": PRAGUE["baseFeePerGas"]}
+    without = {
+        name: value
+        for name, value in shifted.items()
+        if name not in ("baseFeePerGas", "withdrawalsRoot", "requestsHash")
+        and name not in ("excessBlobGas", "parentBeaconBlockRoot")
+    }
+    london = {
+        name: value
+        for name, value in (without | {"baseFeePerGas": PRAGUE["baseFeePerGas"]}).items()
+        if name != "blobGasUsed"
+    }
+    hash_ = hash_of(london)
+
+    assert sealed(london | {"hash": hash_})
+    assert not sealed(without | {"hash": hash_})
+
+
+def hash_of(fields: dict[str, Any]) -> str:
+    """Return the hash of a header whose last field is the base fee."""
+    read = [*_FIELDS, _LATER[0]]
+    header_ = msgspec.convert(fields, Header)
+    items = [encode(getattr(header_, name), name) for name, encode in read]
+    return "0x" + keccak(rlp.encode(items)).hex()
