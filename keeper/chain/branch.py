@@ -22,9 +22,9 @@ HEADERS_A_BATCH: Final = 64
 SHALLOW_BLOCKS: Final = 2
 """A reorg no deeper is walked one header at a time."""
 GAP_LIMIT_BLOCKS: Final = 512
-"""A gap of more that were not announced is a matter for the log history: a few requests for it all.
+"""A gap of more, not counting blocks that were announced, is a matter for the log history.
 
-Following heads through it takes two for each block.
+That takes a few requests for it all, following heads through it two for each block.
 """
 GAP_MOST_BLOCKS: Final = 50_000
 """The same where there is no other way than to follow."""
@@ -121,16 +121,11 @@ class Branch:
         Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
         not be asked for, unless they do not fit.  `otherwise`: asked about a parent that does not
         fit, and once about each header whose parent cannot be had or does not fit, for somebody
-        may have made it up.  Raises BranchLost for a reorg deeper than
-        the memory and for a gap that is too wide, ObservationError for headers that do not link or
-        cannot be had now.
+        may have made it up.  Raises BranchLost for a reorg deeper than the memory and for a gap of
+        more than `gap_limit` blocks, ObservationError for headers that do not link or cannot be had
+        now.
         """
-        gap = head.number - self.head.number
-        if gap > gap_limit:
-            gap -= sum(
-                self.head.number < block.number < head.number for block in announced.values()
-            )
-        if gap > gap_limit:
+        if head.number - self.head.number > gap_limit:
             raise BranchLost(
                 f"Block {head.number:,} is {head.number - self.head.number:,} blocks after the "
                 f"last one taken: read the history first."

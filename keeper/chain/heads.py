@@ -98,6 +98,8 @@ class HeadFollower:
         self._free_from = self._looked_at = -math.inf
         self._under_way = False
         """Whether a head was taken since it is followed: what came before was not announced."""
+        self._came = 0
+        """How many had been announced when a head was taken last."""
         self._unread = 0
         """Times in a row that no head could be asked for."""
 
@@ -177,7 +179,7 @@ class HeadFollower:
         self._outvoted = 0
         self._free_from = self._looked_at = self._advanced_at
         self._branch, self._finality_at = None, -math.inf
-        self._under_way = False
+        self._under_way, self._came = False, 0
         tasks = [asyncio.create_task(self._poll(mailbox))]
         if self._ws_urls:
             tasks.append(asyncio.create_task(self._subscription.run()))
@@ -290,10 +292,10 @@ class HeadFollower:
         if branch.holds(head):
             return None
         confirm = confirm and not self._agreed(doubt)
-        wide = bool(doubt) or not self._under_way
-        gap_limit = GAP_MOST_BLOCKS if wide else GAP_LIMIT_BLOCKS
+        came = self._mailbox.came
+        limit = self._gap_limit(doubt)
         try:
-            orphaned, adopted, unsure = await self._step(branch, head, gap_limit, confirm=confirm)
+            orphaned, adopted, unsure = await self._step(branch, head, limit, confirm=confirm)
         except BranchLost as error:
             if not doubt:
                 raise
@@ -319,6 +321,7 @@ class HeadFollower:
         elif missed:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
         branch.take(orphaned, adopted)
+        self._came = came
         if self.finality.doubt:  # with this head it may be told
             await self.finality.prove(self._quorum)
         return Advance(
@@ -327,6 +330,15 @@ class HeadFollower:
             received_at=received_at,
             doubt=doubt or unsure or self.finality.doubt,
         )
+
+    def _gap_limit(self, doubt: str) -> int:
+        """Return how many blocks are followed before history is read instead.
+
+        In doubt no chain is lost, and what is missed during a long beginning would be again.
+        """
+        if doubt or not self._under_way:
+            return GAP_MOST_BLOCKS
+        return GAP_LIMIT_BLOCKS + self._mailbox.came - self._came
 
     async def _step(
         self, branch: Branch, head: BlockRef, gap_limit: int, *, confirm: bool

@@ -71,9 +71,13 @@ class Mailbox:
         self._fault: BaseException | None = None
         self._put_at = time.monotonic()
         self.headers: Final[OrderedDict[Hash, BlockRef]] = OrderedDict()
+        """The last of those that came."""
+        self.came = 0
+        """How many did."""
 
     def put(self, block: BlockRef) -> None:
         """Leave `block`; an older one that was not taken is overwritten."""
+        self.came += block.hash not in self.headers
         self.headers[block.hash] = block
         while len(self.headers) > ANNOUNCED_MOST:
             self.headers.popitem(last=False)

@@ -284,13 +284,12 @@ async def test_a_slow_consumer_gets_several_blocks_at_once() -> None:
         assert node.seen == []  # all were announced
 
 
-async def test_bursts_of_ten_thousand_heads_lose_none() -> None:
+async def test_a_burst_of_ten_thousand_heads_loses_none() -> None:
     async with Node(Chain(5)) as node, following(node) as follower:
-        for _ in range(20):
-            for _ in range(500):
-                node.chain.grow()
-                await node.push()
-            await follower.until(lambda: follower.chain[-1] == node.chain.head)
+        for _ in range(10_000):
+            node.chain.grow()
+            await node.push()
+        await follower.until(lambda: follower.chain[-1] == node.chain.head)
 
         assert follower.chain == node.chain.blocks[4:]
 

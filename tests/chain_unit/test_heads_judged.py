@@ -9,6 +9,7 @@ import pytest
 from keeper.chain.branch import GAP_LIMIT_BLOCKS, Advance, Branch, BranchLost
 from keeper.chain.heads import HeadFollower
 from keeper.chain.rpc import Rpc
+from keeper.chain.subscription import ANNOUNCED_MOST
 from keeper.model import BlockRef, Hash
 from tests.chain_unit.standin import Chain, Node, block_hash
 from tests.chain_unit.told import Following, Told, following
@@ -350,13 +351,13 @@ async def test_a_gap_is_followed_up_to_a_limit_of_blocks_that_were_not_announced
     told = Told(chain)
     async with following(told) as follower:
         await follower.takes(chain.grow())
-        chain.grow(GAP_LIMIT_BLOCKS + more)
+        chain.grow(GAP_LIMIT_BLOCKS + 1 + more)  # the head itself is announced
         if announced:
-            follower.heads._mailbox.headers[chain.blocks[-2].hash] = chain.blocks[-2]
+            follower.push(chain.blocks[-2])
         follower.push(chain.head)
 
         if more and not announced:
-            with pytest.raises(BranchLost, match="513 blocks after the last one taken"):
+            with pytest.raises(BranchLost, match="514 blocks after the last one taken"):
                 await follower.ends()
         else:
             await follower.reaches(chain.head)
@@ -382,3 +383,15 @@ async def test_a_wide_gap_is_followed_in_doubt_rather_than_not_at_all() -> None:
 
         await follower.takes(chain.head)
         assert follower.said[-1].doubt
+
+
+async def test_a_burst_of_more_heads_than_are_remembered_is_followed() -> None:
+    chain = Chain(5)
+    async with following(Told(chain)) as follower:
+        await follower.takes(chain.grow())
+        chain.grow(3 * ANNOUNCED_MOST)
+        for block in chain.blocks[6:]:
+            follower.push(block)
+
+        await follower.reaches(chain.head)
+        assert follower.said[-1].adopted == tuple(chain.blocks[6:])
