@@ -4,7 +4,7 @@ What is compared with is the chain's own logs and the Pool's own health factors,
 """
 
 import asyncio
-import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 
+from keeper import log
 from keeper.devnet.abi import encode_call
 from keeper.devnet.network import Devnet
 from keeper.model import Reckoned, Taken
@@ -74,13 +75,13 @@ async def on_chain(devnet: Devnet, since: int) -> dict[tuple[int, int], dict[str
 
 
 async def misses(folder: Path, capture: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
-    capture.readouterr()  # what the watcher logged
     keeper = Keeper(config=folder / "keeper.toml", capture=capture)
     with log_put_back():
+        log.set_up(stream=sys.stderr)  # the watcher logs meanwhile, before the command sets it up
+        capture.readouterr()
         said = await asyncio.to_thread(keeper, "misses", "--json", *more)
     assert said.code == 0, said.err
-    # the watcher beside it logs to the same output until the command has set up the log
-    document: dict[str, Any] = json.loads(said.out[said.out.index("{\n") :])
+    document: dict[str, Any] = said.json
     return document
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.chain_unit.bare_anvil import ROOT
 
-TRIALS = 140
-"""On two databases, in five ways to live each: fourteen kills of each way."""
+TRIALS = 200
+"""On two databases, in five ways to live each: twenty kills of each way."""
 
 pytestmark = pytest.mark.chain
 
