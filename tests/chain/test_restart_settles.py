@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from keeper.alerts.numbers import health_text
 from keeper.devnet.network import Devnet
 from keeper.model import Submitted, Watch
 from keeper.store.database import Database
 from keeper.store.outbox import SqlOutbox
 from keeper.store.watches import SqlWatches
+from keeper.units import Wad
 from tests.chain.test_deleverage import _down_to
 from tests.chain.watching import approve_everything, settings_of, watching
 
@@ -47,7 +49,7 @@ max_gas_per_day_eth = "5"
     async with watching(devnet, settings) as here:
         await _down_to(devnet, "1.05")
         done = await here.tick()
-    assert any(isinstance(one, Submitted) for one in done.submissions)
+    [sent] = [one for one in done.submissions if isinstance(one, Submitted)]
     await devnet.anvil.mine(5)
 
     async with watching(devnet, settings):
@@ -57,6 +59,11 @@ max_gas_per_day_eth = "5"
         rows = await SqlOutbox(database).due(time.time() + 10**6, 1_000)
     texts = [one.message.text.replace("\u202f", " ") for one in rows]
     [told] = [one for one in texts if one.startswith("\u2705 Added")]
-    # As the contract has it at the head: the target of 1.25 less a few blocks of interest.
+    # As the contract has it in the very block: the target of 1.25, give or take the interest of
+    # the seconds until inclusion, so that it is written as 1.250 or as 1.249.
+    tx_hash = sent.open_plan.attempts[-1].tx_hash
+    mined = await devnet.anvil.rpc("eth_getTransactionReceipt", tx_hash)
+    after = Wad((await devnet.account_data(alice, mined["blockNumber"]))[5])
+    assert Wad(1_249 * 10**15) < after < Wad(1_251 * 10**15)
     assert " for main: 1.04" in told.splitlines()[0], told
-    assert "\u2192 1.250," in told.splitlines()[0], told
+    assert f"\u2192 {health_text(after)}," in told.splitlines()[0], told
