@@ -6,7 +6,7 @@ it may raise `Refusal`.  `next_answers` are whole HTTP answers that are given fi
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import rlp
@@ -86,41 +86,53 @@ def header(block: BlockRef) -> dict[str, str]:
     }
 
 
-def sealed_header(block: BlockRef, bloom: int = 0) -> dict[str, str]:
-    """Return a header of Prague in place of `block`, its hash made of all its fields.
+SEALED = ("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot",
+          "logsBloom", "difficulty", "number", "gasLimit", "gasUsed", "timestamp", "extraData",
+          "mixHash", "nonce", "baseFeePerGas", "withdrawalsRoot", "blobGasUsed", "excessBlobGas",
+          "parentBeaconBlockRoot", "requestsHash")  # fmt: skip
+"""What a hash is made of, in this order.  Source: execution-specs, prague/blocks.py."""
+NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas",
+           "blobGasUsed", "excessBlobGas")  # fmt: skip
 
-    Source: execution-specs, prague/blocks.py.
-    """
-    fields = {
-        "parentHash": block.parent_hash,
-        "sha3Uncles": "0x" + "1d" * 32,
-        "miner": "0x" + "c0" * 20,
-        "stateRoot": "0x" + "5a" * 32,
-        "transactionsRoot": "0x" + "7a" * 32,
-        "receiptsRoot": "0x" + "2e" * 32,
-        "logsBloom": f"0x{bloom:0512x}",
-        "difficulty": "0x0",
-        "number": hex(block.number),
-        "gasLimit": "0x1c9c380",
-        "gasUsed": "0x5208",
-        "timestamp": hex(block.timestamp),
-        "extraData": "0xc0ffee",
-        "mixHash": "0x" + "3b" * 32,
-        "nonce": "0x" + "00" * 8,
-        "baseFeePerGas": hex(block.base_fee_wei),
-        "withdrawalsRoot": "0x" + "4c" * 32,
-        "blobGasUsed": "0x20000",
-        "excessBlobGas": "0x0",
-        "parentBeaconBlockRoot": "0x" + "be" * 32,
-        "requestsHash": "0x" + "e3" * 32,
-    }
-    numbers = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas",
-               "blobGasUsed", "excessBlobGas")  # fmt: skip
+
+def sealed_header(block: BlockRef, bloom: int = 0) -> dict[str, str]:
+    """Return a header of Prague in place of `block`, its hash made of all its fields."""
+    return sealed(
+        {
+            "parentHash": block.parent_hash,
+            "sha3Uncles": "0x" + "1d" * 32,
+            "miner": "0x" + "c0" * 20,
+            "stateRoot": "0x" + "5a" * 32,
+            "transactionsRoot": "0x" + "7a" * 32,
+            "receiptsRoot": "0x" + "2e" * 32,
+            "logsBloom": f"0x{bloom:0512x}",
+            "difficulty": "0x0",
+            "number": hex(block.number),
+            "gasLimit": "0x1c9c380",
+            "gasUsed": "0x5208",
+            "timestamp": hex(block.timestamp),
+            "extraData": "0xc0ffee",
+            "mixHash": "0x" + "3b" * 32,
+            "nonce": "0x" + "00" * 8,
+            "baseFeePerGas": hex(block.base_fee_wei),
+            "withdrawalsRoot": "0x" + "4c" * 32,
+            "blobGasUsed": "0x20000",
+            "excessBlobGas": "0x0",
+            "parentBeaconBlockRoot": "0x" + "be" * 32,
+            "requestsHash": "0x" + "e3" * 32,
+        }
+    ) | {"size": "0x2f1"}
+
+
+def sealed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a header of Prague with the hash that its fields make; what is no field stays."""
     items = [
-        big_endian_int.serialize(int(value, 16)) if name in numbers else bytes.fromhex(value[2:])
-        for name, value in fields.items()
+        big_endian_int.serialize(int(fields[name], 16))
+        if name in NUMBERS
+        else bytes.fromhex(fields[name][2:])
+        for name in SEALED
     ]
-    return fields | {"hash": "0x" + keccak(rlp.encode(items)).hex(), "size": "0x2f1"}
+    return {**fields, "hash": "0x" + keccak(rlp.encode(items)).hex()}
 
 
 class Node:

@@ -152,7 +152,9 @@ def any_id_will_do() -> Iterator[None]:
 
 
 async def c3(anvil: Anvil, trial: Trial) -> None:
-    """One of three nodes is behind, denies logs, reads other blocks, or follows a fork."""
+    """One of three nodes is behind, denies logs, reads other blocks, makes headers up, or follows a
+    fork.
+    """
     truth = Truth(anvil)
     await truth.prepare()
     async with (
@@ -165,7 +167,9 @@ async def c3(anvil: Anvil, trial: Trial) -> None:
 
             async def turn() -> None:
                 await _mine_fork(fork, trial.chance)
-                lie = trial.chance.choice(("lag", "lag", "fork", "fork", "fork", "elsewhere"))
+                lie = trial.chance.choice(
+                    ("lag", "lag", "fork", "fork", "fork", "elsewhere", *["made up"] * 4)
+                )
                 trial.suffered[lie] = trial.suffered.get(lie, 0) + 1
                 liar.calm()
                 liar.upstream = fork.url if lie == "fork" else anvil.url
@@ -177,6 +181,10 @@ async def c3(anvil: Anvil, trial: Trial) -> None:
                 if lie == "lag":
                     liar.lies.lag_blocks = trial.chance.randint(1, 6)
                     liar.lies.empty_logs = trial.chance.random() < 0.7
+                if lie == "made up":
+                    liar.lies.made_up = trial.chance.choice((0.2, 0.5, 1.0))
+                    for _ in range(trial.chance.choice((0, 0, 2, 5, 12))):
+                        await anvil.mine()  # so that there is something to make up in between
 
             await _story(truth, trial, seen, proxies, every_block=turn)
             liar.upstream = anvil.url
@@ -404,7 +412,8 @@ NODES: Final = (
     ),
     Campaign(
         id="C3",
-        what="a backend that is behind, denies logs, reads other blocks, or follows a fork",
+        what="a backend that is behind, denies logs, reads other blocks, makes headers up, or is on"
+        " a fork",
         stage="anvil",
         run=c3,
         bug=believes_anyone,

@@ -27,6 +27,7 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
 from tests.chain_unit.bare_anvil import Gate
+from tests.faults.made_up import HEADERS, Lost, made_up
 
 TIMEOUT_S = 1.0
 """Of the clients under test: what stalls, stalls for longer."""
@@ -104,6 +105,8 @@ class Lies:
     """So many of them; all where it is None."""
     forked: bool = False
     """Its node is on a fork: it refuses blocks of other branches, which Anvil does not."""
+    made_up: float = 0.0
+    """How likely a header that it tells or announces is made up."""
 
 
 class Socket(Enum):
@@ -129,6 +132,8 @@ class Proxy:
     port: int = 0
     gate: Gate | None = None
     """Of the Anvil behind it, where that mines while it is read."""
+    lost: Lost = field(default_factory=Lost)
+    """What it remembers by hash though it is not canonical."""
     _last: dict[str, dict[str, Any]] = field(default_factory=dict)
     _fees: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     _sockets: list[web.WebSocketResponse] = field(default_factory=list)
@@ -322,7 +327,24 @@ class Proxy:
             refusal = self._replacement(params[0])
             if refusal:
                 return _error(asked, -32000, refusal)
+        if method in HEADERS:
+            return await self._header(asked, params[0])
         return await self._forward(asked)
+
+    async def _header(self, asked: dict[str, Any], which: str) -> dict[str, Any]:
+        lost = self.lost.by_hash.get(which)
+        answer = await self._forward(asked) if lost is None else _result(asked, lost)
+        if answer.get("result") is None:
+            return answer
+        return answer | {"result": await self._told(answer["result"])}
+
+    async def _told(self, header: dict[str, Any]) -> dict[str, Any]:
+        """Return `header` as this node tells it."""
+        if self.chance.random() >= self.lies.made_up:
+            return header
+        tale, told = await made_up(header, self.lost, self._ask, self.chance)
+        self.done[tale] += 1
+        return told
 
     async def _call(self, asked: dict[str, Any], params: list[Any]) -> dict[str, Any]:
         """An eth_call as this node runs it."""
@@ -493,14 +515,24 @@ class Proxy:
             if notice and self.socket is Socket.SILENT:
                 self.done["heads withheld"] += 1
                 continue
-            await socket.send_str(frame.data)
+            text = await self._announced(frame.data) if notice else frame.data
+            await socket.send_str(text)
             if notice:
-                said.append(frame.data)
+                said.append(text)
                 if self.socket is Socket.REPEATING:
                     self.done["heads repeated"] += 1
                     for again in self.chance.choices(said[-20:], k=self.chance.randint(1, 60)):
                         await socket.send_str(again)
         await socket.close()
+
+    async def _announced(self, text: str) -> str:
+        """Return a notification as this node sends it."""
+        if not self.lies.made_up:
+            return text
+        notice = json.loads(text)
+        _NODE.set(self.upstream)
+        notice["params"]["result"] = await self._told(notice["params"]["result"])
+        return json.dumps(notice)
 
 
 def _pin(method: str, params: list[Any]) -> str:

@@ -29,6 +29,7 @@ from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError
 from keeper.model import Address, BlockRef, Call, Hash, Log, LogFilter, Returned
 from tests.chain_unit.bare_anvil import Anvil
+from tests.faults.made_up import Lost
 from tests.faults.proxy import TIMEOUT_S, Proxy
 
 BELL: Final = Address("0x" + "be" * 20)
@@ -209,8 +210,10 @@ async def client(
 async def nodes(anvil: Anvil, chance: random.Random, count: int) -> AsyncIterator[list[Proxy]]:
     """Put `count` proxies in front of `anvil`, honest at first."""
     async with contextlib.AsyncExitStack() as stack:
+        lost = Lost()
         made = [
-            Proxy(anvil.url, random.Random(chance.random()), gate=anvil.gate) for _ in range(count)
+            Proxy(anvil.url, random.Random(chance.random()), gate=anvil.gate, lost=lost)
+            for _ in range(count)
         ]
         for proxy in made:
             await stack.enter_async_context(proxy)
