@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from keeper.chain.quorum import alike
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef, Hash
@@ -115,15 +116,17 @@ class Branch:
         announced: Mapping[Hash, BlockRef],
         otherwise: Otherwise,
         gap_limit: int,
+        base: int,
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
         """Return what is orphaned (newest first) and adopted (oldest first) to get to `head`.
 
         Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
         not be asked for, unless they do not fit.  `otherwise`: asked about a parent that does not
         fit, and once about each header whose parent cannot be had or does not fit, for somebody
-        may have made it up.  Raises BranchLost for a reorg deeper than the memory and for a gap of
-        more than `gap_limit` blocks, ObservationError for headers that do not link or cannot be had
-        now.
+        may have made it up.  `base`: number of the highest of our blocks that the step may start
+        from; those above are orphaned, and taken again where they are on the way.  Raises
+        BranchLost for a reorg deeper than the memory and for a gap of more than `gap_limit` blocks,
+        ObservationError for headers that do not link or cannot be had now.
         """
         if head.number - self.head.number > gap_limit:
             raise BranchLost(
@@ -136,7 +139,7 @@ class Branch:
         while True:
             child = adopted[-1]
             try:
-                parent = await self._parent(child, announced, fetched, otherwise)
+                parent = await self._parent(child, announced, fetched, otherwise, base)
             except BranchLost as error:
                 error.walked = tuple(adopted)
                 raise
@@ -149,7 +152,7 @@ class Branch:
                 asked.add(child.hash)
                 adopted[-1] = other
                 continue
-            if parent.hash in self._by_hash:
+            if parent.number <= base and parent.hash in self._by_hash:
                 break
             adopted.append(parent)
         orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
@@ -161,10 +164,11 @@ class Branch:
         announced: Mapping[Hash, BlockRef],
         fetched: dict[Hash, BlockRef],
         otherwise: Otherwise,
+        base: int,
     ) -> BlockRef:
         """Return what `child` is built on; what had to be asked for is in `fetched` then."""
         wanted = child.parent_hash
-        parent = self._by_hash.get(wanted)
+        parent = self._by_hash.get(wanted) if child.number <= base + 1 else None
         if parent is None and child.number <= self._blocks[0].number:
             raise BranchLost(
                 f"The chain at block {child.number:,} shares none of the last "
@@ -173,7 +177,7 @@ class Branch:
         if parent is None:
             parent = announced.get(wanted) or fetched.get(wanted)
             if parent is None:
-                fetched |= await self._below(child)
+                fetched |= await self._below(child, base)
                 parent = fetched.get(wanted)
             if parent is None or not _fits(parent, child):
                 parent = await self._rpc.block(wanted)
@@ -202,15 +206,15 @@ class Branch:
             self._blocks.append(block)
             self._by_hash[block.hash] = block
 
-    async def _below(self, child: BlockRef) -> dict[Hash, BlockRef]:
+    async def _below(self, child: BlockRef, base: int) -> dict[Hash, BlockRef]:
         """Return headers under `child` by number, many at once; their hashes decide later.
 
         Nothing where the parent alone is likely to do.
         """
         first = child.number - HEADERS_A_BATCH
-        if child.number > self.head.number:  # a gap: not below what we have
-            first = max(first, self.head.number + 1)
-        elif child.number > self.head.number - SHALLOW_BLOCKS:
+        if child.number > base:  # a gap: not below what we have
+            first = max(first, base + 1)
+        elif child.number > base - SHALLOW_BLOCKS:
             return {}
         first = max(first, self._blocks[0].number)
         if child.number - first < 2:
@@ -220,6 +224,18 @@ class Branch:
         except ObservationError:  # one at a time by hash then
             return {}
         return {block.hash: block for block in blocks}
+
+
+def less_what_stays(
+    orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]
+) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
+    """Return a step without the lowest blocks that it would undo and take again as they are."""
+    stay = 0
+    for held, told in zip(reversed(orphaned), adopted, strict=False):
+        if not alike(held, told):
+            break
+        stay += 1
+    return orphaned[: len(orphaned) - stay], adopted[stay:]
 
 
 def _fits(parent: BlockRef, child: BlockRef) -> bool:

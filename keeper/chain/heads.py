@@ -29,7 +29,14 @@ from typing import Final
 
 import structlog
 
-from keeper.chain.branch import GAP_LIMIT_BLOCKS, GAP_MOST_BLOCKS, Advance, Branch, BranchLost
+from keeper.chain.branch import (
+    GAP_LIMIT_BLOCKS,
+    GAP_MOST_BLOCKS,
+    Advance,
+    Branch,
+    BranchLost,
+    less_what_stays,
+)
 from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, Doubted, Outvoted, Quorum, Verdict, alike
@@ -100,6 +107,8 @@ class HeadFollower:
         """Whether a head was taken since it is followed: what came before was not announced."""
         self._came = 0
         """How many had been announced when a head was taken last."""
+        self._sure: int | None = None
+        """Number of the block above which ours were taken in doubt; None where none was."""
         self._unread = 0
         """Times in a row that no head could be asked for."""
 
@@ -180,6 +189,7 @@ class HeadFollower:
         self._free_from = self._looked_at = self._advanced_at
         self._branch, self._finality_at = None, -math.inf
         self._under_way, self._came = False, 0
+        self._sure = None
         tasks = [asyncio.create_task(self._poll(mailbox))]
         if self._ws_urls:
             tasks.append(asyncio.create_task(self._subscription.run()))
@@ -192,6 +202,8 @@ class HeadFollower:
                 verdict = await self._quorum.judge(news.block, lambda _: False)
                 first, doubt = verdict.block, _doubt(verdict)
             self._branch = branch = await self._begin(first)
+            if doubt or self._quorum.doubt:
+                self._sure = first.number - 1
             if after is None:
                 self._free_from = math.inf
                 yield Advance(
@@ -293,9 +305,8 @@ class HeadFollower:
             return None
         confirm = confirm and not self._agreed(doubt)
         came = self._mailbox.came
-        limit = self._gap_limit(doubt)
         try:
-            orphaned, adopted, unsure = await self._step(branch, head, limit, confirm=confirm)
+            orphaned, adopted, unsure = await self._step(branch, head, doubt, confirm=confirm)
         except BranchLost as error:
             if not doubt:
                 raise
@@ -320,6 +331,7 @@ class HeadFollower:
             )
         elif missed:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
+        self._sure = self._sure_after(adopted, doubt or unsure)
         branch.take(orphaned, adopted)
         self._came = came
         if self.finality.doubt:  # with this head it may be told
@@ -341,35 +353,72 @@ class HeadFollower:
         return GAP_LIMIT_BLOCKS + self._mailbox.came - self._came
 
     async def _step(
-        self, branch: Branch, head: BlockRef, gap_limit: int, *, confirm: bool
+        self, branch: Branch, head: BlockRef, doubt: str, *, confirm: bool
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
         """Return what is orphaned and adopted, and why that is doubtful, or empty.
 
-        Nothing is adopted to stay where we are.
+        `doubt`: about `head` itself.  Nothing is adopted to stay where we are.
         """
-        orphaned, adopted, doubt = await self._joined(branch, head, gap_limit)
+        limit = self._gap_limit(doubt)
+        orphaned, adopted, unsure = (
+            await self._joined(branch, head, limit)
+            if doubt or self._sure is None
+            else await self._joined_beyond_doubt(branch, head, limit, self._sure)
+        )
         if orphaned and confirm:
             confirmed = await self._confirmed(branch, head)
             if confirmed is None:
                 return (), (), ""
             if confirmed != head:
-                orphaned, adopted, doubt = await self._joined(branch, confirmed, gap_limit)
+                orphaned, adopted, unsure = await self._joined(branch, confirmed, limit)
         try:
             self.finality.check(orphaned, adopted)
         except FinalityBroken as error:
-            if doubt:  # one node's word is not enough for that
-                raise ObservationError(f"{error} But {doubt}.") from error
+            if unsure:  # one node's word is not enough for that
+                raise ObservationError(f"{error} But {unsure}.") from error
             raise
-        return orphaned, adopted, doubt
+        return orphaned, adopted, unsure
+
+    async def _joined_beyond_doubt(
+        self, branch: Branch, head: BlockRef, gap_limit: int, sure: int
+    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+        """Return the step to an agreed `head`, as well from our block `sure`.
+
+        What was taken above that in doubt was one node's word: it is told again as a gap is, and
+        what is otherwise is undone.  Where that cannot be had now the doubt goes on; no chain is
+        lost by it, or one node could have it opened again whenever it makes a head doubtful.
+        """
+        if sure < branch.oldest.number:
+            raise BranchLost(
+                f"All blocks that are held, from {branch.oldest.number:,} on, were taken in doubt: "
+                f"read the history again."
+            )
+        try:
+            orphaned, adopted, why = await self._joined(branch, head, GAP_MOST_BLOCKS, base=sure)
+        except ObservationError as error:
+            why = str(error)
+        else:
+            if not why:
+                return *less_what_stays(orphaned, adopted), ""
+        orphaned, adopted, unsure = await self._joined(branch, head, gap_limit)
+        return orphaned, adopted, unsure or f"what was taken in doubt cannot be told again: {why}"
+
+    def _sure_after(self, adopted: tuple[BlockRef, ...], doubt: str) -> int | None:
+        """Return `_sure` as it is once `adopted` is taken."""
+        if not doubt:
+            return None
+        below = adopted[0].number - 1
+        return below if self._sure is None else min(self._sure, below)
 
     async def _joined(
-        self, branch: Branch, head: BlockRef, gap_limit: int
+        self, branch: Branch, head: BlockRef, gap_limit: int, *, base: int | None = None
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
         """Return the step to `head`, and why it is doubtful, or empty.
 
         Hashes tie the blocks to the head that was voted on, but what a block is built on may be one
         node's word: it could hide a reorg, or make one up.  So the lowest of them is voted on too,
-        and where it is not the canonical one, the header that was made up is looked for.
+        and where it is not the canonical one, the header that was made up is looked for.  `base`:
+        see `Branch.step_to`; our head where it is None.
         """
         quorum, voted = self._quorum, dict[Hash, BlockRef]()
         while True:
@@ -377,7 +426,11 @@ class HeadFollower:
             try:
                 announced = ChainMap(voted, self._mailbox.headers)
                 orphaned, adopted = await branch.step_to(
-                    head, announced, quorum.told_otherwise, gap_limit
+                    head,
+                    announced,
+                    quorum.told_otherwise,
+                    gap_limit,
+                    branch.head.number if base is None else base,
                 )
                 walked = adopted[::-1]
             except BranchLost as error:

@@ -12,6 +12,7 @@ they are heard once more, and no checkpoint claims them before that.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -91,13 +92,19 @@ class Observer:
         self._unheard: list[BlockRef] = []
         self._half_heard: dict[WatchedMarket[Any, Any], _HalfHeard] = {}
         self._recent: dict[Hash, BlockRef] = {}
+        self._doubted_from = math.inf
+        """Number of the lowest block that was taken in doubt and is not beyond it since."""
 
     @property
     def oldest(self) -> BlockRef | None:
-        """The oldest canonical block remembered, for checkpoints; None if it was half heard."""
+        """The oldest canonical block remembered, for checkpoints.
+
+        None if it was half heard, or taken in doubt: it may be what one node made up.
+        """
         oldest = next(iter(self._recent.values()), None)
-        half = any(oldest in half.blocks for half in self._half_heard.values())
-        return None if half else oldest
+        if oldest is None or oldest.number >= self._doubted_from:
+            return None
+        return None if any(oldest in half.blocks for half in self._half_heard.values()) else oldest
 
     async def observe(
         self, advance: Advance, watching: Awaitable[Mapping[str, frozenset[Address]]]
@@ -145,6 +152,8 @@ class Observer:
 
     def _follow(self, advance: Advance) -> None:
         """Take back what was orphaned and put what was adopted on the list."""
+        lowest = min(self._doubted_from, advance.adopted[0].number)
+        self._doubted_from = lowest if advance.doubt else math.inf
         pending = {block.hash for block in self._unheard}
         for block in advance.orphaned:
             self._recent.pop(block.hash, None)

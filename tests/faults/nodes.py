@@ -171,6 +171,7 @@ async def c3(anvil: Anvil, trial: Trial) -> None:
                     ("lag", "lag", "fork", "fork", "fork", "elsewhere", *["made up"] * 4)
                 )
                 trial.suffered[lie] = trial.suffered.get(lie, 0) + 1
+                _leave_alone(liar, proxies, trial)
                 liar.calm()
                 liar.upstream = fork.url if lie == "fork" else anvil.url
                 if lie == "fork":
@@ -188,6 +189,15 @@ async def c3(anvil: Anvil, trial: Trial) -> None:
 
             await _story(truth, trial, seen, proxies, every_block=turn)
             liar.upstream = anvil.url
+
+
+def _leave_alone(liar: Proxy, proxies: Sequence[Proxy], trial: Trial) -> None:
+    """Let the others be down, or back: who is alone is followed, in doubt."""
+    alone = trial.chance.random() < 0.3
+    trial.suffered["alone"] = trial.suffered.get("alone", 0) + alone
+    for proxy in proxies:
+        if proxy is not liar:
+            proxy.weather = {Fault.DROP: 1.0} if alone else {}
 
 
 @asynccontextmanager

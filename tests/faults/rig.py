@@ -144,14 +144,17 @@ class Client:
                     head = self.chain[-1]
                     if not advance.doubt:
                         self.acted_on.append(head)
-                    await self._observe(unheard, head)
+                    await self._observe(unheard, head, advance.doubt)
         except ObservationError as error:
             self.faults.append(f"following ended: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
             self.faults.append(crashed(error))
 
-    async def _observe(self, unheard: list[BlockRef], head: BlockRef) -> None:
-        """As one pass does; a pass that fails leaves the list to the next, or to itself again."""
+    async def _observe(self, unheard: list[BlockRef], head: BlockRef, doubt: str) -> None:
+        """As one pass does; a pass that fails leaves the list to the next, or to itself again.
+
+        A head in doubt may be one of which nothing can be read, as it is told.
+        """
         for _ in range(20):
             try:
                 while unheard:
@@ -162,8 +165,7 @@ class Client:
                 if self.rpc is not None and self.heads.silent_for_s > PATIENCE_S:
                     return
                 await asyncio.sleep(0.05)
-                newest = await self._moved_on(head)
-                if newest:
+                if (doubt and self.heads.overtaken) or await self._moved_on(head):
                     return
                 continue
             if isinstance(answer, Returned):

@@ -1,0 +1,227 @@
+"""What one node told while it was alone: told again once enough nodes agree."""
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.chain.branch import BranchLost
+from keeper.errors import RpcError
+from keeper.model import BlockRef
+from tests.chain_unit.standin import block_hash
+from tests.chain_unit.test_heads_lies import LENGTH, Alive, Lie, Three
+from tests.chain_unit.told import Following, following
+
+
+class Away(Alive):
+    """One that is not waited for."""
+
+    alive = False
+
+
+class Alone(Three):
+    """The first of three nodes is alone until the others are `back`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone()
+
+    def alone(self, *made_up: BlockRef) -> None:
+        """Let the others be down, and the first tell `made_up`."""
+        self.health = (Alive(), Away(), Away())
+        self.lie = others_fail(self.says(*made_up))
+
+    def back(self, *made_up: BlockRef) -> None:
+        """Let all answer again, the first still telling `made_up`."""
+        self.health = (Alive(), Alive(), Alive())
+        self.lie = self.says(*made_up)
+
+
+def others_fail(lie: Lie) -> Lie:
+    return lambda index, at: RpcError("It is down.") if index else lie(index, at)
+
+
+def block_with_two_histories(told: Alone) -> tuple[BlockRef, BlockRef]:
+    """Grow by two; return a made-up block, and the true one above it with that for a parent."""
+    told.grow(2)
+    false = replace(told.true[LENGTH], hash=block_hash(LENGTH, "x"))
+    return false, replace(told.true[LENGTH + 1], parent_hash=false.hash)
+
+
+async def take(follower: Following, *blocks: BlockRef) -> None:
+    for block in blocks:
+        await follower.takes(block)
+
+
+@pytest.mark.parametrize("proved", [False, True])
+async def test_what_a_node_made_up_alone_is_undone_once_enough_agree(*, proved: bool) -> None:
+    told = Alone()
+    if proved:
+        told.prove()
+    async with following(told, quorum=2) as follower:
+        false, above = block_with_two_histories(told)
+        told.alone(false, above)
+        await take(follower, false, above)
+        assert all(step.doubt for step in follower.said)
+
+        told.back()
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        step = follower.said[-1]
+        assert step.orphaned == (above, false)
+        assert step.adopted == tuple(told.true[LENGTH:])
+        assert step.doubt == ""
+
+
+async def test_what_was_true_stays() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(5)
+        await take(follower, *told.true[LENGTH:])
+        assert all(step.doubt for step in follower.said)
+
+        told.back()
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        step = follower.said[-1]
+        assert (step.orphaned, step.adopted, step.doubt) == ((), (told.true[-1],), "")
+
+
+async def test_what_is_undone_begins_with_what_is_told_otherwise() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(5)
+        late = replace(told.true[LENGTH + 3], timestamp=told.true[LENGTH + 3].timestamp + 7)
+        told.alone(late)
+        blocks = [*told.true[LENGTH : LENGTH + 3], late, told.true[LENGTH + 4]]
+        await take(follower, *blocks)
+
+        told.back()
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        step = follower.said[-1]
+        assert step.orphaned == (told.true[LENGTH + 4], late)
+        assert step.adopted == tuple(told.true[LENGTH + 3 :])
+
+
+async def test_once_told_again_nothing_is_asked_twice() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(5)
+        await take(follower, *told.true[LENGTH:])
+        told.back()
+        told.grow(1)
+        await take(follower, told.true[-1])
+        told.asked.clear()
+
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        assert dict(told.asked) == {f"each {LENGTH + 6}": 1, "any": 3}
+
+
+async def test_where_it_cannot_be_told_again_the_doubt_goes_on_and_no_chain_is_lost() -> None:
+    told = Alone()
+    told.chains.pop()  # one honest, one that lies: no majority for anything
+    async with following(told, quorum=2) as follower:
+        false, above = block_with_two_histories(told)
+        told.alone(false, above)
+        await take(follower, false, above)
+
+        told.back(false, above)
+        told.grow(2)
+        await take(follower, *told.true[-2:])
+        for step in follower.said[-2:]:
+            assert step.orphaned == ()
+            assert "what was taken in doubt cannot be told again" in step.doubt
+
+        told.back()
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        step = follower.said[-1]
+        assert step.orphaned == (*reversed(told.true[LENGTH + 2 : LENGTH + 4]), above, false)
+        assert (step.adopted, step.doubt) == (tuple(told.true[LENGTH:]), "")
+
+
+async def test_a_false_ancestry_beyond_what_is_held_does_not_end_the_following() -> None:
+    told = Alone()
+    told.chains.pop()
+    async with following(told, quorum=2, memory_blocks=8) as follower:
+        told.grow(2)
+        await take(follower, *told.true[LENGTH:])
+        made_up = [
+            replace(
+                told.true[number],
+                hash=block_hash(number, "x"),
+                parent_hash=block_hash(number - 1, "x"),
+            )
+            for number in range(LENGTH - 20, LENGTH + 1)
+        ]
+        above = replace(told.true[LENGTH + 1], parent_hash=made_up[-1].hash)
+        told.back(*made_up, above)
+        told.grow(1)
+        follower.heads._mailbox.headers.clear()  # what was pushed was true
+
+        await take(follower, told.true[-1])
+
+        assert follower.said[-1].orphaned == ()
+        assert follower.said[-1].doubt
+
+
+async def test_where_all_that_is_held_was_taken_in_doubt_history_is_read_again() -> None:
+    told = Alone()
+    async with following(told, quorum=2, memory_blocks=4) as follower:
+        told.grow(5)
+        await take(follower, *told.true[LENGTH:])
+        told.back()
+        told.grow(1)
+        follower.push(told.true[-1])
+
+        with pytest.raises(BranchLost, match="were taken in doubt: read the history again"):
+            await follower.ends()
+
+
+async def test_a_reorg_in_doubt_is_told_again_as_far_as_it_undid() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.back()
+        told.grow(3)
+        await take(follower, *told.true[LENGTH:])
+        told.grow(1)
+        told.alone()
+        await take(follower, told.true[-1])
+        told.grow(2)
+        side = fork(told.true[LENGTH:])
+        told.alone(*side)
+        told.latest = side[-1]
+        await take(follower, side[-1])
+        lost = replace(side[1], hash=block_hash(LENGTH + 1, "z"))
+        told.grow(1)
+        false = [lost, replace(told.true[LENGTH + 2], parent_hash=lost.hash)]
+        false += told.true[LENGTH + 3 :]
+        told.alone(*false)
+        told.latest = false[-1]
+        follower.heads._mailbox.headers.clear()  # what was pushed was true
+        await take(follower, false[-1])
+        undone = [(len(step.orphaned), bool(step.doubt)) for step in follower.said[-3:]]
+        assert undone == [(0, True), (3, True), (5, True)]
+
+        told.back()
+        told.latest = None
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        assert follower.said[-1].orphaned == tuple(reversed(false))
+        assert follower.said[-1].adopted == tuple(told.true[LENGTH + 1 :])
+
+
+def fork(blocks: list[BlockRef]) -> list[BlockRef]:
+    """Return others in place of all `blocks` but the first."""
+    made = blocks[:1]
+    for block in blocks[1:]:
+        hash_ = block_hash(block.number, "y")
+        made.append(replace(block, hash=hash_, parent_hash=made[-1].hash))
+    return made
