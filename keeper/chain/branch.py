@@ -40,6 +40,8 @@ class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
 
     walked: tuple[BlockRef, ...] = ()
     """The blocks it was tried with, newest first."""
+    doubt: str = ""
+    """Why those are doubtful, or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ WebSocket, and until one that is connected has brought a head, HTTP is polled.  
 than the chain gets several blocks in one `Advance`.
 
 Where several nodes are configured a head is put to the vote (`keeper.chain.quorum`): an `Advance`
-that too few agree on bears the `doubt`.  A reorg that undoes a block which was called final ends
-the following with `FinalityBroken`: what stood on it must be judged by a person.  That holds for
-reorgs deeper than what is remembered of the chain too (`keeper.chain.finality`).
+that too few agree on bears the `doubt`, and what it took is told again once enough do.  A reorg
+that undoes a block which was called final ends the following with `FinalityBroken`: what stood on
+it must be judged by a person.  That holds for reorgs deeper than what is remembered of the chain
+too (`keeper.chain.finality`).
 
 What is pushed proves nothing of the chain: where our own head does not advance HTTP is asked, and
 a head that nobody else has is left for the newest one that enough nodes agree on.
@@ -385,8 +386,8 @@ class HeadFollower:
         """Return the step to an agreed `head`, as well from our block `sure`.
 
         What was taken above that in doubt was one node's word: it is told again as a gap is, and
-        what is otherwise is undone.  Where that cannot be had now the doubt goes on; no chain is
-        lost by it, or one node could have it opened again whenever it makes a head doubtful.
+        what is otherwise is undone.  Where that cannot be had now, or is doubtful, the doubt goes
+        on; no chain is lost by it, or one node could have it opened again whenever it likes.
         """
         if sure < branch.oldest.number:
             raise BranchLost(
@@ -395,6 +396,10 @@ class HeadFollower:
             )
         try:
             orphaned, adopted, why = await self._joined(branch, head, GAP_MOST_BLOCKS, base=sure)
+        except BranchLost as error:
+            if not error.doubt:
+                raise
+            why = error.doubt
         except ObservationError as error:
             why = str(error)
         else:
@@ -442,6 +447,7 @@ class HeadFollower:
                 voted[other.hash] = other
                 continue
             if lost is not None:
+                lost.doubt = doubt
                 raise lost
             return orphaned, adopted, doubt
 

@@ -184,6 +184,26 @@ async def test_where_all_that_is_held_was_taken_in_doubt_history_is_read_again()
             await follower.ends()
 
 
+async def test_a_chain_that_shares_nothing_with_what_is_held_is_lost_though_its_head_joins() -> (
+    None
+):
+    told = Alone()
+    async with following(told, quorum=2, memory_blocks=8) as follower:
+        ours = told.chains[0].head
+        told.reorg(20, 21)
+        told.alone(replace(told.true[-1], parent_hash=ours.hash))
+        await take(follower, replace(told.true[-1], parent_hash=ours.hash))
+        assert follower.said[-1].doubt
+        follower.heads._mailbox.headers.clear()
+
+        told.back()
+        told.grow(1)
+        follower.push(told.true[-1])
+
+        with pytest.raises(BranchLost, match="shares none of the last"):
+            await follower.ends()
+
+
 async def test_a_reorg_in_doubt_is_told_again_as_far_as_it_undid() -> None:
     told = Alone()
     async with following(told, quorum=2) as follower:

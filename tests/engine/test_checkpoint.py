@@ -21,6 +21,7 @@ from tests.engine.fakes import (
     Chain,
     Records,
     Story,
+    done,
     watched_market,
 )
 
@@ -345,6 +346,24 @@ async def test_a_checkpoint_claims_a_block_that_is_buried_deep() -> None:
     head = story.records.kept[-1].block.number
     assert (kept.accounts, kept.anchor) == ((ALICE,), POOL)
     assert head - kept.block.number >= REMEMBERED - 2
+
+
+async def test_no_block_is_claimed_that_was_taken_in_doubt() -> None:
+    story = Story()
+    await story.begin({ALICE: HEALTHY})
+    story.engine.covered = True
+    last_sure = await story.mine()
+    for _ in range(2):
+        for _ in range(REMEMBERED - 2):
+            await story.take(story.chain.mine(), doubt="one of two agrees")
+        await story.engine.save_checkpoints()
+
+    [kept] = story.records.checkpoints
+    assert kept.block.number <= done(last_sure).block.number
+
+    await story.mine()
+    await story.engine.save_checkpoints()
+    assert story.records.checkpoints[-1].block.number > kept.block.number
 
 
 async def test_nothing_is_claimed_before_history_is_covered() -> None:
