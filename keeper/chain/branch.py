@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from keeper.chain.quorum import alike
 from keeper.chain.rpc import Rpc
 from keeper.errors import ObservationError, RpcError
 from keeper.model import BlockRef, Hash
@@ -40,8 +39,6 @@ class BranchLost(ObservationError):  # noqa: N818 - it reads as what it is
 
     walked: tuple[BlockRef, ...] = ()
     """The blocks it was tried with, newest first."""
-    doubt: str = ""
-    """Why those are doubtful, or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +97,10 @@ class Branch:
         """The lowest block that is held."""
         return self._blocks[0]
 
+    def between(self, low: int, high: int) -> tuple[BlockRef, ...]:
+        """Return our blocks above number `low` and below `high`, oldest first."""
+        return tuple(block for block in self._blocks if low < block.number < high)
+
     def holds(self, block: BlockRef) -> bool:
         """Whether `block` is ours already."""
         return block.hash in self._by_hash
@@ -118,17 +119,15 @@ class Branch:
         announced: Mapping[Hash, BlockRef],
         otherwise: Otherwise,
         gap_limit: int,
-        base: int,
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
         """Return what is orphaned (newest first) and adopted (oldest first) to get to `head`.
 
         Nothing is changed; `take` does.  `announced`: headers that came by themselves and need
         not be asked for, unless they do not fit.  `otherwise`: asked about a parent that does not
         fit, and once about each header whose parent cannot be had or does not fit, for somebody
-        may have made it up.  `base`: number of the highest of our blocks that the step may start
-        from; those above are orphaned, and taken again where they are on the way.  Raises
-        BranchLost for a reorg deeper than the memory and for a gap of more than `gap_limit` blocks,
-        ObservationError for headers that do not link or cannot be had now.
+        may have made it up.  Raises BranchLost for a reorg deeper than the memory and for a gap of
+        more than `gap_limit` blocks, ObservationError for headers that do not link or cannot be had
+        now.
         """
         if head.number - self.head.number > gap_limit:
             raise BranchLost(
@@ -141,7 +140,7 @@ class Branch:
         while True:
             child = adopted[-1]
             try:
-                parent = await self._parent(child, announced, fetched, otherwise, base)
+                parent = await self._parent(child, announced, fetched, otherwise)
             except BranchLost as error:
                 error.walked = tuple(adopted)
                 raise
@@ -154,8 +153,12 @@ class Branch:
                 asked.add(child.hash)
                 adopted[-1] = other
                 continue
-            if parent.number <= base and parent.hash in self._by_hash:
+            if parent.hash in self._by_hash:
                 break
+            if any(parent.hash == block.hash for block in adopted):
+                raise ObservationError(
+                    f"Block {parent.number:,} {parent.hash} is its own ancestor."
+                )
             adopted.append(parent)
         orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
         return orphaned, tuple(reversed(adopted))
@@ -166,11 +169,10 @@ class Branch:
         announced: Mapping[Hash, BlockRef],
         fetched: dict[Hash, BlockRef],
         otherwise: Otherwise,
-        base: int,
     ) -> BlockRef:
         """Return what `child` is built on; what had to be asked for is in `fetched` then."""
         wanted = child.parent_hash
-        parent = self._by_hash.get(wanted) if child.number <= base + 1 else None
+        parent = self._by_hash.get(wanted)
         if parent is None and child.number <= self._blocks[0].number:
             raise BranchLost(
                 f"The chain at block {child.number:,} shares none of the last "
@@ -179,7 +181,7 @@ class Branch:
         if parent is None:
             parent = announced.get(wanted) or fetched.get(wanted)
             if parent is None:
-                fetched |= await self._below(child, base)
+                fetched |= await self._below(child)
                 parent = fetched.get(wanted)
             if parent is None or not _fits(parent, child):
                 parent = await self._rpc.block(wanted)
@@ -208,15 +210,15 @@ class Branch:
             self._blocks.append(block)
             self._by_hash[block.hash] = block
 
-    async def _below(self, child: BlockRef, base: int) -> dict[Hash, BlockRef]:
+    async def _below(self, child: BlockRef) -> dict[Hash, BlockRef]:
         """Return headers under `child` by number, many at once; their hashes decide later.
 
         Nothing where the parent alone is likely to do.
         """
         first = child.number - HEADERS_A_BATCH
-        if child.number > base:  # a gap: not below what we have
-            first = max(first, base + 1)
-        elif child.number > base - SHALLOW_BLOCKS:
+        if child.number > self.head.number:  # a gap: not below what we have
+            first = max(first, self.head.number + 1)
+        elif child.number > self.head.number - SHALLOW_BLOCKS:
             return {}
         first = max(first, self._blocks[0].number)
         if child.number - first < 2:
@@ -226,18 +228,6 @@ class Branch:
         except ObservationError:  # one at a time by hash then
             return {}
         return {block.hash: block for block in blocks}
-
-
-def less_what_stays(
-    orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]
-) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...]]:
-    """Return a step without the lowest blocks that it would undo and take again as they are."""
-    stay = 0
-    for held, told in zip(reversed(orphaned), adopted, strict=False):
-        if not alike(held, told):
-            break
-        stay += 1
-    return orphaned[: len(orphaned) - stay], adopted[stay:]
 
 
 def _fits(parent: BlockRef, child: BlockRef) -> bool:

@@ -40,9 +40,14 @@ class Finality:
         self.doubt = ""
 
     def check(self, orphaned: Sequence[BlockRef], adopted: Sequence[BlockRef]) -> None:
-        """Raise FinalityBroken where the last final block is among what a step undoes."""
+        """Raise FinalityBroken where the last final block is among what a step undoes.
+
+        One that is taken again stands: it was told with a false parent or time.
+        """
         final = self.finalized
-        if final is not None and any(block.hash == final.hash for block in orphaned):
+        if final is None or any(block.hash == final.hash for block in adopted):
+            return
+        if any(block.hash == final.hash for block in orphaned):
             raise FinalityBroken(
                 f"Block {final.number:,} {final.hash} was final and is not canonical any more: "
                 f"{len(orphaned)} blocks were undone up to {adopted[-1].number:,}."

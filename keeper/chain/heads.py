@@ -10,7 +10,7 @@ WebSocket, and until one that is connected has brought a head, HTTP is polled.  
 than the chain gets several blocks in one `Advance`.
 
 Where several nodes are configured a head is put to the vote (`keeper.chain.quorum`): an `Advance`
-that too few agree on bears the `doubt`, and what it took is told again once enough do.  A reorg
+that too few agree on bears the `doubt`, and what it took is voted on again once enough do.  A reorg
 that undoes a block which was called final ends the following with `FinalityBroken`: what stood on
 it must be judged by a person.  That holds for reorgs deeper than what is remembered of the chain
 too (`keeper.chain.finality`).
@@ -30,19 +30,13 @@ from typing import Final
 
 import structlog
 
-from keeper.chain.branch import (
-    GAP_LIMIT_BLOCKS,
-    GAP_MOST_BLOCKS,
-    Advance,
-    Branch,
-    BranchLost,
-    less_what_stays,
-)
+from keeper.chain.branch import GAP_LIMIT_BLOCKS, GAP_MOST_BLOCKS, Advance, Branch, BranchLost
 from keeper.chain.finality import Finality, FinalityBroken
 from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, Doubted, Outvoted, Quorum, Verdict, alike
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
+from keeper.chain.vouched import Vouched
 from keeper.errors import ObservationError
 from keeper.model import BlockRef, Hash
 
@@ -89,6 +83,7 @@ class HeadFollower:
         self._poll_s = poll_s or min(2.0, max(0.1, block_time_s / 3))
         self._memory_blocks = memory_blocks
         self._quorum = Quorum(rpc, quorum)
+        self._vouched = Vouched(self._quorum)
         self._branch: Branch | None = None
         self._finality_s = FINALITY_BLOCKS * block_time_s
         self._finality_at = -math.inf
@@ -108,8 +103,6 @@ class HeadFollower:
         """Whether a head was taken since it is followed: what came before was not announced."""
         self._came = 0
         """How many had been announced when a head was taken last."""
-        self._sure: int | None = None
-        """Number of the block above which ours were taken in doubt; None where none was."""
         self._unread = 0
         """Times in a row that no head could be asked for."""
 
@@ -190,7 +183,6 @@ class HeadFollower:
         self._free_from = self._looked_at = self._advanced_at
         self._branch, self._finality_at = None, -math.inf
         self._under_way, self._came = False, 0
-        self._sure = None
         tasks = [asyncio.create_task(self._poll(mailbox))]
         if self._ws_urls:
             tasks.append(asyncio.create_task(self._subscription.run()))
@@ -203,8 +195,7 @@ class HeadFollower:
                 verdict = await self._quorum.judge(news.block, lambda _: False)
                 first, doubt = verdict.block, _doubt(verdict)
             self._branch = branch = await self._begin(first)
-            if doubt or self._quorum.doubt:
-                self._sure = first.number - 1
+            self._vouched.begin(first)
             if after is None:
                 self._free_from = math.inf
                 yield Advance(
@@ -306,7 +297,9 @@ class HeadFollower:
             return None
         confirm = confirm and not self._agreed(doubt)
         came = self._mailbox.came
+        agreed = verdict.agreed if isinstance(verdict, Doubted) else None
         try:
+            await self._vouched.as_far_as(agreed, branch)
             orphaned, adopted, unsure = await self._step(branch, head, doubt, confirm=confirm)
         except BranchLost as error:
             if not doubt:
@@ -315,7 +308,6 @@ class HeadFollower:
             return None
         if not adopted:
             return None
-        agreed = verdict.agreed if isinstance(verdict, Doubted) else None
         if agreed is not None and any(block.hash == agreed.hash for block in orphaned):
             reason = f"It would undo block {agreed.number:,}, which enough nodes agree on."
             log.error("head.refused", number=head.number, reason=reason, doubt=doubt)
@@ -332,8 +324,8 @@ class HeadFollower:
             )
         elif missed:
             log.info("head.gap_filled", blocks=len(missed), number=adopted[-1].number)
-        self._sure = self._sure_after(adopted, doubt or unsure)
         branch.take(orphaned, adopted)
+        self._vouched.took(adopted, doubt or unsure)
         self._came = came
         if self.finality.doubt:  # with this head it may be told
             await self.finality.prove(self._quorum)
@@ -361,17 +353,16 @@ class HeadFollower:
         `doubt`: about `head` itself.  Nothing is adopted to stay where we are.
         """
         limit = self._gap_limit(doubt)
-        orphaned, adopted, unsure = (
-            await self._joined(branch, head, limit)
-            if doubt or self._sure is None
-            else await self._joined_beyond_doubt(branch, head, limit, self._sure)
-        )
+        orphaned, adopted, unsure = await self._joined(branch, head, limit)
         if orphaned and confirm:
             confirmed = await self._confirmed(branch, head)
             if confirmed is None:
                 return (), (), ""
             if confirmed != head:
                 orphaned, adopted, unsure = await self._joined(branch, confirmed, limit)
+        if not doubt and not unsure:
+            undone, told, unsure = await self._vouched.made_good(branch, adopted)
+            orphaned, adopted = (*orphaned, *undone), (*told, *adopted)
         try:
             self.finality.check(orphaned, adopted)
         except FinalityBroken as error:
@@ -380,50 +371,14 @@ class HeadFollower:
             raise
         return orphaned, adopted, unsure
 
-    async def _joined_beyond_doubt(
-        self, branch: Branch, head: BlockRef, gap_limit: int, sure: int
-    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
-        """Return the step to an agreed `head`, as well from our block `sure`.
-
-        What was taken above that in doubt was one node's word: it is told again as a gap is, and
-        what is otherwise is undone.  Where that cannot be had now, or is doubtful, the doubt goes
-        on; no chain is lost by it, or one node could have it opened again whenever it likes.
-        """
-        if sure < branch.oldest.number:
-            raise BranchLost(
-                f"All blocks that are held, from {branch.oldest.number:,} on, were taken in doubt: "
-                f"read the history again."
-            )
-        try:
-            orphaned, adopted, why = await self._joined(branch, head, GAP_MOST_BLOCKS, base=sure)
-        except BranchLost as error:
-            if not error.doubt:
-                raise
-            why = error.doubt
-        except ObservationError as error:
-            why = str(error)
-        else:
-            if not why:
-                return *less_what_stays(orphaned, adopted), ""
-        orphaned, adopted, unsure = await self._joined(branch, head, gap_limit)
-        return orphaned, adopted, unsure or f"what was taken in doubt cannot be told again: {why}"
-
-    def _sure_after(self, adopted: tuple[BlockRef, ...], doubt: str) -> int | None:
-        """Return `_sure` as it is once `adopted` is taken."""
-        if not doubt:
-            return None
-        below = adopted[0].number - 1
-        return below if self._sure is None else min(self._sure, below)
-
     async def _joined(
-        self, branch: Branch, head: BlockRef, gap_limit: int, *, base: int | None = None
+        self, branch: Branch, head: BlockRef, gap_limit: int
     ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
         """Return the step to `head`, and why it is doubtful, or empty.
 
         Hashes tie the blocks to the head that was voted on, but what a block is built on may be one
         node's word: it could hide a reorg, or make one up.  So the lowest of them is voted on too,
-        and where it is not the canonical one, the header that was made up is looked for.  `base`:
-        see `Branch.step_to`; our head where it is None.
+        and where it is not the canonical one, the header that was made up is looked for.
         """
         quorum, voted = self._quorum, dict[Hash, BlockRef]()
         while True:
@@ -431,11 +386,7 @@ class HeadFollower:
             try:
                 announced = ChainMap(voted, self._mailbox.headers)
                 orphaned, adopted = await branch.step_to(
-                    head,
-                    announced,
-                    quorum.told_otherwise,
-                    gap_limit,
-                    branch.head.number if base is None else base,
+                    head, announced, quorum.told_otherwise, gap_limit
                 )
                 walked = adopted[::-1]
             except BranchLost as error:
@@ -447,7 +398,6 @@ class HeadFollower:
                 voted[other.hash] = other
                 continue
             if lost is not None:
-                lost.doubt = doubt
                 raise lost
             return orphaned, adopted, doubt
 

@@ -265,6 +265,19 @@ class Quorum:
                 return doubt, None
         return "", None
 
+    async def each_canonical(self, blocks: Sequence[BlockRef]) -> list[Verdict]:
+        """Ask of each of `blocks` whether it is the canonical one of its number, some at a time.
+
+        Where one of them is doubtful those after it are not asked for.
+        """
+        verdicts: list[Verdict] = []
+        for first in range(0, len(blocks), VOTES_AT_ONCE):
+            some = blocks[first : first + VOTES_AT_ONCE]
+            verdicts += await asyncio.gather(*map(self.canonical, some))
+            if any(isinstance(verdict, Doubted) for verdict in verdicts):
+                break
+        return verdicts
+
     def _proves_itself(self, block: BlockRef) -> bool:
         true = self._rpc.blooms.true(block.hash)
         return true is not None and alike(true, block)
