@@ -72,7 +72,7 @@ class Vouched:
         if not held:
             return (), (), ""
         if not told:
-            return (), (), f"{len(held):,} blocks were taken in doubt and are to be voted on yet"
+            return (), (), f"blocks taken in doubt that are still to be voted on: {len(held):,}"
         if len(told) < len(held):
             raise BranchLost(
                 f"Block {held[0].number:,} is not the one that was taken in doubt, and "

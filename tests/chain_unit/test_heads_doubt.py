@@ -1,13 +1,16 @@
 """What one node told while it was alone: told again once enough nodes agree."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from keeper.chain import quorum
 from keeper.chain.branch import BranchLost
+from keeper.chain.quorum import VOTES_MOST
 from keeper.errors import RpcError
 from keeper.model import BlockRef
-from tests.chain_unit.standin import block_hash
+from tests.chain_unit.standin import Chain, block_hash
 from tests.chain_unit.test_heads_lies import LENGTH, Alive, Lie, Three
 from tests.chain_unit.told import Following, following
 
@@ -236,6 +239,126 @@ async def test_a_reorg_in_doubt_is_told_again_as_far_as_it_undid() -> None:
 
         assert follower.said[-1].orphaned == tuple(reversed(false))
         assert follower.said[-1].adopted == tuple(told.true[LENGTH + 1 :])
+
+
+async def test_a_final_block_that_is_told_again_is_not_undone() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(6)
+        late = replace(told.true[LENGTH], timestamp=told.true[LENGTH].timestamp + 7)
+        told.alone(late)
+        await take(follower, late, *told.true[LENGTH + 1 :])
+        told.back()
+        told.tags = [{"finalized": LENGTH + 2} for _ in told.chains]
+        await learn_what_is_final(follower)
+        assert follower.heads.finalized == told.true[LENGTH + 2]
+        told.grow(1)
+
+        await take(follower, told.true[-1])
+
+        assert len(follower.said[-1].orphaned) == 6
+
+
+async def test_many_blocks_taken_in_doubt_are_voted_on_some_at_each_head() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(VOTES_MOST + 10)
+        await take(follower, *told.true[LENGTH:])
+        told.back()
+        for left in (11, 0):
+            told.asked.clear()
+            told.grow(1)
+            await take(follower, told.true[-1])
+
+            assert not follower.said[-1].orphaned
+            assert follower.said[-1].doubt.endswith(f"voted on: {left}") is bool(left)
+            assert told.asked.total() <= 4 * (VOTES_MOST + 2)
+        assert follower.said[-1].doubt == ""
+
+
+async def test_history_is_read_again_where_more_stands_on_a_lie_than_is_voted_on_at_once() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        false, above = block_with_two_histories(told)
+        told.grow(VOTES_MOST)
+        told.alone(false, above)
+        await take(follower, false, above, *told.true[LENGTH + 2 :])
+        told.back()
+        told.grow(1)
+        follower.push(told.true[-1])
+
+        with pytest.raises(BranchLost, match="Block 300 is not the one that was taken in doubt"):
+            await follower.ends()
+
+
+async def test_what_nodes_that_are_behind_have_is_voted_on_in_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quorum, "BEHIND_PAUSES_S", (0.0,))
+    told = Alone()
+    behind = [Chain(LENGTH) for _ in range(2)]
+    async with following(told, quorum=2, memory_blocks=16) as follower:
+        told.chains[1:] = behind
+        told.health = (Alive(), Away(), Away())
+        told.lie = told.says()
+        await take(follower, told.chains[0].grow())
+        told.health = (Alive(), Alive(), Alive())
+        for _ in range(40):
+            for chain in behind:
+                chain.grow()
+            await take(follower, told.chains[0].grow())
+        assert all(step.doubt for step in follower.said)
+        for chain in behind:
+            chain.grow(2)
+
+        await take(follower, told.chains[0].grow())
+
+        assert (follower.said[-1].orphaned, follower.said[-1].doubt) == ((), "")
+
+
+async def test_what_is_followed_from_is_voted_on_too() -> None:
+    told = Alone()
+    told.back()
+    true = told.true[-1]
+    told.chains[0].blocks[-1] = replace(true, timestamp=true.timestamp + 7)
+    async with following(told, quorum=2) as follower:
+        told.grow(1)
+
+        await take(follower, told.true[-1])
+
+        step = follower.said[-1]
+        assert step.orphaned == (told.chains[0].blocks[-2],)
+        assert (step.adopted, step.doubt) == (tuple(told.true[-2:]), "")
+
+
+async def test_a_block_that_is_its_own_ancestor_is_not_taken() -> None:
+    told = Alone()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(4)
+        twice = block_hash(LENGTH + 1, "x")
+        upper = replace(told.true[LENGTH + 2], hash=twice, parent_hash=twice)
+        lower = replace(told.true[LENGTH + 1], hash=twice, parent_hash=told.true[LENGTH].hash)
+        head = replace(told.true[LENGTH + 3], hash=block_hash(0, "y"), parent_hash=twice)
+        answers = [upper]
+        told.alone(head)
+        rest = told.lie
+        told.lie = lambda index, at: (
+            (answers.pop() if answers else lower) if (index, at) == (0, twice) else rest(index, at)
+        )
+        follower.push(head)
+        await asyncio.sleep(0.1)
+        assert not answers
+
+        told.back()
+        told.grow(1)
+        await take(follower, told.true[-1])
+
+        assert follower.said[-1].doubt == ""
+
+
+async def learn_what_is_final(follower: Following) -> None:
+    assert follower.heads._branch is not None
+    await follower.heads.finality.learn(follower.heads._quorum, follower.heads._branch)
 
 
 def fork(blocks: list[BlockRef]) -> list[BlockRef]:
