@@ -134,7 +134,7 @@ class Branch:
                 f"Block {head.number:,} is {head.number - self.head.number:,} blocks after the "
                 f"last one taken: read the history first."
             )
-        adopted = [head]
+        adopted, on_the_way = [head], {head.hash}
         fetched: dict[Hash, BlockRef] = {}
         asked: set[Hash] = set()
         while True:
@@ -155,11 +155,12 @@ class Branch:
                 continue
             if parent.hash in self._by_hash:
                 break
-            if any(parent.hash == block.hash for block in adopted):
+            if parent.hash in on_the_way:
                 raise ObservationError(
                     f"Block {parent.number:,} {parent.hash} is its own ancestor."
                 )
             adopted.append(parent)
+            on_the_way.add(parent.hash)
         orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
         return orphaned, tuple(reversed(adopted))
 
