@@ -10,7 +10,7 @@ noticed with the first block that is built on the shorter one.
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -52,6 +52,18 @@ class Advance:
     """Monotonic seconds at which the head reached us."""
     doubt: str = ""
     """Why nothing may be sent because of this head, or empty: too few nodes agree on it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """What one step asked for and passed on its way."""
+
+    announced: Mapping[Hash, BlockRef]
+    otherwise: Otherwise
+    fetched: dict[Hash, BlockRef] = field(default_factory=dict)
+    passed: set[Hash]
+    not_ours: set[Hash] = field(default_factory=set)
+    """Held under another number than they have."""
 
 
 class Branch:
@@ -134,13 +146,13 @@ class Branch:
                 f"Block {head.number:,} is {head.number - self.head.number:,} blocks after the "
                 f"last one taken: read the history first."
             )
-        adopted, on_the_way = [head], {head.hash}
-        fetched: dict[Hash, BlockRef] = {}
+        adopted = [head]
+        walk = _Walk(announced=announced, otherwise=otherwise, passed={head.hash})
         asked: set[Hash] = set()
         while True:
             child = adopted[-1]
             try:
-                parent = await self._parent(child, announced, fetched, otherwise)
+                parent = await self._parent(child, walk)
             except BranchLost as error:
                 error.walked = tuple(adopted)
                 raise
@@ -148,51 +160,59 @@ class Branch:
                 raise
             except ObservationError:
                 other = None if child.hash in asked else await otherwise(child, child.number)
-                if other is None:
+                if other is not None:
+                    asked.add(child.hash)
+                    adopted[-1] = other
+                elif not self._holds_otherwise(child, walk):
                     raise
-                asked.add(child.hash)
-                adopted[-1] = other
                 continue
-            if parent.hash in self._by_hash:
+            if parent.hash in self._by_hash and parent.hash not in walk.not_ours:
                 break
-            if parent.hash in on_the_way:
-                raise ObservationError(
-                    f"Block {parent.number:,} {parent.hash} is its own ancestor."
-                )
             adopted.append(parent)
-            on_the_way.add(parent.hash)
+            walk.passed.add(parent.hash)
         orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
+        if any(self._by_hash[hash_].number <= parent.number for hash_ in walk.not_ours):
+            lost = BranchLost("A block is held under another number than it has: start again.")
+            lost.walked = tuple(adopted)
+            raise lost
         return orphaned, tuple(reversed(adopted))
 
-    async def _parent(
-        self,
-        child: BlockRef,
-        announced: Mapping[Hash, BlockRef],
-        fetched: dict[Hash, BlockRef],
-        otherwise: Otherwise,
-    ) -> BlockRef:
-        """Return what `child` is built on; what had to be asked for is in `fetched` then."""
+    def _holds_otherwise(self, child: BlockRef, walk: "_Walk") -> bool:
+        """Whether what `child` is built on is held under another number, which is new to `walk`.
+
+        One node may have told it so while it was alone.
+        """
+        held = self._by_hash.get(child.parent_hash)
+        if held is None or held.number == child.number - 1 or held.hash in walk.not_ours:
+            return False
+        walk.not_ours.add(held.hash)
+        return True
+
+    async def _parent(self, child: BlockRef, walk: "_Walk") -> BlockRef:
+        """Return what `child` is built on; what had to be asked for is in `walk.fetched` then."""
         wanted = child.parent_hash
-        parent = self._by_hash.get(wanted)
+        parent = None if wanted in walk.not_ours else self._by_hash.get(wanted)
         if parent is None and child.number <= self._blocks[0].number:
             raise BranchLost(
                 f"The chain at block {child.number:,} shares none of the last "
                 f"{len(self._blocks):,} blocks with ours: start again from its head."
             )
         if parent is None:
-            parent = announced.get(wanted) or fetched.get(wanted)
+            parent = walk.announced.get(wanted) or walk.fetched.get(wanted)
             if parent is None:
-                fetched |= await self._below(child)
-                parent = fetched.get(wanted)
+                walk.fetched |= await self._below(child)
+                parent = walk.fetched.get(wanted)
             if parent is None or not _fits(parent, child):
                 parent = await self._rpc.block(wanted)
             if not _fits(parent, child):
-                parent = await otherwise(parent, child.number - 1) or parent
+                parent = await walk.otherwise(parent, child.number - 1) or parent
         if not _fits(parent, child):
             raise ObservationError(
                 f"Block {child.number:,} names the parent {child.parent_hash}, which is block "
                 f"{parent.number:,} {parent.hash}."
             )
+        if parent.hash in walk.passed:
+            raise ObservationError(f"Block {parent.number:,} {parent.hash} is its own ancestor.")
         return parent
 
     def take(self, orphaned: tuple[BlockRef, ...], adopted: tuple[BlockRef, ...]) -> None:

@@ -242,7 +242,7 @@ class Quorum:
         Whose hash proves its parent cannot do that; the others are voted on, of more than
         `VOTES_MOST` some by chance.
         """
-        unproved = [block for block in blocks if not self._proves_itself(block)]
+        unproved = [block for block in blocks if not self.proves_itself(block)]
         if len(unproved) > VOTES_MOST:
             among = sorted(random.sample(range(len(unproved)), VOTES_MOST))
             unproved = [unproved[at] for at in among]
@@ -273,12 +273,17 @@ class Quorum:
         verdicts: list[Verdict] = []
         for first in range(0, len(blocks), VOTES_AT_ONCE):
             some = blocks[first : first + VOTES_AT_ONCE]
-            verdicts += await asyncio.gather(*map(self.canonical, some))
+            answers = await asyncio.gather(
+                *(self._rpc.each_header(block.number, enough=self._enough) for block in some)
+            )
+            told = zip(some, answers, strict=True)
+            verdicts += [judge(block, answer, self.needed) for block, answer in told]
             if any(isinstance(verdict, Doubted) for verdict in verdicts):
                 break
         return verdicts
 
-    def _proves_itself(self, block: BlockRef) -> bool:
+    def proves_itself(self, block: BlockRef) -> bool:
+        """Whether the hash of `block` is known to be made of a header that tells the same."""
         true = self._rpc.blooms.true(block.hash)
         return true is not None and alike(true, block)
 

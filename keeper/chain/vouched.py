@@ -29,9 +29,12 @@ class Vouched:
         self._quorum = quorum
         self._up_to: int | None = None
         """The number of the last block of which that is known; None where it is so of all."""
+        self._began_at = 0
+        """The number of the block that the branch was followed from."""
 
     def begin(self, first: BlockRef) -> None:
         """Forget the last branch: of the new one nothing is known, `first` included."""
+        self._began_at = first.number
         self._up_to = first.number - 1 if self._quorum.needed > 1 else None
 
     def took(self, adopted: Sequence[BlockRef], doubt: str) -> None:
@@ -54,24 +57,28 @@ class Vouched:
     async def made_good(self, branch: Branch, adopted: Sequence[BlockRef]) -> Step:
         """Return what below `adopted` is undone and taken in its place, and why there is doubt.
 
-        `adopted`: what is about to be taken, beyond doubt.  `VOTES_MOST` blocks are voted on at
-        once, the others at the next heads.  Raises BranchLost where nothing that is held is vouched
-        for any more, or more than that stands on a block that was made up.
+        `adopted`: what is about to be taken, beyond doubt.  What leads to it and proves itself is
+        vouched for by it; of the rest `VOTES_MOST` blocks are voted on at once, the others at the
+        next heads.  Raises BranchLost where nothing that is held is vouched for any more, or more
+        than that stands on a block that was made up.
         """
         if self._up_to is None:
             return (), (), ""
-        if self._up_to + 1 < branch.oldest.number:
+        oldest = branch.oldest.number
+        if self._up_to < (oldest - 1 if oldest == self._began_at else oldest):
             raise BranchLost(
-                f"All blocks that are held, from {branch.oldest.number:,} on, were taken in doubt: "
-                f"read the history again."
+                f"All blocks that are held, from {oldest:,} on, were taken in doubt: read the "
+                f"history again."
             )
-        told, why = await self._vote(branch.between(self._up_to, adopted[0].number))
-        held = branch.between(self._up_to, adopted[0].number)
+        proved = self._proved(branch.between(self._up_to, adopted[0].number))
+        end = adopted[0].number - len(proved)
+        told, why = await self._vote(branch.between(self._up_to, end))
+        held = branch.between(self._up_to, end)
         if why:
             return (), (), f"what was taken in doubt is not agreed on: {why}"
         if not held:
             return (), (), ""
-        if not told:
+        if not told or len(told) < len(held) <= VOTES_MOST:
             return (), (), f"blocks taken in doubt that are still to be voted on: {len(held):,}"
         if len(told) < len(held):
             raise BranchLost(
@@ -79,14 +86,21 @@ class Vouched:
                 f"{len(held) - 1:,} stand on it: read the history again."
             )
         below = branch.between(self._up_to - 1, self._up_to + 1)
-        chain = (*below, *told, adopted[0])
+        chain = (*below, *told, *proved, adopted[0])
         broken = [child for parent, child in pairwise(chain) if child.parent_hash != parent.hash]
         if broken:
             if broken[0] == told[0]:  # nor is what it was taken on
                 self._up_to -= VOTES_MOST
             return (), (), f"block {broken[0].number:,} is built on another one than is held"
         log.error("head.made_good", number=told[0].number, blocks=len(told))
-        return held[::-1], told, ""
+        return (*held, *proved)[::-1], (*told, *proved), ""
+
+    def _proved(self, held: Sequence[BlockRef]) -> Sequence[BlockRef]:
+        """Return the uppermost of `held` that prove themselves, and so what each is built on."""
+        lowest = len(held)
+        while lowest and self._quorum.proves_itself(held[lowest - 1]):
+            lowest -= 1
+        return held[lowest:]
 
     async def _vote(self, held: Sequence[BlockRef]) -> tuple[tuple[BlockRef, ...], str]:
         """Vote on the lowest of `held`, and note up to which they are vouched for.

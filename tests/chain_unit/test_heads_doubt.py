@@ -316,6 +316,100 @@ async def test_what_nodes_that_are_behind_have_is_voted_on_in_doubt(
         assert (follower.said[-1].orphaned, follower.said[-1].doubt) == ((), "")
 
 
+async def test_headers_that_prove_themselves_need_no_vote() -> None:
+    told = Alone()
+    told.prove()
+    async with following(told, quorum=2) as follower:
+        told.grow(VOTES_MOST + 10)
+        await take(follower, *told.true[LENGTH:])
+        for block in told.true:
+            told.shown[block.hash] = block
+        told.back()
+        told.asked.clear()
+        told.grow(1)
+
+        await take(follower, told.true[-1])
+
+        assert dict(told.asked) == {f"each {told.true[-1].number}": 1, "any": 3}
+        assert follower.said[-1].doubt == ""
+
+
+async def test_a_true_block_above_one_that_was_made_up_is_taken_again() -> None:
+    told = Alone()
+    told.prove()
+    async with following(told, quorum=2) as follower:
+        false, above = block_with_two_histories(told)
+        told.grow(3)
+        told.alone(false, above)
+        await take(follower, false, above, *told.true[LENGTH + 2 :])
+        for block in told.true:
+            told.shown[block.hash] = block
+        told.back()
+        told.grow(1)
+
+        await take(follower, told.true[-1])
+
+        assert follower.said[-1].orphaned == (
+            *told.true[LENGTH + 4 : LENGTH + 1 : -1],
+            above,
+            false,
+        )
+        assert follower.said[-1].adopted == tuple(told.true[LENGTH:])
+        assert follower.said[-1].doubt == ""
+
+
+async def test_a_block_that_was_told_under_another_number_is_undone() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(3)
+        false = replace(told.true[LENGTH], hash=told.true[LENGTH + 1].hash)
+        told.alone(false)
+        told.latest = false
+        await take(follower, false)
+        told.back()
+        told.latest = None
+
+        await take(follower, told.true[-1])
+
+        assert follower.said[-1].orphaned == (false,)
+        assert follower.said[-1].adopted == tuple(told.true[LENGTH:])
+
+
+async def test_a_lie_near_the_end_of_what_is_voted_on_at_once_is_undone_at_the_next_head() -> None:
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(VOTES_MOST + 5)
+        late = replace(told.true[LENGTH + 60], timestamp=1)
+        told.alone(late)
+        blocks = [*told.true[LENGTH : LENGTH + 60], late, *told.true[LENGTH + 61 :]]
+        await take(follower, *blocks)
+        told.back()
+        for _ in range(2):
+            told.grow(1)
+            await take(follower, told.true[-1])
+
+        first, second = follower.said[-2:]
+        assert (first.orphaned, bool(first.doubt)) == ((), True)
+        assert (second.orphaned[-1], second.doubt) == (late, "")
+
+
+async def test_history_is_read_again_where_what_was_vouched_for_is_not_held_any_more() -> None:
+    told = Alone()
+    async with following(told, quorum=2, memory_blocks=8) as follower:
+        told.back()
+        told.grow(2)
+        await take(follower, *told.true[-2:])
+        told.alone()
+        told.grow(8)
+        await take(follower, *told.true[-8:])
+        told.back()
+        told.grow(1)
+        follower.push(told.true[-1])
+
+        with pytest.raises(BranchLost, match="were taken in doubt: read the history again"):
+            await follower.ends()
+
+
 async def test_what_is_followed_from_is_voted_on_too() -> None:
     told = Alone()
     told.back()

@@ -231,6 +231,19 @@ async def test_headers_that_prove_nothing_are_voted_on_some_at_a_time_and_not_wi
         assert follower.said[-1].doubt == ""
 
 
+async def test_a_head_that_one_node_calls_its_own_ancestor_is_taken() -> None:
+    told = Three()
+    async with following(told, quorum=2, poll_s=0.005) as follower:
+        told.grow(3)
+        below, head = told.true[-2:]
+        upper = replace(below, parent_hash=head.hash)
+        lower = replace(told.true[-3], hash=head.hash)
+        lies: dict[str | int, BlockRef] = {head.hash: lower, below.hash: upper, below.number: upper}
+        told.lie = lambda index, at: lies.get(at, True) if index == 0 else True
+
+        await takes_the_truth(follower, told)
+
+
 async def test_an_ancestry_made_up_beyond_what_is_held_does_not_end_the_following() -> None:
     told = Three()
     async with following(told, quorum=2, poll_s=0.005) as follower:

@@ -360,7 +360,8 @@ class Proxy:
             if lies.elsewhere_calls is not None:
                 lies.elsewhere_calls -= 1
             block = await self._ask("eth_getBlockByHash", at["blockHash"], False)
-            at = hex(max(0, int(block["number"], 16) - lies.elsewhere_blocks))
+            if block is not None:
+                at = hex(max(0, int(block["number"], 16) - lies.elsewhere_blocks))
         return await self._forward(asked | {"params": [request, at, *params[2:]]})
 
     async def _forward(self, asked: dict[str, Any]) -> dict[str, Any]:
