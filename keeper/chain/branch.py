@@ -166,16 +166,18 @@ class Branch:
                 elif not self._holds_otherwise(child, walk):
                     raise
                 continue
-            if parent.hash in self._by_hash and parent.hash not in walk.not_ours:
+            if self._joins(parent, walk):
                 break
             adopted.append(parent)
             walk.passed.add(parent.hash)
         orphaned = tuple(block for block in reversed(self._blocks) if block.number > parent.number)
-        if any(self._by_hash[hash_].number <= parent.number for hash_ in walk.not_ours):
-            lost = BranchLost("A block is held under another number than it has: start again.")
-            lost.walked = tuple(adopted)
-            raise lost
         return orphaned, tuple(reversed(adopted))
+
+    def _joins(self, block: BlockRef, walk: "_Walk") -> bool:
+        """Whether a walk ends in `block`: it is ours, and below whatever turned out not to be."""
+        if block.hash not in self._by_hash or block.hash in walk.not_ours:
+            return False
+        return all(self._by_hash[hash_].number > block.number for hash_ in walk.not_ours)
 
     def _holds_otherwise(self, child: BlockRef, walk: "_Walk") -> bool:
         """Whether what `child` is built on is held under another number, which is new to `walk`.

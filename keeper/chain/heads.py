@@ -36,7 +36,7 @@ from keeper.chain.health import NodeState
 from keeper.chain.quorum import Agreed, Doubted, Outvoted, Quorum, Verdict, alike
 from keeper.chain.rpc import Rpc
 from keeper.chain.subscription import Announced, Mailbox, Subscription
-from keeper.chain.vouched import Vouched
+from keeper.chain.vouched import Step, Vouched
 from keeper.errors import ObservationError
 from keeper.model import BlockRef, Hash
 
@@ -345,9 +345,7 @@ class HeadFollower:
             return GAP_MOST_BLOCKS
         return GAP_LIMIT_BLOCKS + self._mailbox.came - self._came
 
-    async def _step(
-        self, branch: Branch, head: BlockRef, doubt: str, *, confirm: bool
-    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+    async def _step(self, branch: Branch, head: BlockRef, doubt: str, *, confirm: bool) -> Step:
         """Return what is orphaned and adopted, and why that is doubtful, or empty.
 
         `doubt`: about `head` itself.  Nothing is adopted to stay where we are.
@@ -360,20 +358,20 @@ class HeadFollower:
                 return (), (), ""
             if confirmed != head:
                 orphaned, adopted, unsure = await self._joined(branch, confirmed, limit)
-        if not doubt and not unsure:
-            undone, told, unsure = await self._vouched.made_good(branch, adopted)
-            orphaned, adopted = (*orphaned, *undone), (*told, *adopted)
         try:
             self.finality.check(orphaned, adopted)
         except FinalityBroken as error:
             if unsure:  # one node's word is not enough for that
                 raise ObservationError(f"{error} But {unsure}.") from error
             raise
+        if doubt or unsure:
+            return orphaned, adopted, unsure
+        undone, told, unsure = await self._vouched.made_good(branch, adopted)
+        orphaned, adopted = (*orphaned, *undone), (*told, *adopted)
+        self.finality.check(orphaned, adopted)
         return orphaned, adopted, unsure
 
-    async def _joined(
-        self, branch: Branch, head: BlockRef, gap_limit: int
-    ) -> tuple[tuple[BlockRef, ...], tuple[BlockRef, ...], str]:
+    async def _joined(self, branch: Branch, head: BlockRef, gap_limit: int) -> Step:
         """Return the step to `head`, and why it is doubtful, or empty.
 
         Hashes tie the blocks to the head that was voted on, but what a block is built on may be one

@@ -51,7 +51,7 @@ class Vouched:
         """
         if agreed is None or self._up_to is None or not branch.holds(agreed):
             return
-        if self._up_to + 1 >= branch.oldest.number:
+        if self._reaches(branch, self._up_to):
             await self._vote(branch.between(self._up_to, agreed.number + 1))
 
     async def made_good(self, branch: Branch, adopted: Sequence[BlockRef]) -> Step:
@@ -64,11 +64,10 @@ class Vouched:
         """
         if self._up_to is None:
             return (), (), ""
-        oldest = branch.oldest.number
-        if self._up_to < (oldest - 1 if oldest == self._began_at else oldest):
+        if not self._reaches(branch, self._up_to):
             raise BranchLost(
-                f"All blocks that are held, from {oldest:,} on, were taken in doubt: read the "
-                f"history again."
+                f"All blocks that are held, from {branch.oldest.number:,} on, were taken in doubt: "
+                f"read the history again."
             )
         proved = self._proved(branch.between(self._up_to, adopted[0].number))
         end = adopted[0].number - len(proved)
@@ -94,6 +93,11 @@ class Vouched:
             return (), (), f"block {broken[0].number:,} is built on another one than is held"
         log.error("head.made_good", number=told[0].number, blocks=len(told))
         return (*held, *proved)[::-1], (*told, *proved), ""
+
+    def _reaches(self, branch: Branch, up_to: int) -> bool:
+        """Whether what is vouched for is held still, or nothing was before what was taken first."""
+        oldest = branch.oldest.number
+        return up_to >= oldest or up_to + 1 == oldest == self._began_at
 
     def _proved(self, held: Sequence[BlockRef]) -> Sequence[BlockRef]:
         """Return the uppermost of `held` that prove themselves, and so what each is built on."""

@@ -7,6 +7,7 @@ import pytest
 
 from keeper.chain import quorum
 from keeper.chain.branch import BranchLost
+from keeper.chain.finality import FinalityBroken
 from keeper.chain.quorum import VOTES_MOST
 from keeper.errors import RpcError
 from keeper.model import BlockRef
@@ -373,6 +374,96 @@ async def test_a_block_that_was_told_under_another_number_is_undone() -> None:
 
         assert follower.said[-1].orphaned == (false,)
         assert follower.said[-1].adopted == tuple(told.true[LENGTH:])
+
+
+async def test_what_stands_on_a_block_that_was_told_under_another_number_is_undone_with_it() -> (
+    None
+):
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(4)
+        false = replace(told.true[LENGTH], hash=told.true[LENGTH + 3].hash)
+        above = replace(told.true[LENGTH + 1], parent_hash=false.hash)
+        told.alone(false, above)
+        told.latest = told.true[LENGTH + 2]
+        await take(follower, false, above, told.true[LENGTH + 2])
+        follower.heads._mailbox.headers.clear()
+        told.back()
+        told.latest = None
+        told.grow(1)
+
+        await take(follower, told.true[-1])
+
+        assert follower.said[-1].orphaned == (told.true[LENGTH + 2], above, false)
+        assert follower.said[-1].adopted == tuple(told.true[LENGTH:])
+        assert follower.said[-1].doubt == ""
+
+
+async def test_no_hash_is_held_under_two_numbers() -> None:
+    told = Alone()
+    async with following(told, quorum=2, poll_s=0.005, memory_blocks=8) as follower:
+        told.grow(4)
+        false = replace(told.true[LENGTH], hash=told.true[LENGTH + 3].hash)
+        above = replace(told.true[LENGTH + 1], parent_hash=false.hash)
+        told.alone(false, above)
+        told.latest = told.true[LENGTH + 2]
+        await take(follower, false, above, told.true[LENGTH + 2])
+        follower.heads._mailbox.headers.clear()
+        told.alone()
+        told.grow(1)
+        told.latest = None
+        follower.push(told.true[-1])
+        await asyncio.sleep(0.05)
+
+        told.back()
+        for _ in range(10):
+            told.grow(1)
+            await take(follower, told.true[-1])
+
+        assert follower.said[-1].doubt == ""
+
+
+async def test_a_final_block_that_is_undone_is_said_though_others_are_still_to_be_voted_on() -> (
+    None
+):
+    told = Alone()
+    async with following(told, quorum=2) as follower:
+        told.grow(VOTES_MOST + 10)
+        await take(follower, *told.true[LENGTH:])
+        told.back()
+        told.tags = [{"finalized": len(told.true) - 2} for _ in told.chains]
+        await learn_what_is_final(follower)
+        assert follower.heads.finalized == told.true[-2]
+        told.reorg(2, 3)
+        follower.push(told.true[-1])
+
+        with pytest.raises(FinalityBroken):
+            await follower.ends()
+
+
+async def test_nodes_that_are_behind_vouch_for_nothing_above_what_is_not_held_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quorum, "BEHIND_PAUSES_S", (0.0,))
+    told = Alone()
+    async with following(told, quorum=2, memory_blocks=8) as follower:
+        told.back()
+        told.grow(2)
+        await take(follower, *told.true[-2:])
+        told.alone()
+        told.grow(8)
+        await take(follower, *told.true[-8:])
+        told.back()
+        told.chains[0].grow()
+        await take(follower, told.chains[0].head)
+        assert follower.said[-1].doubt
+        for chain in told.chains[1:]:
+            chain.grow(2)
+        told.chains[0].grow()
+        follower.push(told.true[-1])
+
+        with pytest.raises(BranchLost, match="were taken in doubt: read the history again"):
+            await follower.ends()
 
 
 async def test_a_lie_near_the_end_of_what_is_voted_on_at_once_is_undone_at_the_next_head() -> None:
